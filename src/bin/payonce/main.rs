@@ -1,0 +1,3 @@
+//! The payonce program.
+
+fn main() {}

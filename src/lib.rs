@@ -1,0 +1,15 @@
+//! payonce makes one payment happen once.
+
+#![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests"))]
+
+pub mod payment;
+
+pub mod disk;
+
+pub mod journal;
+
+pub mod store;
+
+pub mod gateway;
+
+pub use payment::{Amount, Currency, Invalid, Order};

@@ -1,0 +1,49 @@
+//! DECIDE. What a payment is, and what may happen to it.
+//!
+//! An operation's life:
+//!
+//! ```text
+//! Intended --attempt--> Sent --Succeeded / Declined--> final
+//!    ^                    |-- Pending --> AtGateway: inquire on schedule, or when a webhook hints
+//!    |                    |-- NotSent / Refused --> Intended, if *every* attempt so far ended so: back off
+//!    |                    `-- Unknown, or no recorded end when the process starts --> InDoubt
+//!    |                                                   |-- inquiry: Succeeded / Declined --> final
+//!    `-- same key, same bytes, same gateway identity ----|-- NotFound, proven
+//!                                                        `-- schedule exhausted --> Parked
+//! ```
+//!
+//! Read in this order: what is named ([`PaymentId`], [`Amount`], [`Order`]), what is asked of a gateway and what it
+//! answers ([`Operation`], [`Outcome`], [`Contract`]), what is recorded ([`Event`]) and what that adds up to
+//! ([`Payment`]); then how it is decided and how it is folded.
+//!
+//! Knows nothing of files, sockets, threads, async, formats, or what time it is.
+
+mod now;
+
+mod id;
+
+mod money;
+
+mod order;
+
+mod operation;
+
+mod outcome;
+
+mod contract;
+
+mod event;
+
+mod state;
+
+pub use contract::{Contract, Deduplication, Identity, Inquiry};
+pub use event::{Cause, Event, Fact, Webhook};
+pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};
+pub use money::{Amount, Currency};
+pub use now::{Clock, Now, Tick, Timestamp};
+pub use operation::{Kind, Operation, OperationRef, ParkReason, Pursuit, Standing};
+pub use order::{
+    Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
+};
+pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
+pub use state::{Moment, Payment, State};

@@ -1,0 +1,261 @@
+//! The order: what the caller asked for. Kept whole, and compared field by field when its key comes again.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{Amount, Currency, Timestamp};
+
+/// A value that an order or a name cannot hold: which field, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The field's name, as in the HTTP body.
+    pub field: &'static str,
+    /// What the field must be; never the refused value, which may be a secret.
+    pub why: &'static str,
+}
+
+impl Invalid {
+    pub(crate) fn new(field: &'static str, why: &'static str) -> Invalid {
+        Invalid { field, why }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.why)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Whether money moves with the first operation, or is only authorized by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Capture {
+    /// Charge at once.
+    #[default]
+    Automatic,
+    /// Authorize; capture later.
+    Manual,
+}
+
+impl Capture {
+    /// As in the HTTP body.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Capture::Automatic => "automatic",
+            Capture::Manual => "manual",
+        }
+    }
+}
+
+/// The longest `source` and `destination`, in characters.
+pub const MAX_PARTY: usize = 255;
+/// The longest `description`, in characters.
+pub const MAX_DESCRIPTION: usize = 1_000;
+/// The most pairs of `metadata`.
+pub const MAX_METADATA: usize = 50;
+/// The longest key of `metadata`, in characters.
+pub const MAX_METADATA_KEY: usize = 40;
+/// The longest value of `metadata`, in characters.
+pub const MAX_METADATA_VALUE: usize = 500;
+
+/// What the caller asked for.
+///
+/// ```
+/// use payonce::{Amount, Currency, Order};
+///
+/// let order = Order::new(Amount::new(1050)?, Currency::new("USD")?, "acct_alice", "acct_bob")?
+///     .with_description("two coffees")?
+///     .with_metadata("table", "7")?;
+/// assert_eq!(order.amount.minor_units(), 1050);
+/// # Ok::<(), payonce::Invalid>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Order {
+    /// How much, in minor units.
+    pub amount: Amount,
+    /// Of which currency.
+    pub currency: Currency,
+    /// Who pays, in the gateway's terms.
+    pub source: String,
+    /// Who is paid, in the gateway's terms.
+    pub destination: String,
+    /// Charge, or authorize only.
+    pub capture: Capture,
+    /// For people; not sent to the gateway.
+    pub description: Option<String>,
+    /// For the caller's own use; not sent to the gateway.
+    pub metadata: BTreeMap<String, String>,
+    /// Never sent after this; canceled instead.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Order {
+    /// An order with the four fields that every order has.
+    pub fn new(amount: Amount, currency: Currency, source: &str, destination: &str) -> Result<Order, Invalid> {
+        Ok(Order {
+            amount,
+            currency,
+            source: text("source", source, 1, MAX_PARTY, "must be 1 to 255 characters")?,
+            destination: text("destination", destination, 1, MAX_PARTY, "must be 1 to 255 characters")?,
+            capture: Capture::Automatic,
+            description: None,
+            metadata: BTreeMap::new(),
+            expires_at: None,
+        })
+    }
+
+    /// Charges at once (the default), or authorizes only.
+    #[must_use]
+    pub fn with_capture(mut self, capture: Capture) -> Order {
+        self.capture = capture;
+        self
+    }
+
+    /// Adds a description of up to 1,000 characters.
+    pub fn with_description(mut self, description: &str) -> Result<Order, Invalid> {
+        let checked = text("description", description, 0, MAX_DESCRIPTION, "must be up to 1000 characters")?;
+        self.description = Some(checked);
+        Ok(self)
+    }
+
+    /// Adds one pair of metadata: a key of 1 to 40 characters, a value of up to 500, 50 pairs at the most.
+    pub fn with_metadata(mut self, key: &str, value: &str) -> Result<Order, Invalid> {
+        let key = text("metadata", key, 1, MAX_METADATA_KEY, "must have keys of 1 to 40 characters")?;
+        let value = text("metadata", value, 0, MAX_METADATA_VALUE, "must have values of up to 500 characters")?;
+        self.metadata.insert(key, value);
+        if self.metadata.len() > MAX_METADATA {
+            return Err(Invalid::new("metadata", "must have up to 50 pairs"));
+        }
+        Ok(self)
+    }
+
+    /// Sets a time after which nothing is sent. One in the past is no error: a new payment is then canceled at once.
+    #[must_use]
+    pub fn with_expiry(mut self, expires_at: Timestamp) -> Order {
+        self.expires_at = Some(expires_at);
+        self
+    }
+
+    /// The top-level names of the fields in which `other` differs, in the order of the HTTP body.
+    pub fn differing_fields(&self, other: &Order) -> Vec<&'static str> {
+        // Taken apart so that a new field cannot be forgotten here.
+        let Order { amount, currency, source, destination, capture, description, metadata, expires_at } = self;
+        let fields = [
+            ("amount", *amount != other.amount),
+            ("currency", *currency != other.currency),
+            ("source", *source != other.source),
+            ("destination", *destination != other.destination),
+            ("capture", *capture != other.capture),
+            ("description", *description != other.description),
+            ("metadata", *metadata != other.metadata),
+            ("expires_at", *expires_at != other.expires_at),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// Whether it may no longer be sent.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expiry| now >= expiry)
+    }
+}
+
+fn text(field: &'static str, value: &str, min: usize, max: usize, why: &'static str) -> Result<String, Invalid> {
+    let length = value.chars().count();
+    if length < min || length > max {
+        return Err(Invalid::new(field, why));
+    }
+    if value.contains('\0') {
+        return Err(Invalid::new(field, "must not contain the character U+0000"));
+    }
+    if holds_card_number(value) {
+        return Err(Invalid::new(field, "must not contain a card number; use the gateway's token for it"));
+    }
+    Ok(value.to_owned())
+}
+
+/// Whether a text holds what can only be meant as a card number: 13 to 19 digits, with no more than single spaces or
+/// hyphens between them, that start as the large issuers' do (ISO/IEC 7812) and end in the right Luhn digit.
+/// The journal never forgets, so such a number must never reach it.
+fn holds_card_number(text: &str) -> bool {
+    let mut digits: Vec<u32> = Vec::new();
+    let mut gap = false;
+    for c in text.chars().chain(['.']) {
+        match c.to_digit(10) {
+            Some(digit) => {
+                digits.push(digit);
+                gap = false;
+            }
+            None if (c == ' ' || c == '-') && !gap => gap = true,
+            None => {
+                if is_card_number(&digits) {
+                    return true;
+                }
+                digits.clear();
+                gap = false;
+            }
+        }
+    }
+    false
+}
+
+fn is_card_number(digits: &[u32]) -> bool {
+    let issuer = digits.iter().take(4).fold(0, |number, digit| number * 10 + digit);
+    let known_issuer = (2221..=2720).contains(&issuer) || (3000..=6999).contains(&issuer);
+    (13..=19).contains(&digits.len()) && known_issuer && luhn(digits)
+}
+
+fn luhn(digits: &[u32]) -> bool {
+    let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
+    let sum: u32 = digits.iter().rev().enumerate().map(|(i, d)| if i % 2 == 1 { doubled(*d) } else { *d }).sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Order {
+        Order::new(Amount::new(1050).expect("legal"), Currency::new("USD").expect("legal"), "alice", "bob")
+            .expect("legal")
+    }
+
+    #[test]
+    fn every_field_that_differs_is_named() {
+        let other = Order::new(Amount::new(1).expect("legal"), Currency::new("EUR").expect("legal"), "a", "b")
+            .and_then(|order| order.with_description("d")?.with_metadata("k", "v"))
+            .expect("legal")
+            .with_capture(Capture::Manual)
+            .with_expiry(Timestamp::from_millis(1));
+        assert_eq!(order().differing_fields(&order()), Vec::<&str>::new());
+        assert_eq!(
+            order().differing_fields(&other),
+            ["amount", "currency", "source", "destination", "capture", "description", "metadata", "expires_at"]
+        );
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters() {
+        let amount = Amount::new(1).expect("legal");
+        let currency = Currency::new("USD").expect("legal");
+        assert!(Order::new(amount, currency, &"\u{e9}".repeat(255), "b").is_ok());
+        assert_eq!(Order::new(amount, currency, &"a".repeat(256), "b").map_err(|e| e.field), Err("source"));
+        assert_eq!(Order::new(amount, currency, "a", "").map_err(|e| e.field), Err("destination"));
+        assert!(order().with_description(&"d".repeat(1_001)).is_err());
+        assert!(order().with_metadata(&"k".repeat(41), "v").is_err());
+        assert!(order().with_metadata("k", &"v".repeat(501)).is_err());
+        let full = (0..50).try_fold(order(), |order, n| order.with_metadata(&format!("k{n}"), "v")).expect("50 fit");
+        assert!(full.with_metadata("one more", "v").is_err());
+    }
+
+    #[test]
+    fn card_numbers_never_reach_the_journal() {
+        for text in ["4242424242424242", "card 4242 4242 4242 4242, thanks", "5555-5555-5555-4444", "378282246310005"] {
+            assert!(order().with_description(text).is_err(), "{text}");
+            assert!(order().with_metadata("note", text).is_err(), "{text}");
+        }
+        for text in ["4242424242424241", "order 17324123456781", "424242", "4242  4242  4242  4242", "1732412345678"] {
+            assert!(order().with_description(text).is_ok(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! REMEMBER. The index.
