@@ -36,7 +36,15 @@ mod event;
 
 mod state;
 
+mod schedule;
+
+mod decide;
+
+mod apply;
+
+pub use apply::{Misfit, apply};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
+pub use decide::{Action, Call, Decision, Input, Resolution, Response, Rules, Verdict, decide, park_for_defect};
 pub use event::{Cause, Event, Fact, Webhook};
 pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};
 pub use money::{Amount, Currency};
@@ -46,4 +54,5 @@ pub use order::{
     Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
 };
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
+pub use schedule::{ImpossibleHorizon, Schedule};
 pub use state::{Moment, Payment, State};

@@ -1,0 +1,217 @@
+//! Folding an event into a payment: the only thing that changes one, live and in replay alike.
+//!
+//! Deciding may change between versions; history may not. So nothing here looks at a contract, a clock or a rule.
+
+use std::fmt;
+
+use super::{Event, Fact, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply, Standing, Timestamp};
+
+/// An event that does not fit what was known: the journal is damaged, or was written by something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// Which payment.
+    pub payment: PaymentId,
+    /// What.
+    pub fact: &'static str,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "payment {}: the event `{}` does not fit what the journal says before it", self.payment, self.fact)
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+/// Folds one event. [`Fact::Accepted`] begins a payment, whatever was there.
+pub fn apply(payment: &mut Option<Payment>, event: &Event) -> Result<(), Misfit> {
+    let misfit = Misfit { payment: event.payment, fact: event.fact.name() };
+    if let Fact::Accepted { tenant, key, namespace, order } = &event.fact {
+        *payment = Some(Payment {
+            id: event.payment,
+            tenant: tenant.clone(),
+            key: key.clone(),
+            namespace: namespace.clone(),
+            order: order.clone(),
+            operations: Vec::new(),
+            created_at: event.at,
+            settled_at: None,
+            updated_at: event.at,
+            contradicted: false,
+            timeline: vec![moment(event, 0)],
+        });
+        return Ok(());
+    }
+    let payment = payment.as_mut().filter(|payment| payment.id == event.payment).ok_or(misfit.clone())?;
+    let number = fold(payment, &event.fact, event.at).ok_or(misfit)?;
+    payment.updated_at = event.at;
+    if payment.settled_at.is_none() && payment.first().is_some_and(Operation::is_final) {
+        payment.settled_at = Some(event.at);
+    }
+    payment.timeline.push(moment(event, number));
+    Ok(())
+}
+
+/// Folds a fact about an operation and returns its number; `None` if it does not fit.
+fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
+    match fact {
+        Fact::Accepted { .. } => None,
+        Fact::Intended { operation, key, operation_key, gateway, request } => {
+            let next = u32::try_from(payment.operations.len()).ok()?;
+            payment.operations.push(Operation {
+                this: *operation,
+                key: key.clone(),
+                operation_key: *operation_key,
+                gateway: gateway.clone(),
+                request: request.clone(),
+                prepared: None,
+                attempts: 0,
+                first_sent: None,
+                may_have_acted: false,
+                standing: Standing::Intended,
+            });
+            (operation.number == next).then_some(next)
+        }
+        Fact::Prepared { operation, reference, request } => {
+            let found = find(payment, operation)?;
+            found.prepared = Some(reference.clone());
+            found.request.clone_from(request);
+            Some(operation.number)
+        }
+        Fact::AttemptStarted { operation, attempt, not_after, cause: _ } => {
+            let found = find(payment, operation)?;
+            found.attempts = *attempt;
+            found.first_sent.get_or_insert(at);
+            found.standing = Standing::Sent { not_after: *not_after };
+            Some(operation.number)
+        }
+        Fact::AttemptEnded { operation, attempt: _, outcome, evidence: _ } => {
+            ended(find(payment, operation)?, outcome, at);
+            Some(operation.number)
+        }
+        Fact::Learned { operation, outcome, evidence: _, open_until } => {
+            learned(find(payment, operation)?, outcome, *open_until, at);
+            Some(operation.number)
+        }
+        Fact::Parked { operation, reason, reply } => {
+            let found = find(payment, operation)?;
+            let since = in_doubt_since(found, at);
+            found.standing = Standing::Parked { reason: *reason, reply: reply.clone(), since };
+            Some(operation.number)
+        }
+        Fact::Unparked { operation } => {
+            unpark(find(payment, operation)?, at);
+            Some(operation.number)
+        }
+        Fact::Canceled { operation, reply } => {
+            conclude(find(payment, operation)?, Standing::Canceled(reply.clone()));
+            Some(operation.number)
+        }
+        Fact::Contradicted { operation, outcome: _, evidence: _ } => {
+            find(payment, operation)?;
+            payment.contradicted = true;
+            Some(operation.number)
+        }
+        Fact::WindowClosed { operation } => {
+            if let Standing::Declined { open_until, .. } = &mut find(payment, operation)?.standing {
+                *open_until = None;
+            }
+            Some(operation.number)
+        }
+    }
+}
+
+fn find<'a>(payment: &'a mut Payment, wanted: &OperationRef) -> Option<&'a mut Operation> {
+    let place = usize::try_from(wanted.number).ok()?;
+    payment.operations.get_mut(place).filter(|operation| operation.this == *wanted)
+}
+
+/// How an attempt's end changes its operation.
+fn ended(operation: &mut Operation, outcome: &Outcome, at: Timestamp) {
+    match outcome {
+        Outcome::NotSent(reply) | Outcome::Refused(_, reply) if operation.may_have_acted => doubt(operation, reply, at),
+        Outcome::NotSent(_) | Outcome::Refused(_, _) => operation.standing = Standing::Intended,
+        Outcome::Succeeded(_)
+        | Outcome::Declined(_, _)
+        | Outcome::Pending(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => {
+            learned(operation, outcome, None, at);
+            operation.may_have_acted = true;
+        }
+    }
+}
+
+/// How the truth changes an operation. What is no truth leaves it in doubt.
+fn learned(operation: &mut Operation, outcome: &Outcome, open_until: Option<Timestamp>, at: Timestamp) {
+    match outcome {
+        Outcome::Succeeded(reply) => conclude(operation, Standing::Succeeded(reply.clone())),
+        Outcome::Declined(finality, reply) => {
+            conclude(operation, Standing::Declined { finality: *finality, open_until, reply: reply.clone() });
+        }
+        Outcome::Pending(next_action, reply) => {
+            let (next_action, reply) = (next_action.clone(), reply.clone());
+            operation.standing = Standing::AtGateway { next_action, reply, since: at };
+        }
+        Outcome::NotSent(reply) | Outcome::Refused(_, reply) | Outcome::Unknown(reply) => doubt(operation, reply, at),
+        Outcome::NotFound => doubt(operation, &Reply::new("not_found", "the gateway does not know it"), at),
+    }
+}
+
+fn doubt(operation: &mut Operation, reply: &Reply, at: Timestamp) {
+    operation.standing = Standing::InDoubt { reply: reply.clone(), since: in_doubt_since(operation, at) };
+}
+
+/// Doubt is never renewed: once something may have happened, it dates from the first sending.
+fn in_doubt_since(operation: &Operation, at: Timestamp) -> Timestamp {
+    match &operation.standing {
+        Standing::InDoubt { since, .. } | Standing::Parked { since, .. } => *since,
+        Standing::Sent { .. } if operation.may_have_acted => operation.first_sent.unwrap_or(at),
+        Standing::Sent { .. }
+        | Standing::Intended
+        | Standing::AtGateway { .. }
+        | Standing::Succeeded(_)
+        | Standing::Declined { .. }
+        | Standing::Canceled(_) => at,
+    }
+}
+
+fn unpark(operation: &mut Operation, at: Timestamp) {
+    let reply = operation.reply().cloned().unwrap_or_default();
+    if operation.may_have_acted {
+        doubt(operation, &reply, at);
+    } else {
+        operation.standing = Standing::Intended;
+    }
+}
+
+/// Final: nothing will be sent any more, so the bytes go.
+fn conclude(operation: &mut Operation, standing: Standing) {
+    operation.standing = standing;
+    operation.request = Vec::new();
+}
+
+fn moment(event: &Event, operation: u32) -> Moment {
+    let name = event.fact.name();
+    let (what, evidence) = match &event.fact {
+        Fact::AttemptEnded { outcome, evidence, .. }
+        | Fact::Learned { outcome, evidence, .. }
+        | Fact::Contradicted { outcome, evidence, .. } => (told(name, outcome), Some(evidence.clone())),
+        Fact::Parked { reason, .. } => (format!("{name}: {}", reason.as_str()), None),
+        Fact::Canceled { reply, .. } => (format!("{name}: {}", reply.code()), None),
+        Fact::Accepted { .. }
+        | Fact::Intended { .. }
+        | Fact::Prepared { .. }
+        | Fact::AttemptStarted { .. }
+        | Fact::Unparked { .. }
+        | Fact::WindowClosed { .. } => (name.to_owned(), None),
+    };
+    Moment { at: event.at, operation, what, evidence }
+}
+
+fn told(name: &str, outcome: &Outcome) -> String {
+    match outcome.reply().map(Reply::code).filter(|code| !code.is_empty()) {
+        Some(code) => format!("{name}: {} ({code})", outcome.name()),
+        None => format!("{name}: {}", outcome.name()),
+    }
+}

@@ -1,0 +1,413 @@
+//! The gateway speaks, the schedule says that it is time, or the process has started: the chase for the truth.
+//!
+//! Each function is one column of the table: every standing, no wildcard.
+
+use super::{Action, Step, parked, pay};
+use crate::payment::{
+    Cause, Evidence, Fact, Finality, Inquiry, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
+    Standing, Tick, Timestamp,
+};
+
+/// A sending has ended: its worker says so.
+pub(super) fn ended(operation: &Operation, attempt: u32, outcome: &Outcome, step: &mut Step<'_>) {
+    match &operation.standing {
+        Standing::Sent { .. } if attempt == operation.attempts => conclude_attempt(operation, outcome, step),
+        // A worker reports each attempt once, and none starts before the last has ended: this is old news.
+        Standing::Sent { .. } | Standing::Intended => {}
+        Standing::AtGateway { .. } | Standing::InDoubt { .. } | Standing::Parked { .. } => {
+            step.pursuit(operation).calling = false;
+            learn_final(operation, outcome, Evidence::Reply, step);
+        }
+        Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => {
+            contradict(operation, outcome, Evidence::Reply, step);
+        }
+    }
+}
+
+fn conclude_attempt(operation: &Operation, outcome: &Outcome, step: &mut Step<'_>) {
+    let outcome = match outcome {
+        Outcome::NotFound => Outcome::Unknown(Reply::new("not_found", "the gateway answered a sending with not found")),
+        Outcome::Succeeded(_)
+        | Outcome::Declined(_, _)
+        | Outcome::Pending(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::Unknown(_) => outcome.clone(),
+    };
+    let evidence = if matches!(outcome, Outcome::NotSent(_)) { Evidence::NoByteLeft } else { Evidence::Reply };
+    end_attempt(operation, &outcome, evidence, step);
+    step.pursuit(operation).calling = false;
+    match &outcome {
+        Outcome::Succeeded(_) | Outcome::Declined(Finality::Hard, _) => {}
+        Outcome::Declined(Finality::Soft, _) => open_window(operation, &outcome, Evidence::Reply, step),
+        Outcome::Pending(_, _) => await_news(operation, step),
+        Outcome::NotSent(_) | Outcome::Refused(_, _) if operation.may_have_acted => begin_doubt(operation, step),
+        Outcome::NotSent(_) => back_off(operation, None, step),
+        Outcome::Refused(Lasting::ForNow { retry_after }, _) => back_off(operation, *retry_after, step),
+        Outcome::Refused(Lasting::ForGood, reply) => {
+            step.facts.push(Fact::Canceled { operation: operation.this, reply: reply.clone() });
+        }
+        Outcome::Unknown(_) | Outcome::NotFound => begin_doubt(operation, step),
+    }
+}
+
+fn end_attempt(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
+    let (outcome, attempt) = (outcome.clone(), operation.attempts);
+    step.facts.push(Fact::AttemptEnded { operation: operation.this, attempt, outcome, evidence });
+}
+
+/// An inquiry was answered, or was not.
+pub(super) fn answered(operation: &Operation, asked: Tick, outcome: &Outcome, step: &mut Step<'_>) {
+    match &operation.standing {
+        // Nothing is asked about these.
+        Standing::Intended | Standing::Sent { .. } => {}
+        Standing::AtGateway { .. } | Standing::InDoubt { .. } | Standing::Parked { .. } => {
+            step.pursuit(operation).calling = false;
+            if !learn_final(operation, outcome, Evidence::Inquiry, step) {
+                no_final_answer(operation, asked, outcome, step);
+            }
+        }
+        Standing::Declined { open_until: Some(until), .. } => {
+            step.pursuit(operation).calling = false;
+            close_window(operation, *until, outcome, step);
+        }
+        Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => {
+            contradict(operation, outcome, Evidence::Inquiry, step);
+        }
+    }
+}
+
+/// The schedule says that it is time.
+pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
+    let pursuit = *step.pursuit(operation);
+    if pursuit.calling || step.now.tick < pursuit.due {
+        return;
+    }
+    match &operation.standing {
+        Standing::Intended => send_if_possible(operation, step),
+        // Its worker will report.
+        Standing::Sent { .. } => {}
+        Standing::AtGateway { .. } => ask(operation, step),
+        Standing::InDoubt { since, .. } => pursue_doubt(operation, *since, step),
+        Standing::Parked { .. } => ask(operation, step),
+        Standing::Declined { open_until: Some(until), .. } => look_through_window(operation, *until, step),
+        Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => {}
+    }
+}
+
+/// The process has started, and found the operation as the last one left it.
+pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
+    let believable_from = step.rules.schedule.believable_from(&step.rules.contract, step.now);
+    let now = step.now.tick;
+    *step.pursuit(operation) = Pursuit { believable_from, due: now, ..Pursuit::default() };
+    match &operation.standing {
+        Standing::Sent { .. } => {
+            let reply = Reply::new("process_stopped", "the process stopped before it recorded the attempt's end");
+            end_attempt(operation, &Outcome::Unknown(reply), Evidence::Stopped, step);
+            begin_doubt(operation, step);
+        }
+        Standing::Parked { reason: ParkReason::GatewayChanged, .. } if is_ours(operation, step) => {
+            step.facts.push(Fact::Unparked { operation: operation.this });
+            // What it is now is decided in the next turn, on the fold of this one.
+        }
+        Standing::Intended
+        | Standing::AtGateway { .. }
+        | Standing::InDoubt { .. }
+        | Standing::Parked { .. }
+        | Standing::Declined { .. }
+        | Standing::Succeeded(_)
+        | Standing::Canceled(_) => due(operation, step),
+    }
+}
+
+/// Records a final answer, if it is one.
+fn learn_final(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) -> bool {
+    match outcome {
+        Outcome::Succeeded(_) | Outcome::Declined(Finality::Hard, _) => {
+            learn(operation, outcome, evidence, None, step);
+            true
+        }
+        Outcome::Declined(Finality::Soft, _) => {
+            open_window(operation, outcome, evidence, step);
+            true
+        }
+        Outcome::Pending(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => false,
+    }
+}
+
+fn learn(
+    operation: &Operation,
+    outcome: &Outcome,
+    evidence: Evidence,
+    open_until: Option<Timestamp>,
+    step: &mut Step<'_>,
+) {
+    step.facts.push(Fact::Learned { operation: operation.this, outcome: outcome.clone(), evidence, open_until });
+}
+
+/// What an inquiry without a final answer means. Time is never evidence: nothing here declines anything.
+fn no_final_answer(operation: &Operation, asked: Tick, outcome: &Outcome, step: &mut Step<'_>) {
+    let pursuit = step.pursuit(operation);
+    pursuit.inquiries = pursuit.inquiries.saturating_add(1);
+    let in_doubt = matches!(operation.standing, Standing::InDoubt { .. });
+    match outcome {
+        Outcome::Pending(next_action, _) => {
+            let known = matches!(&operation.standing, Standing::AtGateway { next_action: k, .. } if k == next_action);
+            if !known {
+                learn(operation, outcome, Evidence::Inquiry, None, step);
+            }
+            await_news(operation, step);
+        }
+        Outcome::NotFound if in_doubt => not_found(operation, asked, step),
+        Outcome::Succeeded(_)
+        | Outcome::Declined(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => await_news(operation, step),
+    }
+}
+
+/// "Not found" counts only if it was asked after the last moment at which the gateway could still have acted or
+/// lagged; and only enough of them, spaced, are a proof (Hyperswitch#10285: an inquiry overtakes its request).
+fn not_found(operation: &Operation, asked: Tick, step: &mut Step<'_>) {
+    let times = match step.rules.contract.inquiry {
+        Inquiry::None => u32::MAX,
+        Inquiry::ByKey { not_found_times, .. } => not_found_times,
+    };
+    let spacing = step.rules.schedule.not_found_spacing;
+    let now = step.now.tick;
+    let pursuit = step.pursuit(operation);
+    if asked < pursuit.believable_from {
+        let believable_from = pursuit.believable_from;
+        await_news(operation, step);
+        let pursuit = step.pursuit(operation);
+        pursuit.due = pursuit.due.min(believable_from);
+        return;
+    }
+    pursuit.not_founds = pursuit.not_founds.saturating_add(1);
+    if pursuit.not_founds < times {
+        pursuit.due = now.plus(spacing);
+        return;
+    }
+    let times = pursuit.not_founds;
+    resend_or_park(operation, Cause::ProvenNotFound { times }, step);
+}
+
+/// Sends the same bytes again under the same key to the same gateway, if that cannot move money twice.
+fn resend_or_park(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
+    let rules = step.rules;
+    match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
+        Ok(true) if rules.sending => start_attempt(operation, cause, step),
+        // The clock cannot be believed, or the folder may be a copy: keep asking until a person has looked.
+        Ok(_) => await_news(operation, step),
+        Err(reason) => park(operation, reason, step),
+    }
+}
+
+/// A person's wish to send again: the same rules, but an answer instead of a parking.
+pub(super) fn resend_for(operation: &Operation, person: &Person, step: &mut Step<'_>) -> Result<(), String> {
+    let rules = step.rules;
+    let pursuit = *step.pursuit(operation);
+    let proven = match rules.contract.inquiry {
+        Inquiry::None => step.now.tick >= pursuit.believable_from,
+        Inquiry::ByKey { not_found_times, .. } => pursuit.not_founds >= not_found_times,
+    };
+    let allowed = rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now);
+    match allowed {
+        Err(reason) => Err(format!("it cannot be sent again without risking a second charge: {}", reason.message())),
+        Ok(false) => Err("the wall clock cannot be believed, so the age of the key is not known".to_owned()),
+        Ok(true) if !rules.sending => Err("nothing is sent from this folder until `serve --moved`".to_owned()),
+        Ok(true) if pursuit.calling => Err("the gateway is being asked right now; try again".to_owned()),
+        Ok(true) if !proven => Err("it is not proven yet that the gateway does not know it".to_owned()),
+        Ok(true) => {
+            start_attempt(operation, Cause::Person(person.clone()), step);
+            Ok(())
+        }
+    }
+}
+
+fn start_attempt(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
+    let (attempt, not_after) = (operation.attempts.saturating_add(1), step.not_after());
+    step.facts.push(Fact::AttemptStarted { operation: operation.this, attempt, not_after, cause });
+    let (call, request) = (step.call(operation), operation.request.clone());
+    step.actions.push(Action::Send { call, attempt, request, not_after });
+    let pursuit = step.pursuit(operation);
+    pursuit.calling = true;
+    pursuit.inquiries = 0;
+    pursuit.not_founds = 0;
+}
+
+/// An operation that certainly has not happened: send it, unless it must not be sent, or not from here.
+fn send_if_possible(operation: &Operation, step: &mut Step<'_>) {
+    if step.payment.order.expired(step.now.wall) {
+        step.facts.push(Fact::Canceled { operation: operation.this, reply: pay::expired() });
+    } else if !is_ours(operation, step) {
+        park(operation, ParkReason::GatewayChanged, step);
+    } else if !step.rules.sending {
+        back_off(operation, None, step);
+    } else {
+        let cause = if operation.attempts == 0 { Cause::First } else { Cause::NothingHappened };
+        start_attempt(operation, cause, step);
+    }
+}
+
+/// Something may have happened: find out how the contract lets us.
+fn begin_doubt(operation: &Operation, step: &mut Step<'_>) {
+    let believable_from = step.rules.schedule.believable_from(&step.rules.contract, step.now);
+    let pursuit = step.pursuit(operation);
+    pursuit.believable_from = believable_from;
+    pursuit.inquiries = 0;
+    pursuit.not_founds = 0;
+    if !is_ours(operation, step) {
+        return park(operation, ParkReason::GatewayChanged, step);
+    }
+    match (step.rules.contract.inquiry, step.rules.schedule.key_life(&step.rules.contract)) {
+        (Inquiry::ByKey { .. }, _) => ask(operation, step),
+        (Inquiry::None, Some(_)) => step.pursuit(operation).due = believable_from,
+        (Inquiry::None, None) => park(operation, ParkReason::NoWayToKnow, step),
+    }
+}
+
+fn pursue_doubt(operation: &Operation, since: Timestamp, step: &mut Step<'_>) {
+    if !is_ours(operation, step) {
+        return park(operation, ParkReason::GatewayChanged, step);
+    }
+    if step.now.wall >= since.plus(step.rules.contract.park_after) {
+        return park(operation, ParkReason::Exhausted, step);
+    }
+    match (step.rules.contract.inquiry, step.rules.schedule.key_life(&step.rules.contract)) {
+        (Inquiry::ByKey { .. }, _) => ask(operation, step),
+        (Inquiry::None, None) => park(operation, ParkReason::NoWayToKnow, step),
+        (Inquiry::None, Some(_)) => {
+            let believable_from = step.pursuit(operation).believable_from;
+            if step.now.tick >= believable_from {
+                resend_or_park(operation, Cause::SameKey, step);
+            } else {
+                step.pursuit(operation).due = believable_from;
+            }
+        }
+    }
+}
+
+/// Asks, where the gateway can be asked and is the one that may have acted. Returns whether it does.
+pub(super) fn ask_now(operation: &Operation, step: &mut Step<'_>) -> bool {
+    let askable = matches!(step.rules.contract.inquiry, Inquiry::ByKey { .. }) && is_ours(operation, step);
+    let free = !step.pursuit(operation).calling;
+    if askable && free {
+        step.actions.push(Action::Inquire(step.call(operation)));
+        step.pursuit(operation).calling = true;
+    }
+    askable
+}
+
+fn ask(operation: &Operation, step: &mut Step<'_>) {
+    if !ask_now(operation, step) {
+        await_news(operation, step);
+    }
+}
+
+/// When to look again: 1, 2, 4 .. 60 s, or rarely once parked.
+fn await_news(operation: &Operation, step: &mut Step<'_>) {
+    let schedule = &step.rules.schedule;
+    let now = step.now.tick;
+    let pause = if matches!(operation.standing, Standing::Parked { .. }) {
+        schedule.pause_parked
+    } else {
+        let asked = step.pursuit(operation).inquiries;
+        schedule.pause(asked.saturating_sub(1))
+    };
+    step.pursuit(operation).due = now.plus(pause);
+}
+
+fn back_off(operation: &Operation, at_least: Option<std::time::Duration>, step: &mut Step<'_>) {
+    let now = step.now.tick;
+    let setbacks = step.pursuit(operation).setbacks;
+    let pause = step.rules.schedule.pause(setbacks).max(at_least.unwrap_or_default());
+    let pursuit = step.pursuit(operation);
+    pursuit.setbacks = setbacks.saturating_add(1);
+    pursuit.due = now.plus(pause);
+}
+
+fn park(operation: &Operation, reason: ParkReason, step: &mut Step<'_>) {
+    step.facts.push(parked(operation, reason));
+    let due = step.now.tick.plus(step.rules.schedule.pause_parked);
+    step.pursuit(operation).due = due;
+}
+
+/// A soft decline: final for the caller, kept open until the gateway can no longer reverse it.
+fn open_window(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
+    let open_until = step.rules.contract.soft_decline_window.map(|window| step.now.wall.plus(window));
+    learn(operation, outcome, evidence, open_until, step);
+    if let Some(until) = open_until {
+        step.pursuit(operation).due = step.now.tick_at(until);
+    }
+}
+
+fn look_through_window(operation: &Operation, until: Timestamp, step: &mut Step<'_>) {
+    if step.now.wall < until {
+        step.pursuit(operation).due = step.now.tick_at(until);
+    } else if !ask_now(operation, step) {
+        step.facts.push(Fact::WindowClosed { operation: operation.this });
+    }
+}
+
+fn close_window(operation: &Operation, until: Timestamp, outcome: &Outcome, step: &mut Step<'_>) {
+    match outcome {
+        Outcome::Succeeded(_) => {
+            contradict(operation, outcome, Evidence::Inquiry, step);
+            step.facts.push(Fact::WindowClosed { operation: operation.this });
+        }
+        Outcome::Declined(_, _) if step.now.wall >= until => {
+            step.facts.push(Fact::WindowClosed { operation: operation.this });
+        }
+        Outcome::Declined(_, _) => step.pursuit(operation).due = step.now.tick_at(until),
+        Outcome::Pending(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => {
+            let pursuit = step.pursuit(operation);
+            pursuit.inquiries = pursuit.inquiries.saturating_add(1);
+            await_news(operation, step);
+        }
+    }
+}
+
+/// News about what is final: recorded if it contradicts what was told, once. It rewrites nothing.
+fn contradict(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
+    step.pursuit(operation).calling = false;
+    let contradicts = match (&operation.standing, outcome) {
+        (Standing::Declined { .. } | Standing::Canceled(_), Outcome::Succeeded(_))
+        | (Standing::Succeeded(_), Outcome::Declined(_, _)) => !step.payment.contradicted,
+        (
+            Standing::Declined { .. } | Standing::Canceled(_) | Standing::Succeeded(_),
+            Outcome::Succeeded(_)
+            | Outcome::Declined(_, _)
+            | Outcome::Pending(_, _)
+            | Outcome::NotSent(_)
+            | Outcome::Refused(_, _)
+            | Outcome::NotFound
+            | Outcome::Unknown(_),
+        )
+        | (
+            Standing::Intended
+            | Standing::Sent { .. }
+            | Standing::AtGateway { .. }
+            | Standing::InDoubt { .. }
+            | Standing::Parked { .. },
+            _,
+        ) => false,
+    };
+    if contradicts {
+        step.facts.push(Fact::Contradicted { operation: operation.this, outcome: outcome.clone(), evidence });
+    }
+}
+
+fn is_ours(operation: &Operation, step: &Step<'_>) -> bool {
+    operation.gateway == step.rules.contract.identity
+}

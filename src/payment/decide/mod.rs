@@ -1,0 +1,288 @@
+//! The transition table: what to do about an input, given a payment, the clocks and the contract. Pure.
+//!
+//! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
+//! a caller ([`pay`]), the gateway and the schedule ([`chase`]), a person ([`person`]).
+
+mod chase;
+
+mod pay;
+
+mod person;
+
+#[cfg(test)]
+mod table;
+
+use super::{
+    Amount, Contract, Currency, Fact, IdempotencyKey, Invalid, Kind, Namespace, Now, Operation, OperationKey, Order,
+    Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Schedule, Standing, Tenant, Tick, Timestamp,
+};
+
+/// Something that a payment has to answer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A caller asks for a payment.
+    Pay {
+        /// Whose key.
+        tenant: Tenant,
+        /// Under which key.
+        key: IdempotencyKey,
+        /// What for.
+        order: Box<Order>,
+        /// The bytes that the gateway's adapter would send for it, or why it cannot.
+        request: Result<Vec<u8>, Invalid>,
+    },
+    /// A sending has ended: its worker says so.
+    Ended {
+        /// Of which operation.
+        operation: u32,
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        outcome: Outcome,
+    },
+    /// An inquiry was answered, or was not.
+    Answered {
+        /// About which operation.
+        operation: u32,
+        /// When it was asked.
+        asked: Tick,
+        /// What was said.
+        outcome: Outcome,
+    },
+    /// The schedule says that it is time.
+    Due,
+    /// The process has started, and found the payment unresolved.
+    Resume,
+    /// A person wants the gateway asked now.
+    Inquire,
+    /// A person decides.
+    Resolve(Resolution),
+}
+
+/// What a person decides about an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// Which; `None`: the first that is unresolved.
+    pub operation: Option<u32>,
+    /// What.
+    pub verdict: Verdict,
+    /// What to tell the caller; `None`: a standard sentence.
+    pub reply: Option<Reply>,
+    /// Who, and why.
+    pub person: Person,
+}
+
+/// A person's verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The gateway did it.
+    Succeeded,
+    /// It did not, and will not.
+    Declined,
+    /// Send it again: under the same rules as the schedule's own resending.
+    Resend,
+    /// Do not send it: only before anything may have happened.
+    Cancel,
+}
+
+/// What may start once the facts are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send an operation's frozen bytes.
+    Send {
+        /// Which operation.
+        call: Call,
+        /// Which attempt.
+        attempt: u32,
+        /// The bytes.
+        request: Vec<u8>,
+        /// Not one byte leaves after this.
+        not_after: Timestamp,
+    },
+    /// Ask what became of an operation.
+    Inquire(Call),
+}
+
+/// Which operation a gateway is called about, and what its answer must speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Of which payment.
+    pub payment: PaymentId,
+    /// Which operation.
+    pub operation: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Its name at the gateway.
+    pub operation_key: OperationKey,
+    /// How much.
+    pub amount: Amount,
+    /// Of which currency.
+    pub currency: Currency,
+}
+
+/// What the one who asked is told. Not before the facts are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// A new payment was accepted.
+    Fresh,
+    /// The payment is under way: the caller joins it.
+    Attached,
+    /// The payment was settled before: the caller gets the same answer again.
+    Replayed,
+    /// The key was used with other parameters; nothing was done.
+    Conflict(Vec<&'static str>),
+    /// The gateway's adapter cannot express the order; nothing was recorded.
+    Inexpressible(Invalid),
+    /// Nothing may be sent from this folder yet; nothing was recorded.
+    Moved,
+    /// Done as the person asked.
+    Done,
+    /// Not possible where the payment stands; nothing was done.
+    InvalidState(String),
+    /// No such payment.
+    NotFound,
+}
+
+/// What holds for every decision.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The gateway's side.
+    pub contract: Contract,
+    /// Our side.
+    pub schedule: Schedule,
+    /// What goes into operation keys besides.
+    pub namespace: Namespace,
+    /// Whether anything may be sent: not from a copied folder.
+    pub sending: bool,
+}
+
+/// What is proposed. Its actions and response are out of reach until [`Decision::release`], which is called in one
+/// place: after the facts are durable.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be recorded, in order.
+    pub facts: Vec<Fact>,
+    /// How far the chase has come, one per operation, once the facts are folded.
+    pub pursuits: Vec<Pursuit>,
+    actions: Vec<Action>,
+    response: Option<Response>,
+}
+
+impl Decision {
+    fn nothing(pursuits: &[Pursuit], response: Option<Response>) -> Decision {
+        Decision { facts: Vec::new(), pursuits: pursuits.to_vec(), actions: Vec::new(), response }
+    }
+
+    /// What may leave, now that the facts are durable.
+    pub(crate) fn release(self) -> (Vec<Action>, Option<Response>) {
+        (self.actions, self.response)
+    }
+}
+
+/// Decides about one input.
+pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, now: &Now, rules: &Rules) -> Decision {
+    let Some(payment) = payment else {
+        return match input {
+            Input::Pay { tenant, key, order, request } => pay::accept(tenant, key, order, request, now, rules),
+            Input::Inquire | Input::Resolve(_) => Decision::nothing(pursuits, Some(Response::NotFound)),
+            Input::Ended { .. } | Input::Answered { .. } | Input::Due | Input::Resume => {
+                Decision::nothing(pursuits, None)
+            }
+        };
+    };
+    let mut step = Step::new(payment, pursuits, now, rules);
+    match input {
+        Input::Pay { tenant, key, order, request: _ } => step.response = Some(pay::repeat(payment, tenant, key, order)),
+        Input::Ended { operation, attempt, outcome } => {
+            step.on(*operation, |operation, step| chase::ended(operation, *attempt, outcome, step));
+        }
+        Input::Answered { operation, asked, outcome } => {
+            step.on(*operation, |operation, step| chase::answered(operation, *asked, outcome, step));
+        }
+        Input::Due => step.on_each(chase::due),
+        Input::Resume => step.on_each(chase::resume),
+        Input::Inquire => person::inquire(&mut step),
+        Input::Resolve(resolution) => person::resolve(resolution, &mut step),
+    }
+    step.finish()
+}
+
+/// Leaves what is unresolved of a payment to people, because deciding about it panicked.
+pub fn park_for_defect(payment: &Payment) -> Vec<Fact> {
+    let unresolved = payment.operations.iter().filter(|operation| !operation.is_final());
+    let unparked = unresolved.filter(|operation| !matches!(operation.standing, Standing::Parked { .. }));
+    unparked.map(|operation| parked(operation, ParkReason::Defect)).collect()
+}
+
+fn parked(operation: &Operation, reason: ParkReason) -> Fact {
+    let reply = operation.reply().cloned().unwrap_or_default();
+    Fact::Parked { operation: operation.this, reason, reply }
+}
+
+/// A decision in the making.
+struct Step<'a> {
+    payment: &'a Payment,
+    now: &'a Now,
+    rules: &'a Rules,
+    facts: Vec<Fact>,
+    actions: Vec<Action>,
+    response: Option<Response>,
+    pursuits: Vec<Pursuit>,
+}
+
+impl<'a> Step<'a> {
+    fn new(payment: &'a Payment, pursuits: &[Pursuit], now: &'a Now, rules: &'a Rules) -> Step<'a> {
+        let mut pursuits = pursuits.to_vec();
+        pursuits.resize(payment.operations.len(), Pursuit::default());
+        Step { payment, now, rules, facts: Vec::new(), actions: Vec::new(), response: None, pursuits }
+    }
+
+    fn on(&mut self, number: u32, act: impl FnOnce(&'a Operation, &mut Step<'a>)) {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(operation) = self.payment.operations.get(place) {
+            act(operation, self);
+        }
+    }
+
+    fn on_each(&mut self, act: impl Fn(&'a Operation, &mut Step<'a>)) {
+        self.payment.operations.iter().for_each(|operation| act(operation, self));
+    }
+
+    /// The chase for an operation: always there, since `new` made one for each.
+    fn pursuit(&mut self, operation: &Operation) -> &mut Pursuit {
+        let place = usize::try_from(operation.this.number).unwrap_or(usize::MAX);
+        if place >= self.pursuits.len() {
+            self.pursuits.push(Pursuit::default());
+        }
+        let last = self.pursuits.len().saturating_sub(1);
+        #[expect(clippy::indexing_slicing, reason = "the vector is not empty, and the index at most its last")]
+        &mut self.pursuits[place.min(last)]
+    }
+
+    fn call(&self, operation: &Operation) -> Call {
+        Call {
+            payment: self.payment.id,
+            operation: operation.this.number,
+            kind: operation.this.kind,
+            operation_key: operation.operation_key,
+            amount: operation.this.amount,
+            currency: self.payment.order.currency,
+        }
+    }
+
+    /// When the last byte of a sending that starts now may leave.
+    fn not_after(&self) -> Timestamp {
+        not_after(&self.payment.order, self.now, self.rules)
+    }
+
+    fn finish(self) -> Decision {
+        let Step { facts, actions, response, pursuits, .. } = self;
+        Decision { facts, pursuits, actions, response }
+    }
+}
+
+fn not_after(order: &Order, now: &Now, rules: &Rules) -> Timestamp {
+    let deadline = now.wall.plus(rules.contract.deadline);
+    order.expires_at.map_or(deadline, |expiry| expiry.min(deadline))
+}

@@ -1,0 +1,175 @@
+//! When to act next. Pure arithmetic over the contract, the clock and what has been tried.
+
+use std::{fmt, time::Duration};
+
+use super::{Clock, Contract, Deduplication, Inquiry, Now, Operation, Order, ParkReason, Tick};
+
+/// Our side's patience. The gateway's side is its [`Contract`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The first pause after a setback; it doubles with each further one.
+    pub pause_first: Duration,
+    /// The longest pause.
+    pub pause_max: Duration,
+    /// The least time between two "not found" answers that both count.
+    pub not_found_spacing: Duration,
+    /// How often a parked operation is asked about.
+    pub pause_parked: Duration,
+    /// How far clocks, ours and the gateway's, are allowed to be apart; also what the network may hold back.
+    pub skew: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Schedule {
+        Schedule {
+            // Most doubts are a lost reply: the gateway knows the answer within a second.
+            pause_first: Duration::from_secs(1),
+            // A gateway that is back is noticed within a minute, and one that is down is not stormed.
+            pause_max: Duration::from_secs(60),
+            // Two answers from one lagging replica within a second are one answer.
+            not_found_spacing: Duration::from_secs(1),
+            // Late settlements come in hours or days; nobody waits at the line.
+            pause_parked: Duration::from_secs(600),
+            // NTP keeps servers within tens of milliseconds; a closed socket's last packets live about a second.
+            skew: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A contract and a schedule that cannot both hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImpossibleHorizon(String);
+
+impl fmt::Display for ImpossibleHorizon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ImpossibleHorizon {}
+
+impl Schedule {
+    /// The pause after `setbacks` in a row: 1, 2, 4 .. 60 s with the defaults.
+    pub fn pause(&self, setbacks: u32) -> Duration {
+        let doubled = self.pause_first.saturating_mul(1 << setbacks.min(16));
+        doubled.min(self.pause_max)
+    }
+
+    /// How long after the last possible sending "not found" starts to be believable.
+    pub fn quarantine(&self, contract: &Contract) -> Duration {
+        let lag = match contract.inquiry {
+            Inquiry::None => Duration::ZERO,
+            Inquiry::ByKey { not_found_lag, .. } => not_found_lag,
+        };
+        contract.max_processing.saturating_add(lag).saturating_add(self.skew)
+    }
+
+    /// The end of that time, for an operation that can last have been sent now.
+    pub fn believable_from(&self, contract: &Contract, now: &Now) -> Tick {
+        now.tick.plus(self.quarantine(contract))
+    }
+
+    /// How long a gateway's key may be trusted: its published time, less a 24th (an hour of a day) for clocks and for
+    /// the sending itself. `None`: never.
+    pub fn key_life(&self, contract: &Contract) -> Option<Duration> {
+        match contract.deduplication {
+            Deduplication::None => None,
+            Deduplication::ByKey { ttl } => Some(ttl.saturating_sub(ttl / 24).saturating_sub(contract.deadline)),
+        }
+    }
+
+    /// Whether an operation that may have acted could be sent again now, under its own key: `Ok(false)` if not yet,
+    /// because the clock cannot be believed; otherwise the reason why never.
+    pub fn may_resend(
+        &self,
+        operation: &Operation,
+        order: &Order,
+        contract: &Contract,
+        now: &Now,
+    ) -> Result<bool, ParkReason> {
+        let Some(life) = self.key_life(contract) else {
+            return Err(ParkReason::NotFoundWithoutDeduplication);
+        };
+        if operation.gateway != contract.identity {
+            return Err(ParkReason::GatewayChanged);
+        }
+        if order.expired(now.wall) {
+            return Err(ParkReason::OrderExpired);
+        }
+        match now.clock {
+            Clock::Diverged => Ok(false),
+            Clock::Trusted if operation.first_sent.is_some_and(|first| now.wall.since(first) < life) => Ok(true),
+            Clock::Trusted => Err(ParkReason::KeyExpired),
+        }
+    }
+
+    /// Refuses a contract whose promises leave this schedule no room.
+    pub fn check(&self, contract: &Contract) -> Result<(), ImpossibleHorizon> {
+        let fail = |why: String| Err(ImpossibleHorizon(why));
+        if contract.deadline.is_zero() || contract.park_after.is_zero() {
+            return fail("the contract's deadline and park_after must be longer than zero".to_owned());
+        }
+        if matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 0, .. }) {
+            return fail("not_found_times must be at least 1: one \"not found\" is the least evidence".to_owned());
+        }
+        if contract.mints_id_first {
+            return fail("this version does not drive gateways that mint their own id first".to_owned());
+        }
+        let needed = self.needed(contract);
+        match self.key_life(contract) {
+            Some(life) if life < needed => fail(format!(
+                "the gateway forgets keys too soon: proving that an operation was not found takes {needed:?} \
+                 (deadline, max_processing, not_found_lag, askings), but a key may be trusted for {life:?} only; \
+                 say dedup=none, or a longer time"
+            )),
+            Some(_) if contract.park_after < needed => fail(format!(
+                "park_after is {:?}, but proving that an operation was not found takes {needed:?}: \
+                 everything in doubt would be parked first",
+                contract.park_after
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// How long it takes from a sending until it may be repeated.
+    fn needed(&self, contract: &Contract) -> Duration {
+        let askings = match contract.inquiry {
+            Inquiry::None => Duration::ZERO,
+            Inquiry::ByKey { not_found_times, .. } => self.not_found_spacing.saturating_mul(not_found_times),
+        };
+        contract.deadline.saturating_add(self.quarantine(contract)).saturating_add(askings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::Identity;
+
+    fn standard() -> Contract {
+        Contract::standard(Identity::default())
+    }
+
+    #[test]
+    fn pauses_double_from_one_second_to_a_minute() {
+        let schedule = Schedule::default();
+        let seconds: Vec<u64> = (0..9).map(|n| schedule.pause(n).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(schedule.pause(u32::MAX), schedule.pause_max);
+    }
+
+    #[test]
+    fn horizons_that_cannot_hold_are_refused_at_open() {
+        let schedule = Schedule::default();
+        let ok = standard();
+        let forgets = Deduplication::ByKey { ttl: Duration::from_secs(30) };
+        assert_eq!(schedule.check(&ok), Ok(()));
+        assert!(schedule.check(&Contract { deduplication: forgets, ..ok.clone() }).is_err());
+        assert!(schedule.check(&Contract { park_after: Duration::from_secs(5), ..ok.clone() }).is_err());
+        assert!(schedule.check(&Contract { deadline: Duration::ZERO, ..ok.clone() }).is_err());
+        let never = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 0 };
+        assert!(schedule.check(&Contract { inquiry: never, ..ok.clone() }).is_err());
+        let none = Contract { deduplication: Deduplication::None, park_after: Duration::from_secs(5), ..ok };
+        assert_eq!(schedule.check(&none), Ok(()));
+    }
+}
