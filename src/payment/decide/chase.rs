@@ -307,7 +307,9 @@ pub(super) fn ask_now(operation: &Operation, step: &mut Step<'_>) -> bool {
 
 fn ask(operation: &Operation, step: &mut Step<'_>) {
     if !ask_now(operation, step) {
-        await_news(operation, step);
+        // Nobody to ask: what ends it is a webhook or a person, and neither needs waking for.
+        let due = step.now.tick.plus(step.rules.schedule.pause_parked);
+        step.pursuit(operation).due = due;
     }
 }
 

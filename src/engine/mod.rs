@@ -1,0 +1,177 @@
+//! TURN. Joins core, journal and store: loads, decides, records, applies, releases.
+//!
+//! [`Machine`] is all of payonce that must be right, as one value that does something only when it is called: a
+//! simulator steps it, and so does the engine thread. Its one way forward is [`Machine::turn`]; a start
+//! ([`recover`]) rebuilds it from the journal and then takes the same way.
+//!
+//! Knows nothing of threads, clocks, sockets, gateways or callers.
+
+mod overlay;
+
+mod turn;
+
+mod recovery;
+
+mod checkpoint;
+
+mod list;
+
+use std::{fmt, sync::Arc};
+
+pub use checkpoint::Carrying;
+pub use list::{Filter, Page};
+pub use recovery::{Begin, OpenError, Recovered, check_mark, put, recover};
+pub use turn::{Admission, Told, Turned};
+
+use crate::{
+    journal::{AppendError, Journal, Lsn, codec},
+    payment::{Misfit, Payment, PaymentId, Rules, Timestamp},
+    store::{Mark, Row, Store, StoreError},
+};
+use overlay::Overlay;
+
+/// The most inputs of one turn. A batch of this many new payments is about half a megabyte, which the disk takes in
+/// the time of a few small ones; more would only make the first wait for the last.
+pub const MAX_TURN: usize = 1024;
+
+/// Space kept for what may still have to be recorded about a payment whose intent is durable: an attempt's end, an
+/// inquiry's answer, a parking, each alone in its batch (DESIGN 5: outcomes land on a full disk).
+pub const OUTCOME_RESERVE: u64 = 3 * 2 * 1024;
+
+/// All of payonce that must be right.
+pub struct Machine {
+    rules: Rules,
+    journal: Journal,
+    store: Arc<dyn Store>,
+    overlay: Overlay,
+    /// The identity of the data folder, for marks.
+    folder: [u8; 16],
+    epoch: u64,
+    /// The last record that is durable, and the chain there.
+    durable: (Lsn, u32),
+    /// Where the last checkpoint's replay would start, in bytes appended since.
+    since_checkpoint: u64,
+    /// The wall time of the last batch: `now` never runs behind it.
+    last_wall: Timestamp,
+}
+
+/// A payment that came to rest: a row for the store, which takes them in order.
+#[derive(Clone, Debug)]
+pub struct Resting {
+    /// The last record about it.
+    pub lsn: Lsn,
+    /// The payment.
+    pub payment: Arc<Payment>,
+}
+
+impl Resting {
+    /// The store's row for it.
+    pub fn row(&self) -> (PaymentId, Row) {
+        (self.payment.id, Row { lsn: self.lsn, payload: codec::encode_payment(&self.payment) })
+    }
+}
+
+/// The engine must not go on: nothing more can be recorded, or what is recorded cannot be trusted. What was under way
+/// is unknown, and the next start finds out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why, for the operator.
+    pub why: String,
+    /// Whether the store must be rebuilt at the next start.
+    pub store_is_bad: bool,
+}
+
+impl Stopped {
+    /// Stopped for a reason that has nothing to do with the store.
+    pub fn new(why: impl Into<String>) -> Stopped {
+        Stopped { why: why.into(), store_is_bad: false }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; payments under way are unknown until the next start asks the gateway", self.why)
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl From<AppendError> for Stopped {
+    fn from(error: AppendError) -> Stopped {
+        Stopped::new(error.to_string())
+    }
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Stopped {
+        Stopped { why: error.to_string(), store_is_bad: true }
+    }
+}
+
+impl From<Misfit> for Stopped {
+    fn from(misfit: Misfit) -> Stopped {
+        Stopped::new(misfit.to_string())
+    }
+}
+
+impl Machine {
+    /// What every decision follows.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The last record that is durable.
+    pub const fn durable(&self) -> Lsn {
+        self.durable.0
+    }
+
+    /// The wall time of the last batch.
+    pub const fn last_wall(&self) -> Timestamp {
+        self.last_wall
+    }
+
+    /// How many payments are unresolved, and how many are in memory in all.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.overlay.unresolved(), self.overlay.len())
+    }
+
+    /// What the store may say of itself once it has taken everything released so far.
+    pub const fn mark(&self) -> Mark {
+        Mark { store: self.folder, epoch: self.epoch, applied: self.durable.0, chain: self.durable.1 }
+    }
+
+    /// A payment as it is, from memory or the store.
+    pub fn get(&self, id: &PaymentId) -> Result<Option<Arc<Payment>>, Stopped> {
+        if let Some(entry) = self.overlay.get(id) {
+            return Ok(Some(entry.payment.clone()));
+        }
+        Ok(read(self.store.as_ref(), id)?.map(|(payment, _)| Arc::new(payment)))
+    }
+
+    /// The store has taken these: what has not changed since leaves memory.
+    pub fn stored(&mut self, taken: &[(PaymentId, Lsn)]) {
+        taken.iter().for_each(|(id, lsn)| self.overlay.stored(id, *lsn));
+    }
+
+    /// Makes the last batch's durability evident when nothing has followed it.
+    pub fn confirm(&mut self, now: Timestamp) -> Result<(), Stopped> {
+        Ok(self.journal.confirm(now.max(self.last_wall))?)
+    }
+}
+
+/// A payment from the store, and the last record that it holds.
+fn read(store: &dyn Store, id: &PaymentId) -> Result<Option<(Payment, Lsn)>, Stopped> {
+    store.get(id)?.map(|row| decode(id, &row)).transpose()
+}
+
+fn decode(id: &PaymentId, row: &Row) -> Result<(Payment, Lsn), Stopped> {
+    match codec::decode_payment(&row.payload) {
+        Ok(payment) if payment.id == *id => Ok((payment, row.lsn)),
+        Ok(payment) => Err(bad_row(id, &format!("it is about payment {}", payment.id))),
+        Err(error) => Err(bad_row(id, &error.to_string())),
+    }
+}
+
+fn bad_row(id: &PaymentId, why: &str) -> Stopped {
+    Stopped { why: format!("the store's row of payment {id} is unusable: {why}"), store_is_bad: true }
+}

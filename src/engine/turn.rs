@@ -1,0 +1,271 @@
+//! The one path: load, decide, record, apply, release.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, overlay::Entry, read};
+use crate::{
+    journal::{Lsn, Record},
+    payment::{
+        Action, Decision, Event, Input, Now, Payment, PaymentId, Pursuit, Response, Tick, apply, decide,
+        park_for_defect,
+    },
+};
+
+/// What a turn may begin. Time and capacity are arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// How many new payments may be sent: each holds one gateway call from its intent on.
+    pub new_payments: usize,
+}
+
+/// What came of one input.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// It was decided on.
+    Decided {
+        /// For those who asked.
+        response: Option<Response>,
+        /// The payment as it now is.
+        payment: Option<Arc<Payment>>,
+    },
+    /// A new payment, and no gateway call is free: nothing was recorded, try it again later.
+    NoCallFree,
+    /// A new payment, and the disk is full: nothing was recorded.
+    NoSpace,
+    /// Deciding failed: a defect. Nothing was recorded, or what is unresolved was parked.
+    Defect,
+}
+
+/// What may leave, now that everything behind it is durable.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// One for each input, in order.
+    pub told: Vec<Told>,
+    /// For the gateway.
+    pub actions: Vec<Action>,
+    /// Payments that changed, for those who wait for them.
+    pub changed: Vec<Arc<Payment>>,
+    /// Payments that came to rest, for the store.
+    pub resting: Vec<Resting>,
+}
+
+/// A payment in the making: what the inputs of this turn, so far, make of it.
+#[derive(Default)]
+struct Working {
+    payment: Option<Payment>,
+    pursuits: Vec<Pursuit>,
+    lsn: Lsn,
+    changed: bool,
+}
+
+/// What one input led to.
+enum Step {
+    Decided(Decision),
+    Refused(Told),
+}
+
+impl Machine {
+    /// Decides about inputs in order, each on what those before it left; records it all with one write and one fsync;
+    /// and only then lets anything leave. An error is final: nothing left, and nobody may be told anything.
+    pub fn turn(&mut self, now: Now, inputs: &[(PaymentId, Input)], admit: Admission) -> Result<Turned, Stopped> {
+        let now = Now { wall: now.wall.max(self.last_wall), ..now };
+        let mut working = self.load(inputs)?;
+        let (steps, groups) = self.decide_all(&now, inputs, admit, &mut working)?;
+        self.record(&now, &groups, &mut working)?;
+        let resting = self.publish(&working);
+        Ok(self.release(inputs, steps, &working, resting))
+    }
+
+    /// Up to `limit` payments whose time has come, as inputs for a turn.
+    pub fn due(&self, now: &Now, limit: usize) -> Vec<(PaymentId, Input)> {
+        self.overlay.due(now, limit).into_iter().map(|id| (id, Input::Due)).collect()
+    }
+
+    /// When the next payment's time comes.
+    pub fn next_due(&self) -> Option<Tick> {
+        self.overlay.next_due()
+    }
+
+    /// Every payment that the inputs name, before anything is decided.
+    fn load(&self, inputs: &[(PaymentId, Input)]) -> Result<BTreeMap<PaymentId, Working>, Stopped> {
+        let mut working = BTreeMap::new();
+        for (id, _) in inputs {
+            if let btree_map::Entry::Vacant(vacant) = working.entry(*id) {
+                vacant.insert(self.load_one(id)?);
+            }
+        }
+        Ok(working)
+    }
+
+    fn load_one(&self, id: &PaymentId) -> Result<Working, Stopped> {
+        if let Some(entry) = self.overlay.get(id) {
+            let (payment, pursuits) = (Some(entry.payment.as_ref().clone()), entry.pursuits.clone());
+            return Ok(Working { payment, pursuits, lsn: entry.lsn, changed: false });
+        }
+        let found = read(self.store.as_ref(), id)?;
+        Ok(found.map_or_else(Working::default, |(payment, lsn)| Working {
+            payment: Some(payment),
+            lsn,
+            ..Working::default()
+        }))
+    }
+
+    /// Decides and folds, input by input. Returns what each led to, and what is to be recorded for each.
+    fn decide_all(
+        &mut self,
+        now: &Now,
+        inputs: &[(PaymentId, Input)],
+        admit: Admission,
+        working: &mut BTreeMap<PaymentId, Working>,
+    ) -> Result<(Vec<Step>, Vec<Vec<Record>>), Stopped> {
+        let mut steps = Vec::with_capacity(inputs.len());
+        let mut groups = Vec::with_capacity(inputs.len());
+        let mut calls = admit.new_payments;
+        let mut planned = 0;
+        for (id, input) in inputs {
+            let work = working.entry(*id).or_default();
+            if let Some(refusal) = self.refuse(work, input, &mut calls, &mut planned) {
+                steps.push(Step::Refused(refusal));
+                continue;
+            }
+            let step = self.decide_one(now, input, work);
+            let (step, facts) = match step {
+                Ok(decision) => {
+                    work.pursuits.clone_from(&decision.pursuits);
+                    let facts = decision.facts.clone();
+                    (Step::Decided(decision), facts)
+                }
+                Err(parking) => (Step::Refused(Told::Defect), parking),
+            };
+            let mut group = Vec::with_capacity(facts.len());
+            for fact in facts {
+                let event = Event { payment: *id, at: now.wall, fact };
+                apply(&mut work.payment, &event)?;
+                work.changed = true;
+                group.push(Record::Event(event));
+            }
+            steps.push(step);
+            groups.push(group);
+        }
+        Ok((steps, groups))
+    }
+
+    /// Whether a new payment must wait for a gateway call, or for space to record what becomes of it.
+    fn refuse(&mut self, work: &Working, input: &Input, calls: &mut usize, planned: &mut u64) -> Option<Told> {
+        let Input::Pay { order, request, .. } = input else { return None };
+        if work.payment.is_some() || !self.rules.sending {
+            return None;
+        }
+        let Ok(request) = request else { return None };
+        if *calls == 0 {
+            return Some(Told::NoCallFree);
+        }
+        let size = order.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+            + order.description.as_ref().map_or(0, String::len)
+            + order.source.len()
+            + order.destination.len()
+            + request.len();
+        // The rest of its records, and the batch around them, are below a kilobyte.
+        let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
+        let reserved = u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE);
+        let wanted = reserved.saturating_add(*planned).saturating_add(needed);
+        if self.journal.room() < wanted && !self.journal.make_room(wanted) {
+            return Some(Told::NoSpace);
+        }
+        *calls -= 1;
+        *planned += needed;
+        None
+    }
+
+    /// A panic while deciding is a defect: it parks what is unresolved of that payment, and nothing else suffers.
+    fn decide_one(
+        &self,
+        now: &Now,
+        input: &Input,
+        work: &Working,
+    ) -> Result<Decision, Vec<crate::payment::Fact>> {
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            decide(work.payment.as_ref(), &work.pursuits, input, now, &self.rules)
+        }));
+        decided.map_err(|_| {
+            tracing::error!(payment = ?work.payment.as_ref().map(|p| p.id), ?input, "deciding panicked: a defect");
+            work.payment.as_ref().map(park_for_defect).unwrap_or_default()
+        })
+    }
+
+    /// One write, one fsync. Notes for each payment the last record about it.
+    fn record(
+        &mut self,
+        now: &Now,
+        groups: &[Vec<Record>],
+        working: &mut BTreeMap<PaymentId, Working>,
+    ) -> Result<(), Stopped> {
+        if groups.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let appended = self.journal.append(now.wall, groups)?;
+        self.note(now.wall, &appended);
+        let mut lsn = appended.first;
+        for record in groups.iter().flatten() {
+            if let Record::Event(event) = record
+                && let Some(work) = working.get_mut(&event.payment)
+            {
+                work.lsn = lsn;
+            }
+            lsn = lsn.plus(1);
+        }
+        Ok(())
+    }
+
+    /// Publishes the working copies. Returns those that have come to rest.
+    fn publish(&mut self, working: &BTreeMap<PaymentId, Working>) -> Vec<Resting> {
+        let mut resting = Vec::new();
+        for (id, work) in working {
+            let Some(payment) = &work.payment else { continue };
+            if !work.changed && self.overlay.get(id).is_none() {
+                continue; // At rest in the store, and looked at only.
+            }
+            let payment = match self.overlay.get(id) {
+                Some(entry) if !work.changed => entry.payment.clone(),
+                Some(_) | None => Arc::new(payment.clone()),
+            };
+            if work.changed && payment.is_at_rest() {
+                resting.push(Resting { lsn: work.lsn, payment: payment.clone() });
+            }
+            self.overlay.put(Entry { payment, pursuits: work.pursuits.clone(), lsn: work.lsn });
+        }
+        resting
+    }
+
+    /// Everything behind it is durable: let it go.
+    fn release(
+        &self,
+        inputs: &[(PaymentId, Input)],
+        steps: Vec<Step>,
+        working: &BTreeMap<PaymentId, Working>,
+        resting: Vec<Resting>,
+    ) -> Turned {
+        let published = |id: &PaymentId| {
+            let found = self.overlay.get(id).map(|entry| entry.payment.clone());
+            found.or_else(|| working.get(id).and_then(|work| work.payment.clone()).map(Arc::new))
+        };
+        let mut turned = Turned { resting, ..Turned::default() };
+        for ((id, _), step) in inputs.iter().zip(steps) {
+            let told = match step {
+                Step::Refused(told) => told,
+                Step::Decided(decision) => {
+                    let (actions, response) = decision.release();
+                    turned.actions.extend(actions);
+                    Told::Decided { payment: response.as_ref().and_then(|_| published(id)), response }
+                }
+            };
+            turned.told.push(told);
+        }
+        turned.changed = working.iter().filter(|(_, work)| work.changed).filter_map(|(id, _)| published(id)).collect();
+        turned
+    }
+}

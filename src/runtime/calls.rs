@@ -1,0 +1,144 @@
+//! Calls to the gateway: each a task, as many at once as there are slots, each with a deadline, each reporting once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
+
+use super::intake::{Intake, Report};
+use crate::{
+    gateway::{Gateway, Question, Sending},
+    payment::{Action, Call, Now, Outcome, Reply, Tick},
+};
+
+/// How far a stop has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Stage {
+    Running,
+    /// What has not begun does not begin.
+    Draining,
+    /// What is under way is dropped: its socket closes, and the next start asks what became of it.
+    Dropped,
+}
+
+pub(super) struct Calls {
+    gateway: Arc<dyn Gateway>,
+    tasks: Handle,
+    slots: Arc<Semaphore>,
+    stage: watch::Sender<Stage>,
+    intake: Arc<Intake>,
+}
+
+impl Calls {
+    pub(super) fn new(gateway: Arc<dyn Gateway>, tasks: Handle, slots: usize, intake: Arc<Intake>) -> Calls {
+        let (stage, _) = watch::channel(Stage::Running);
+        Calls { gateway, tasks, slots: Arc::new(Semaphore::new(slots)), stage, intake }
+    }
+
+    /// Starts what a turn released.
+    pub(super) fn start(&self, action: Action, now: &Now) {
+        match action {
+            Action::Send { call, attempt, request, not_after } => {
+                let sending = Sending {
+                    kind: call.kind,
+                    operation_key: call.operation_key,
+                    request,
+                    amount: call.amount,
+                    currency: call.currency,
+                    deadline: Instant::now() + not_after.since(now.wall),
+                };
+                self.send(call, attempt, sending);
+            }
+            Action::Inquire(call) => self.inquire(call, now.tick),
+        }
+    }
+
+    fn send(&self, call: Call, attempt: u32, sending: Sending) {
+        let Call { payment, operation, .. } = call;
+        let report = Once::new(self.intake.clone(), move |outcome| Report::Sent { payment, operation, attempt, outcome });
+        let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
+        self.tasks.spawn(async move {
+            let Ok(_slot) = slots.acquire_owned().await else { return };
+            if *stage.borrow() != Stage::Running {
+                return report.give(Outcome::NotSent(Reply::new("stopping", "the process was stopping")));
+            }
+            if Instant::now() >= sending.deadline {
+                return report.give(Outcome::NotSent(Reply::new("too_late", "its time was over before it was sent")));
+            }
+            tokio::select! {
+                outcome = gateway.send(sending) => report.give(outcome),
+                _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
+            }
+        });
+    }
+
+    fn inquire(&self, call: Call, asked: Tick) {
+        let Call { payment, operation, .. } = call;
+        let report = Once::new(self.intake.clone(), move |outcome| Report::Asked { payment, operation, asked, outcome });
+        let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
+        self.tasks.spawn(async move {
+            let Ok(_slot) = slots.acquire_owned().await else { return };
+            if *stage.borrow() != Stage::Running {
+                return report.give(dropped());
+            }
+            let deadline = Instant::now() + gateway.contract().deadline;
+            let Call { kind, operation_key, amount, currency, .. } = call;
+            let question = Question { kind, operation_key, amount, currency, deadline };
+            tokio::select! {
+                outcome = gateway.inquire(question) => report.give(outcome),
+                _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
+            }
+        });
+    }
+
+    /// Nothing new begins.
+    pub(super) fn drain(&self) {
+        self.stage.send_replace(Stage::Draining);
+    }
+
+    /// Whatever is under way is dropped. It is waited for, briefly, so that no byte leaves after the lock is given up.
+    pub(super) fn drop_all(&self, slots: usize) {
+        self.stage.send_replace(Stage::Dropped);
+        let until = Instant::now() + Duration::from_secs(1);
+        while self.slots.available_permits() < slots && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn dropped() -> Outcome {
+    Outcome::Unknown(Reply::new("process_stopped", "the process stopped before the gateway answered"))
+}
+
+/// Reports once, whatever happens: an adapter that panics leaves its operation in doubt, not forgotten.
+struct Once<F: FnOnce(Outcome) -> Report> {
+    intake: Arc<Intake>,
+    report: Option<F>,
+}
+
+impl<F: FnOnce(Outcome) -> Report> Once<F> {
+    fn new(intake: Arc<Intake>, report: F) -> Once<F> {
+        Once { intake, report: Some(report) }
+    }
+
+    fn give(mut self, outcome: Outcome) {
+        self.send(outcome);
+    }
+
+    fn send(&mut self, outcome: Outcome) {
+        if let Some(report) = self.report.take() {
+            self.intake.report(report(outcome));
+        }
+    }
+}
+
+impl<F: FnOnce(Outcome) -> Report> Drop for Once<F> {
+    fn drop(&mut self) {
+        self.send(Outcome::Unknown(Reply::new("adapter_failed", "the gateway's adapter stopped without an outcome")));
+    }
+}

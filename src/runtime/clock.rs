@@ -1,0 +1,73 @@
+//! The one place that reads clocks.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::payment::{Clock as Trust, Now, Tick, Timestamp};
+
+/// How often the wall clock is compared with the time since boot.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+
+/// Wall and monotonic time, and whether the first can be believed.
+pub(super) struct Clock {
+    start: Instant,
+    /// Wall time and time since boot, read together at the start.
+    origin: (Duration, Duration),
+    margin: Duration,
+    compared: Instant,
+    trust: Trust,
+}
+
+impl Clock {
+    /// Starts the monotonic clock. `recorded` is the last wall time in the journal.
+    pub(super) fn start(margin: Duration, recorded: Timestamp) -> Clock {
+        let start = Instant::now();
+        let origin = (wall(), since_boot(start, start));
+        let behind = recorded.since(timestamp(origin.0)) > margin;
+        if behind {
+            tracing::warn!("the wall clock is behind the journal: nothing is sent again until it is right");
+        }
+        Clock { start, origin, margin, compared: start, trust: if behind { Trust::Diverged } else { Trust::Trusted } }
+    }
+
+    pub(super) fn now(&mut self) -> Now {
+        let now = Instant::now();
+        if now.duration_since(self.compared) >= COMPARE_EVERY {
+            self.compared = now;
+            self.compare(now);
+        }
+        let millis = u64::try_from(now.duration_since(self.start).as_millis()).unwrap_or(u64::MAX);
+        Now { wall: timestamp(wall()), tick: Tick::from_millis(millis), clock: self.trust }
+    }
+
+    /// When the monotonic clock will show `tick`.
+    pub(super) fn instant(&self, tick: Tick) -> Instant {
+        self.start + Duration::from_millis(tick.as_millis().min(u64::from(u32::MAX)))
+    }
+
+    /// A wall clock that was set, by more than the margin, says nothing about the age of a key.
+    fn compare(&mut self, now: Instant) {
+        let wall = wall().abs_diff(self.origin.0);
+        let boot = since_boot(self.start, now).abs_diff(self.origin.1);
+        if self.trust == Trust::Trusted && wall.abs_diff(boot) > self.margin {
+            tracing::warn!("the wall clock jumped: nothing is sent again until the next start");
+            self.trust = Trust::Diverged;
+        }
+    }
+}
+
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn timestamp(wall: Duration) -> Timestamp {
+    Timestamp::from_millis(0).plus(wall)
+}
+
+/// Time since boot, the machine's sleep included, where the kernel tells; else the process's own monotonic time, which
+/// makes a sleep look like a jump: safe, and rare on servers.
+fn since_boot(start: Instant, now: Instant) -> Duration {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok();
+    let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    let told = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    told.unwrap_or_else(|| now.duration_since(start))
+}

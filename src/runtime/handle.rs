@@ -1,0 +1,242 @@
+//! The library's face: what any task may ask of the engine.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Events, OpenError, OpenReport, Options,
+    intake::{Ask, Intake, Pay, Unheard},
+    opening,
+};
+use crate::{
+    engine::{Filter, Page, Stopped},
+    gateway::{Asked, Gateway},
+    journal::{Lsn, Reader},
+    payment::{
+        Capture, IdempotencyKey, Input, Invalid, Kind, Namespace, OperationKey, Order, Payment, PaymentId, Resolution,
+        Tenant,
+    },
+};
+
+/// A running engine. Clone it freely; when the last clone is dropped without [`Engine::close`], it stops as a killed
+/// process would: safely, with the next start asking the gateway what became of what was under way.
+#[derive(Clone)]
+pub struct Engine {
+    face: Arc<Face>,
+}
+
+struct Face {
+    intake: Arc<Intake>,
+    gateway: Arc<dyn Gateway>,
+    namespace: Namespace,
+    wait: Duration,
+    report: OpenReport,
+    durable: watch::Receiver<Lsn>,
+    stopped: watch::Receiver<Option<Stopped>>,
+    reader: Reader,
+}
+
+impl Drop for Face {
+    fn drop(&mut self) {
+        self.intake.abandon();
+    }
+}
+
+/// A payment, and how the caller came by it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// As it is now.
+    pub payment: Arc<Payment>,
+    /// How.
+    pub delivery: Delivery,
+}
+
+/// How a caller came by its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Its call made the payment.
+    Fresh,
+    /// The payment was under way: the call joined it.
+    Attached,
+    /// The payment was settled before: the same answer again.
+    Replayed,
+}
+
+/// Why a call was not answered with a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The key was used with other parameters. Nothing was done; use the first parameters, or another key.
+    Conflict {
+        /// The payment that the key names.
+        id: PaymentId,
+        /// The fields that differ.
+        differing: Vec<&'static str>,
+    },
+    /// The gateway's adapter cannot express the order. Nothing was recorded; the key is not spent.
+    InvalidOrder(Invalid),
+    /// Too many callers are waiting, or the engine is stopping. Nothing was recorded; repeat with the same key.
+    Overloaded {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The disk is full. Nothing was recorded; repeat with the same key.
+    StorageFull {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The folder is a copy, or was restored: nothing is sent from it until `serve --moved`. Nothing was recorded.
+    Moved,
+    /// There is no such payment.
+    NotFound,
+    /// Not possible where the payment stands. Nothing was done.
+    InvalidState {
+        /// Why.
+        why: String,
+    },
+    /// The engine has stopped: what became of this call is unknown. Repeat with the same key after the next start.
+    Stopped(Stopped),
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::Conflict { id, differing } => write!(
+                f,
+                "the key was used before, for payment {id}, with another {}; nothing was done",
+                differing.join(", ")
+            ),
+            Rejection::InvalidOrder(invalid) => write!(f, "the gateway cannot take this order: {invalid}"),
+            Rejection::Overloaded { .. } => {
+                f.write_str("too many callers are waiting; nothing was recorded, repeat with the same key")
+            }
+            Rejection::StorageFull { .. } => {
+                f.write_str("the disk is full; nothing was recorded, repeat with the same key")
+            }
+            Rejection::Moved => f.write_str(
+                "the data folder is a copy or was restored: nothing is sent from it until `serve --moved` was said \
+                 once; nothing was recorded",
+            ),
+            Rejection::NotFound => f.write_str("there is no such payment"),
+            Rejection::InvalidState { why } => f.write_str(why),
+            Rejection::Stopped(stopped) => stopped.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl Engine {
+    /// Opens the data folder, recovers what an earlier process left, and starts. Must be called on a tokio runtime,
+    /// which then also carries the gateway calls. When this returns, the recovery is durable.
+    pub async fn open(options: Options, gateway: Arc<dyn Gateway>) -> Result<Engine, OpenError> {
+        let (namespace, wait) = (options.namespace.clone(), options.wait);
+        let opened = opening::start(options, gateway.clone()).await?;
+        let opening::Opened { intake, report, durable, stopped, reader } = opened;
+        Ok(Engine { face: Arc::new(Face { intake, gateway, namespace, wait, report, durable, stopped, reader }) })
+    }
+
+    /// Pays, once, under this key, for the default tenant. Waits for the outcome as long as [`Options::wait`] says.
+    pub async fn pay(&self, key: &str, order: Order) -> Result<Answer, Rejection> {
+        let key = IdempotencyKey::new(key).map_err(Rejection::InvalidOrder)?;
+        self.submit(&Tenant::default(), &key, order, self.face.wait).await
+    }
+
+    /// Pays, once, under this tenant's key. Answers when the payment is settled, or waits for the payer or a person, or
+    /// when `wait` is over: then with the payment as it is. Without `wait`, as soon as the intent is durable.
+    pub async fn submit(
+        &self,
+        tenant: &Tenant,
+        key: &IdempotencyKey,
+        order: Order,
+        wait: Duration,
+    ) -> Result<Answer, Rejection> {
+        let id = PaymentId::derive(tenant, key);
+        let request = self.encode(&id, key, &order);
+        let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request };
+        let (reply, answer) = oneshot::channel();
+        let pay = Pay { id, input, until_settled: !wait.is_zero(), reply };
+        self.face.intake.pay(pay).map_err(|unheard| match unheard {
+            Unheard::Full => Rejection::Overloaded { retry_after: Duration::from_secs(1) },
+            Unheard::Closed => self.why_stopped(),
+        })?;
+        let patience = if wait.is_zero() { self.face.wait } else { wait };
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(self.why_stopped()),
+            // Its intent may be durable, or it may still be queued: then it is not taken up any more.
+            Err(_) => match self.get(id).await? {
+                Some(payment) => Ok(Answer { payment, delivery: Delivery::Attached }),
+                None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
+            },
+        }
+    }
+
+    /// The bytes that the gateway would be sent: recorded with the intent.
+    fn encode(&self, id: &PaymentId, key: &IdempotencyKey, order: &Order) -> Result<Vec<u8>, Invalid> {
+        let kind = match order.capture {
+            Capture::Automatic => Kind::Charge,
+            Capture::Manual => Kind::Authorize,
+        };
+        let operation_key = OperationKey::derive(&self.face.namespace, id, kind, key);
+        self.face.gateway.encode(&Asked { kind, operation_key, amount: order.amount, order, charge: None })
+    }
+
+    /// A payment as it is.
+    pub async fn get(&self, id: PaymentId) -> Result<Option<Arc<Payment>>, Rejection> {
+        self.ask(|reply| Ask::Get(id, reply)).await
+    }
+
+    /// One page of payments, in id order.
+    pub async fn list(&self, filter: Filter) -> Result<Page, Rejection> {
+        self.ask(|reply| Ask::List(filter, reply)).await
+    }
+
+    /// Asks the gateway now what became of a payment. Answers with the payment as it is meanwhile.
+    pub async fn inquire(&self, id: PaymentId) -> Result<Arc<Payment>, Rejection> {
+        self.ask(|reply| Ask::Person(id, Input::Inquire, reply)).await?
+    }
+
+    /// Ends a doubt by a person's word, which is kept with it.
+    pub async fn resolve(&self, id: PaymentId, resolution: Resolution) -> Result<Arc<Payment>, Rejection> {
+        self.ask(|reply| Ask::Person(id, Input::Resolve(resolution), reply)).await?
+    }
+
+    /// What happened after a place in the journal, and goes on happening.
+    pub fn events(&self, after: Lsn) -> Events {
+        Events::new(self.face.reader.clone(), self.face.durable.clone(), after)
+    }
+
+    /// What opening found and did, and what is promised.
+    pub fn report(&self) -> &OpenReport {
+        &self.face.report
+    }
+
+    /// Resolves when the engine has stopped by itself: after a failed fsync, or on damage.
+    pub async fn stopped(&self) -> Stopped {
+        let mut stopped = self.face.stopped.clone();
+        let why = stopped.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_else(|| Stopped::new("the engine was closed"))
+    }
+
+    /// Stops in order: takes nothing new, waits for gateway calls under way as long as [`Options::drain`] says, flushes
+    /// the store, and writes the close mark. Other clones answer [`Rejection::Stopped`] from then on.
+    pub async fn close(self) -> Result<(), Stopped> {
+        let (reply, closed) = oneshot::channel();
+        if self.face.intake.ask(Ask::Close(reply)).is_ok() && closed.await.is_ok() {
+            return Ok(());
+        }
+        Err(self.stopped().await)
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Rejection> {
+        let (reply, answer) = oneshot::channel();
+        self.face.intake.ask(ask(reply)).map_err(|_| self.why_stopped())?;
+        answer.await.map_err(|_| self.why_stopped())
+    }
+
+    fn why_stopped(&self) -> Rejection {
+        let why = self.face.stopped.borrow().clone();
+        Rejection::Stopped(why.unwrap_or_else(|| Stopped::new("the engine was closed")))
+    }
+}

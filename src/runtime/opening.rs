@@ -1,0 +1,367 @@
+//! Opening: lock, read the journal, bring up the store, recover, and start the threads.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
+    thread,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
+
+use super::{
+    calls::Calls,
+    clock::Clock,
+    intake::Intake,
+    options::Options,
+    storekeeper::StoreKeeper,
+    turner::{Desk, Turner},
+};
+use crate::{
+    disk::{Disk, FolderLock, LockError, OsDisk, boot_id},
+    engine::{self, Begin, Machine, Recovered, Stopped, check_mark, recover},
+    gateway::Gateway,
+    journal::{self, Found, Lsn, Reader, SpareMaker},
+    payment::{Contract, ImpossibleHorizon, Rules, Timestamp},
+    store::{self, Condition, Expected, SledStore},
+};
+
+/// Why an engine was not opened. Nothing was sent.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Contract and schedule cannot both hold: a matter of configuration.
+    Impossible(ImpossibleHorizon),
+    /// Another process has the folder, or it lies where a lock means nothing.
+    Lock(LockError),
+    /// The folder, or a thread, could not be made.
+    System {
+        /// Doing what.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The journal is damaged or cannot be read, or a newer one is missing.
+    Engine(engine::OpenError),
+    /// The store could not be made anew.
+    Store(store::OpenError),
+}
+
+impl OpenError {
+    /// Whether the configuration is at fault, rather than the data or the machine.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, OpenError::Impossible(_))
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Impossible(error) => write!(f, "the gateway's contract cannot be kept: {error}"),
+            OpenError::Lock(error) => error.fmt(f),
+            OpenError::System { what, error } => write!(f, "{what}: {error}"),
+            OpenError::Engine(error) => error.fmt(f),
+            OpenError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<engine::OpenError> for OpenError {
+    fn from(error: engine::OpenError) -> OpenError {
+        OpenError::Engine(error)
+    }
+}
+
+impl From<journal::OpenError> for OpenError {
+    fn from(error: journal::OpenError) -> OpenError {
+        OpenError::Engine(error.into())
+    }
+}
+
+impl From<store::OpenError> for OpenError {
+    fn from(error: store::OpenError) -> OpenError {
+        OpenError::Store(error)
+    }
+}
+
+fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+    let what = what.into();
+    move |error| OpenError::System { what, error }
+}
+
+/// What opening found and did, and what is promised from here on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenReport {
+    /// What the gateway promises, and which it is.
+    pub contract: Contract,
+    /// Why the store was rebuilt from the journal, if it was.
+    pub rebuilt: Option<String>,
+    /// How many records were replayed.
+    pub replayed: u64,
+    /// How many unresolved payments were taken up again.
+    pub resumed: usize,
+    /// Whether a last batch that was never acknowledged was found torn, and stepped over.
+    pub torn: bool,
+    /// Whether nothing is sent, because the folder is a copy or was restored.
+    pub moved: bool,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "gateway    {}", self.contract.identity)?;
+        writeln!(f, "           {}", self.contract)?;
+        writeln!(f, "guarantee  {}", self.contract.guarantee())?;
+        write!(f, "recovered  {} records replayed, {} unresolved payments taken up", self.replayed, self.resumed)?;
+        if self.torn {
+            write!(f, "\n           the last batch was torn by a crash before anybody was told of it: stepped over, and kept")?;
+        }
+        if let Some(why) = &self.rebuilt {
+            write!(f, "\nstore      rebuilt from the journal: {why}")?;
+        }
+        if self.moved {
+            write!(
+                f,
+                "\nmoved      this folder is a copy or was restored: money may have moved since. Payments are answered and \
+                 asked about, but nothing is sent until `payonce serve --moved` has been said once, with the original \
+                 stopped for good"
+            )?;
+        }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning    {warning}"))
+    }
+}
+
+/// What the library's face needs of an opened engine.
+pub(super) struct Opened {
+    pub(super) intake: Arc<Intake>,
+    pub(super) report: OpenReport,
+    pub(super) durable: watch::Receiver<Lsn>,
+    pub(super) stopped: watch::Receiver<Option<Stopped>>,
+    pub(super) reader: Reader,
+}
+
+/// Opens on a thread of its own, which then is the engine thread.
+pub(super) async fn start(options: Options, gateway: Arc<dyn Gateway>) -> Result<Opened, OpenError> {
+    let tasks = Handle::current();
+    let (tell, opened) = oneshot::channel();
+    let run = move || {
+        let (stopped, watch_stopped) = watch::channel(None);
+        match open(options, gateway, tasks) {
+            Err(error) => drop(tell.send(Err(error))),
+            Ok((turner, lock, report, reader)) => {
+                let intake = turner.intake.clone();
+                let durable = turner.durable.subscribe();
+                let face = Opened { intake: intake.clone(), report, durable, stopped: watch_stopped, reader };
+                // Whoever asked may have gone: then the face is dropped, and the engine is abandoned.
+                drop(tell.send(Ok(face)));
+                run(turner, lock, &intake, &stopped);
+            }
+        }
+    };
+    let spawned = thread::Builder::new().name("payonce-engine".to_owned()).spawn(run);
+    spawned.map_err(system("the engine's thread could not be started"))?;
+    opened.await.unwrap_or_else(|_| {
+        let why = Stopped::new("opening panicked: a defect in this program, please report it");
+        Err(OpenError::Engine(engine::OpenError::Stopped(why)))
+    })
+}
+
+/// The engine thread's life. The lock is given up only after everything else has been let go of.
+fn run(turner: Turner, lock: FolderLock, intake: &Intake, stopped: &watch::Sender<Option<Stopped>>) {
+    let folder = turner.options.data.join(STORE);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turner.run()));
+    let ended = ended.unwrap_or_else(|_| Err(Stopped::new("the engine panicked: a defect, please report it")));
+    let why = match &ended {
+        Ok(_) => Stopped::new("the engine was closed"),
+        Err(why) => {
+            tracing::error!(%why, "the engine has stopped");
+            why.clone()
+        }
+    };
+    if why.store_is_bad
+        && let Err(error) = store::move_aside(&folder)
+    {
+        tracing::error!(%error, "the store could not be moved aside: remove it by hand");
+    }
+    stopped.send_replace(Some(why));
+    intake.stop();
+    drop(lock);
+    if let Ok(Some(reply)) = ended {
+        let _ = reply.send(());
+    }
+}
+
+/// The store's folder in the data folder.
+const STORE: &str = "store";
+
+type Ready = (Turner, FolderLock, OpenReport, Reader);
+
+fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Ready, OpenError> {
+    let contract = gateway.contract().clone();
+    options.schedule.check(&contract).map_err(OpenError::Impossible)?;
+    let data = options.data.clone();
+    std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
+    let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&data).map_err(system(format!("{}", data.display())))?);
+    let found = journal::open(disk, journal_options(&options))?;
+    let folder = found.store_uuid().unwrap_or_else(random);
+    let strange = found.lock_inode().is_some_and(|inode| inode != lock.inode());
+    let moved = strange && !options.moved;
+    let (store, rebuilt) = bring_up_store(&options, &found, folder, strange)?;
+    let store: Arc<SledStore> = Arc::new(store);
+    let mut report = OpenReport {
+        contract: contract.clone(),
+        rebuilt: rebuilt.clone(),
+        replayed: 0,
+        resumed: 0,
+        torn: found.stepped_over_torn_batch(),
+        moved,
+        warnings: lock.warning().into_iter().collect(),
+    };
+    if found.unverified_bytes() > 0 {
+        let mebibytes = found.unverified_bytes() >> 20;
+        report.warnings.push(format!("{mebibytes} MiB of old journal were not read; `payonce journal verify` does"));
+    }
+    let mut clock = Clock::start(options.schedule.skew, found.last_wall().unwrap_or_default());
+    let begin = Begin {
+        rules: Rules {
+            contract,
+            schedule: options.schedule.clone(),
+            namespace: options.namespace.clone(),
+            sending: !moved,
+        },
+        journal: journal::Begin {
+            store_uuid: folder,
+            salt: random_salt(),
+            boot_id: boot_id().unwrap_or_default(),
+            // While nobody has said that the move was meant, the folder stays one that was moved.
+            lock_inode: if moved { found.lock_inode().unwrap_or_default() } else { lock.inode() },
+        },
+        rebuild: rebuilt.is_some(),
+        moved,
+        now: clock.now().wall,
+    };
+    let Recovered { machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
+    report.replayed = replayed;
+    report.resumed = resume.len();
+    let intake = Arc::new(Intake::new(options.queue));
+    let calls = Calls::new(gateway, tasks, options.gateway_slots, intake.clone());
+    let keeper = StoreKeeper::start(store, intake.clone()).map_err(system("the store's thread could not be started"))?;
+    let spares = SpareKeeper::start(machine.spare_maker()).map_err(system("a thread could not be started"))?;
+    let (reader, (durable, _)) = (machine.reader(), watch::channel(machine.durable()));
+    let resume = resume.into();
+    let desk = Desk::default();
+    let turner = Turner { machine, intake, calls, keeper, spares, clock, options, durable, resume, desk };
+    Ok((turner, lock, report, reader))
+}
+
+fn journal_options(options: &Options) -> journal::Options {
+    journal::Options {
+        segment_bytes: options.segment_bytes,
+        verify_bytes: options.verify_bytes,
+        ..journal::Options::default()
+    }
+}
+
+/// The store, and why it has to be rebuilt, if it has to.
+fn bring_up_store(
+    options: &Options,
+    found: &Found,
+    folder: [u8; 16],
+    strange: bool,
+) -> Result<(SledStore, Option<String>), OpenError> {
+    let path = options.data.join(STORE);
+    let store_options = store::Options { cache_bytes: options.store_cache_bytes, ..store::Options::default() };
+    let (applied, files) = match (found.closed(), found.checkpoint()) {
+        (Some(closed), _) => (closed.applied, closed.files.as_slice()),
+        (None, Some(checkpoint)) => (checkpoint.upto, checkpoint.files.as_slice()),
+        (None, None) => (Lsn::ZERO, [].as_slice()),
+    };
+    let expected = Expected { store: folder, applied, files };
+    let opening = store::open(&path, &store_options, &expected)?;
+    let why = match opening.condition {
+        Condition::Kept { mark } => {
+            let whole = check_mark(found, mark.as_ref())?;
+            distrust(found, strange).or((!whole).then_some("it lacks what was noted as flushed"))
+        }
+        Condition::Fresh if found.last() == Lsn::ZERO => None,
+        Condition::Fresh => return Ok((opening.store, Some("it was not there".to_owned()))),
+        Condition::MovedAside { to, why } => {
+            let why = format!("it was unusable ({why}); what was there is kept in {}", name(&to));
+            return Ok((opening.store, Some(why)));
+        }
+    };
+    let Some(why) = why else { return Ok((opening.store, None)) };
+    drop(opening.store);
+    store::move_aside(&path).map_err(system("the store could not be moved aside"))?;
+    let opening = store::open(&path, &store_options, &Expected { store: folder, applied: Lsn::ZERO, files: &[] })?;
+    Ok((opening.store, Some(why.to_owned())))
+}
+
+/// Why a store that opened well cannot be trusted all the same.
+fn distrust(found: &Found, strange: bool) -> Option<&'static str> {
+    if strange {
+        return Some("the data folder is a copy or was restored");
+    }
+    let same_boot = boot_id().is_some_and(|boot| Some(boot) == found.boot_id());
+    let unclean = found.closed().is_none() && !found.is_new();
+    (unclean && !same_boot).then_some("the machine was restarted without a clean stop, and may have lost parts of it")
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+fn random() -> [u8; 16] {
+    *uuid::Uuid::new_v4().as_bytes()
+}
+
+fn random_salt() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().1
+}
+
+/// The thread that makes segments ahead of need.
+pub(super) struct SpareKeeper {
+    wanted: Option<SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl SpareKeeper {
+    fn start(maker: SpareMaker) -> io::Result<SpareKeeper> {
+        let (wanted, asked) = mpsc::sync_channel(1);
+        let make = move || {
+            while asked.recv().is_ok() {
+                // A full disk: the engine sees that there is no spare, and takes no new payments when it needs one.
+                if let Err(error) = maker.make() {
+                    tracing::warn!(%error, "no journal segment could be made ahead of need");
+                    thread::sleep(std::time::Duration::from_secs(1));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("payonce-segments".to_owned()).spawn(make)?;
+        Ok(SpareKeeper { wanted: Some(wanted), thread: Some(thread) })
+    }
+
+    pub(super) fn keep(&self, machine: &Machine) {
+        if machine.wants_spare() {
+            // Already asked: that is as good.
+            let _ = self.wanted.as_ref().map(|wanted| wanted.try_send(()));
+        }
+    }
+}
+
+impl Drop for SpareKeeper {
+    fn drop(&mut self) {
+        self.wanted = None;
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}

@@ -1,0 +1,64 @@
+//! What a user can turn, and why it is set as it is.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::payment::{Namespace, Schedule};
+
+/// How an engine runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The data folder: made if it is not there. One process at a time.
+    pub data: PathBuf,
+    /// Says that a copied or restored folder is meant to go on sending from here.
+    pub moved: bool,
+    /// What goes into operation keys besides: set it where two installs share one account at a gateway. Never change it.
+    pub namespace: Namespace,
+    /// Our side's patience.
+    pub schedule: Schedule,
+    /// Journal segments, in bytes. 64 MiB hold some 100,000 payments: few files, and zero-filling one ahead of need
+    /// takes a tenth of a second, off the hot path.
+    pub segment_bytes: u64,
+    /// The store is flushed after this many bytes of journal: what a start after a kill has to replay, at some 100,000
+    /// payments a second.
+    pub checkpoint_bytes: u64,
+    /// How much of the older journal a start checks, in bytes, newest first. A gigabyte is read in about a second.
+    pub verify_bytes: u64,
+    /// The store's cache, in bytes. The process's memory follows it: see [`crate::store::Options`].
+    pub store_cache_bytes: u64,
+    /// How many callers may wait to be taken up. Beyond them a caller is told at once to come back: by then the last
+    /// in line would have waited for a second and more.
+    pub queue: usize,
+    /// How many gateway calls may be under way. Each holds a socket, and processes are commonly given 1,024.
+    pub gateway_slots: usize,
+    /// How many payments may wait in memory for the store, at about a kilobyte each, before no new ones are taken.
+    pub memory_payments: usize,
+    /// How long [`Engine::pay`](super::Engine::pay) waits for the outcome before it answers with what there is.
+    pub wait: Duration,
+    /// How long a stop waits for gateway calls under way; the rest is asked about at the next start.
+    pub drain: Duration,
+}
+
+impl Options {
+    /// The defaults, with a data folder.
+    pub fn new(data: impl AsRef<Path>) -> Options {
+        Options {
+            data: data.as_ref().to_owned(),
+            moved: false,
+            namespace: Namespace::default(),
+            schedule: Schedule::default(),
+            segment_bytes: 64 << 20,
+            checkpoint_bytes: 32 << 20,
+            verify_bytes: 1 << 30,
+            store_cache_bytes: 64 << 20,
+            queue: 16_384,
+            gateway_slots: 512,
+            memory_payments: 100_000,
+            wait: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The store's own thread: takes what came to rest, in order, and flushes when asked.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::intake::{Intake, Report};
+use crate::{
+    engine::{self, Resting},
+    store::{Mark, Store},
+};
+
+enum Job {
+    Put(Vec<Resting>, Mark),
+    Flush,
+}
+
+/// Rows gathered before they are put: as many as one sled batch takes well.
+const GATHERED: usize = 500;
+
+pub(super) struct StoreKeeper {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StoreKeeper {
+    pub(super) fn start(store: Arc<dyn Store>, intake: Arc<Intake>) -> std::io::Result<StoreKeeper> {
+        let (jobs, waiting) = mpsc::channel();
+        let keep = move || keep(store.as_ref(), &waiting, &intake);
+        let thread = thread::Builder::new().name("payonce-store".to_owned()).spawn(keep)?;
+        Ok(StoreKeeper { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// What came to rest, and what the store may say of itself when it has taken it.
+    pub(super) fn put(&self, rows: Vec<Resting>, mark: Mark) {
+        self.give(Job::Put(rows, mark));
+    }
+
+    /// Reports [`Report::Flushed`] when everything given before is durable.
+    pub(super) fn flush(&self) {
+        self.give(Job::Flush);
+    }
+
+    fn give(&self, job: Job) {
+        // A thread that has ended has reported why.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+    }
+}
+
+impl Drop for StoreKeeper {
+    /// Waits until the store is let go of: the folder may be opened again right after.
+    fn drop(&mut self) {
+        self.jobs = None;
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake) {
+    let mut next = waiting.recv().ok();
+    while let Some(job) = next.take() {
+        match job {
+            Job::Put(mut rows, mut mark) => {
+                while rows.len() < GATHERED {
+                    match waiting.try_recv() {
+                        Ok(Job::Put(more, later)) => {
+                            rows.extend(more);
+                            mark = later;
+                        }
+                        Ok(Job::Flush) => {
+                            next = Some(Job::Flush);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                if let Err(stopped) = engine::put(store, &rows, &mark) {
+                    return intake.report(Report::StoreFailed(stopped.why));
+                }
+                intake.stored(rows.iter().map(|row| (row.payment.id, row.lsn)));
+            }
+            Job::Flush => {
+                let flushed = store.flush().map_err(|error| error.to_string());
+                let failed = flushed.is_err();
+                intake.report(Report::Flushed(flushed));
+                if failed {
+                    return;
+                }
+            }
+        }
+        next = next.or_else(|| waiting.recv().ok());
+    }
+}

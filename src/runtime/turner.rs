@@ -1,0 +1,473 @@
+//! The engine thread: gathers what came in, turns the machine, lets go of what it releases.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    calls::Calls,
+    clock::Clock,
+    handle::{Answer, Delivery, Rejection},
+    intake::{Arrivals, Ask, Intake, Pay, Report},
+    opening::SpareKeeper,
+    options::Options,
+    storekeeper::StoreKeeper,
+};
+use crate::{
+    engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Told, Turned},
+    journal::Lsn,
+    payment::{Input, Now, Payment, PaymentId, Response, State},
+};
+
+/// When nothing has followed a batch for this long, an empty one makes its durability evident (DESIGN 5).
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+
+/// How long to wait for the store to take rows, when memory holds as many payments as it may.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// When a caller who was turned away should come back.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// After a full disk, which somebody has to empty.
+const COME_BACK_LATER: Duration = Duration::from_secs(5);
+
+/// Everything the engine thread owns.
+pub(super) struct Turner {
+    pub(super) machine: Machine,
+    pub(super) intake: Arc<Intake>,
+    pub(super) calls: Calls,
+    pub(super) keeper: StoreKeeper,
+    pub(super) spares: SpareKeeper,
+    pub(super) clock: Clock,
+    pub(super) options: Options,
+    pub(super) durable: watch::Sender<Lsn>,
+    /// Unresolved payments that an earlier process left.
+    pub(super) resume: VecDeque<(PaymentId, Input)>,
+    pub(super) desk: Desk,
+}
+
+/// What the thread keeps in mind between turns.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Gateway calls under way.
+    calling: usize,
+    /// New payments that wait for a call to be free.
+    held: VecDeque<Pay>,
+    /// Callers who wait for a payment to settle.
+    waiters: HashMap<PaymentId, Vec<(Delivery, oneshot::Sender<Result<Answer, Rejection>>)>>,
+    checkpoint: Option<Carrying>,
+    /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
+    store_failed: Option<String>,
+    confirm_at: Option<Instant>,
+    closing: Option<Closing>,
+}
+
+struct Closing {
+    reply: oneshot::Sender<()>,
+    until: Instant,
+    flushing: bool,
+}
+
+/// Who is to be told what became of an input.
+enum Origin {
+    Report,
+    Schedule,
+    Person(oneshot::Sender<Result<Arc<Payment>, Rejection>>),
+    Caller { until_settled: bool, reply: oneshot::Sender<Result<Answer, Rejection>> },
+}
+
+/// The inputs of one turn, and where each came from.
+#[derive(Default)]
+struct Agenda {
+    inputs: Vec<(PaymentId, Input)>,
+    origins: Vec<Origin>,
+    /// How many of them may lead to a call.
+    scheduled: usize,
+}
+
+impl Agenda {
+    fn add(&mut self, id: PaymentId, input: Input, origin: Origin) {
+        self.inputs.push((id, input));
+        self.origins.push(origin);
+    }
+}
+
+/// How the thread goes on.
+enum Next {
+    Turn,
+    Closed(oneshot::Sender<()>),
+    Abandoned,
+}
+
+impl Turner {
+    /// Turns until the engine is closed, abandoned, or must not go on.
+    pub(super) fn run(mut self) -> Result<Option<oneshot::Sender<()>>, Stopped> {
+        loop {
+            match self.step()? {
+                Next::Turn => {}
+                Next::Closed(reply) => {
+                    self.close()?;
+                    return Ok(Some(reply));
+                }
+                Next::Abandoned => {
+                    self.calls.drop_all(self.options.gateway_slots);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<Next, Stopped> {
+        let room = MAX_TURN.saturating_sub(self.desk.held.len().min(MAX_TURN / 2));
+        let arrivals = self.intake.take(self.wake_at(), room, self.desk.held.len());
+        if arrivals.abandoned {
+            return Ok(Next::Abandoned);
+        }
+        let now = self.clock.now();
+        self.machine.stored(&arrivals.stored);
+        let Arrivals { reports, asks, pays, .. } = arrivals;
+        let mut agenda = Agenda::default();
+        self.take_reports(reports, &now, &mut agenda)?;
+        self.take_due(&now, &mut agenda);
+        let looks = self.take_asks(asks, &mut agenda);
+        self.take_pays(pays, &mut agenda);
+        self.turn(now, agenda)?;
+        self.look(looks)?;
+        self.keep_house(&now)?;
+        Ok(self.next())
+    }
+
+    /// When to wake although nothing has come.
+    fn wake_at(&self) -> Option<Instant> {
+        let can_call = self.desk.closing.is_none() && self.desk.calling < self.options.gateway_slots;
+        let due = self.machine.next_due().filter(|_| can_call).map(|tick| self.clock.instant(tick));
+        let full = self.admission(0).new_payments == 0;
+        let more = (can_call && !self.resume.is_empty()).then(Instant::now);
+        let held = (can_call && !self.desk.held.is_empty())
+            .then(|| Instant::now() + if full { FULL_PAUSE } else { Duration::ZERO });
+        let closing = self.desk.closing.as_ref().map(|closing| closing.until);
+        [due, more, held, closing, self.desk.confirm_at].into_iter().flatten().min()
+    }
+
+    fn take_reports(&mut self, reports: Vec<Report>, now: &Now, agenda: &mut Agenda) -> Result<(), Stopped> {
+        for report in reports {
+            match report {
+                Report::Sent { payment, operation, attempt, outcome } => {
+                    self.desk.calling = self.desk.calling.saturating_sub(1);
+                    agenda.add(payment, Input::Ended { operation, attempt, outcome }, Origin::Report);
+                }
+                Report::Asked { payment, operation, asked, outcome } => {
+                    self.desk.calling = self.desk.calling.saturating_sub(1);
+                    agenda.add(payment, Input::Answered { operation, asked, outcome }, Origin::Report);
+                }
+                Report::Flushed(Ok(files)) => self.flushed(now, files)?,
+                Report::Flushed(Err(why)) | Report::StoreFailed(why) => self.store_failed(why),
+            }
+        }
+        Ok(())
+    }
+
+    fn flushed(&mut self, now: &Now, files: Vec<(String, u64)>) -> Result<(), Stopped> {
+        match self.desk.checkpoint.take() {
+            Some(carrying) => self.machine.finish_checkpoint(now.wall, carrying, files),
+            None => Ok(()),
+        }
+    }
+
+    /// The journal has everything: go on without the store, but take nothing new that memory would have to hold.
+    fn store_failed(&mut self, why: String) {
+        tracing::error!(%why, "the store takes no more rows: no new payments are taken until the next start");
+        self.desk.checkpoint = None;
+        self.desk.store_failed.get_or_insert(why);
+    }
+
+    /// What the schedule and the start ask for, in the calls that are free: at most half of them, so that neither
+    /// callers nor the unresolved starve.
+    fn take_due(&mut self, now: &Now, agenda: &mut Agenda) {
+        if self.desk.closing.is_some() {
+            return;
+        }
+        let free = self.options.gateway_slots.saturating_sub(self.desk.calling);
+        let budget = free.div_ceil(2).min(MAX_TURN / 2);
+        let from_start = budget.min(self.resume.len());
+        for (id, input) in self.resume.drain(..from_start) {
+            agenda.add(id, input, Origin::Schedule);
+        }
+        for (id, input) in self.machine.due(now, budget - from_start) {
+            agenda.add(id, input, Origin::Schedule);
+        }
+        agenda.scheduled = agenda.inputs.len();
+    }
+
+    /// Takes up what people decide; returns what is only looked at.
+    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Vec<Ask> {
+        let mut looks = Vec::new();
+        for ask in asks {
+            match ask {
+                Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
+                Ask::Close(reply) => self.start_closing(reply),
+                Ask::Get(_, _) | Ask::List(_, _) => looks.push(ask),
+            }
+        }
+        looks
+    }
+
+    /// Those who were held come first, as many as can be sent; then those who just came.
+    fn take_pays(&mut self, pays: Vec<Pay>, agenda: &mut Agenda) {
+        let free = self.options.gateway_slots.saturating_sub(self.desk.calling);
+        let again = free.min(self.desk.held.len());
+        let held: Vec<Pay> = self.desk.held.drain(..again).collect();
+        for pay in held.into_iter().chain(pays) {
+            // Who has gone is not taken up: nothing is recorded of it.
+            if !pay.reply.is_closed() {
+                let origin = Origin::Caller { until_settled: pay.until_settled, reply: pay.reply };
+                agenda.add(pay.id, pay.input, origin);
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Now, agenda: Agenda) -> Result<(), Stopped> {
+        if agenda.inputs.is_empty() {
+            return Ok(());
+        }
+        let before = self.machine.durable();
+        let turned = self.machine.turn(now, &agenda.inputs, self.admission(agenda.scheduled))?;
+        let Turned { told, actions, changed, resting } = turned;
+        self.desk.calling += actions.len();
+        actions.into_iter().for_each(|action| self.calls.start(action, &now));
+        if self.machine.durable() != before {
+            self.durable.send_replace(self.machine.durable());
+            self.desk.confirm_at = Some(Instant::now() + CONFIRM_AFTER);
+        }
+        self.tell_waiters(&changed);
+        for (((id, input), origin), told) in agenda.inputs.into_iter().zip(agenda.origins).zip(told) {
+            self.tell(id, input, origin, told);
+        }
+        if !resting.is_empty() && self.desk.store_failed.is_none() {
+            self.keeper.put(resting, self.machine.mark());
+        }
+        Ok(())
+    }
+
+    fn admission(&self, scheduled: usize) -> Admission {
+        let (_, in_memory) = self.machine.sizes();
+        let closed = self.desk.closing.is_some() || in_memory >= self.options.memory_payments;
+        let free = self.options.gateway_slots.saturating_sub(self.desk.calling + scheduled);
+        Admission { new_payments: if closed { 0 } else { free } }
+    }
+
+    fn tell_waiters(&mut self, changed: &[Arc<Payment>]) {
+        if self.desk.waiters.is_empty() {
+            return;
+        }
+        for payment in changed.iter().filter(|payment| is_answer(payment)) {
+            for (delivery, reply) in self.desk.waiters.remove(&payment.id).unwrap_or_default() {
+                let _ = reply.send(Ok(Answer { payment: payment.clone(), delivery }));
+            }
+        }
+    }
+
+    fn tell(&mut self, id: PaymentId, input: Input, origin: Origin, told: Told) {
+        match origin {
+            Origin::Report | Origin::Schedule => {}
+            Origin::Person(reply) => {
+                let _ = reply.send(person_answer(told));
+            }
+            Origin::Caller { until_settled, reply } => self.tell_caller(id, input, until_settled, reply, told),
+        }
+    }
+
+    fn tell_caller(
+        &mut self,
+        id: PaymentId,
+        input: Input,
+        until_settled: bool,
+        reply: oneshot::Sender<Result<Answer, Rejection>>,
+        told: Told,
+    ) {
+        let (response, payment) = match told {
+            Told::Decided { response: Some(response), payment } => (response, payment),
+            Told::NoCallFree if self.desk.closing.is_none() && self.desk.store_failed.is_none() => {
+                self.desk.held.push_back(Pay { id, input, until_settled, reply });
+                return;
+            }
+            Told::NoCallFree => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
+            Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
+            Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
+        };
+        let delivery = match response {
+            Response::Fresh => Delivery::Fresh,
+            Response::Attached | Response::Done => Delivery::Attached,
+            Response::Replayed => Delivery::Replayed,
+            Response::Conflict(differing) => return refuse(reply, Rejection::Conflict { id, differing }),
+            Response::Inexpressible(invalid) => return refuse(reply, Rejection::InvalidOrder(invalid)),
+            Response::Moved => return refuse(reply, Rejection::Moved),
+            Response::InvalidState(why) => return refuse(reply, Rejection::InvalidState { why }),
+            Response::NotFound => return refuse(reply, Rejection::NotFound),
+        };
+        let Some(payment) = payment else { return refuse(reply, defect()) };
+        if is_answer(&payment) || !until_settled {
+            let _ = reply.send(Ok(Answer { payment, delivery }));
+            return;
+        }
+        let waiting = self.desk.waiters.entry(id).or_default();
+        waiting.retain(|(_, reply)| !reply.is_closed());
+        waiting.push((delivery, reply));
+    }
+
+    fn look(&mut self, looks: Vec<Ask>) -> Result<(), Stopped> {
+        for look in looks {
+            match look {
+                Ask::Get(id, reply) => {
+                    let _ = reply.send(self.machine.get(&id)?);
+                }
+                Ask::List(filter, reply) => {
+                    let _ = reply.send(self.machine.list(&filter)?);
+                }
+                Ask::Person(_, _, _) | Ask::Close(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments ahead of need, checkpoints, and evidence for the last batch.
+    fn keep_house(&mut self, now: &Now) -> Result<(), Stopped> {
+        self.spares.keep(&self.machine);
+        let idle = self.desk.checkpoint.is_none() && self.desk.store_failed.is_none() && self.desk.closing.is_none();
+        if idle && self.machine.since_checkpoint() >= self.options.checkpoint_bytes {
+            self.desk.checkpoint = Some(self.machine.begin_checkpoint(now.wall)?);
+            self.keeper.flush();
+        }
+        if self.desk.confirm_at.is_some_and(|at| at <= Instant::now()) {
+            self.machine.confirm(now.wall)?;
+            self.desk.confirm_at = None;
+        }
+        Ok(())
+    }
+
+    /// Takes nothing new from here on; what is held is let go, with nothing recorded.
+    fn start_closing(&mut self, reply: oneshot::Sender<()>) {
+        self.calls.drain();
+        for pay in self.desk.held.drain(..) {
+            refuse(pay.reply, Rejection::Overloaded { retry_after: COME_BACK });
+        }
+        self.desk.closing = Some(Closing { reply, until: Instant::now() + self.options.drain, flushing: false });
+    }
+
+    fn next(&mut self) -> Next {
+        let done = |closing: &Closing| self.desk.calling == 0 || Instant::now() >= closing.until;
+        if self.desk.closing.as_ref().is_some_and(done)
+            && let Some(closing) = self.desk.closing.take()
+        {
+            return Next::Closed(closing.reply);
+        }
+        Next::Turn
+    }
+
+    /// The orderly end: what is still under way is dropped, and asked about at the next start.
+    fn close(mut self) -> Result<(), Stopped> {
+        self.calls.drop_all(self.options.gateway_slots);
+        self.finish_reports()?;
+        if self.desk.store_failed.is_some() {
+            return Ok(()); // Without a close mark: the next start looks closely.
+        }
+        while self.desk.checkpoint.is_some() {
+            self.wait_for_flush()?;
+        }
+        let now = self.clock.now().wall;
+        let carrying = self.machine.begin_checkpoint(now)?;
+        self.keeper.flush();
+        let files = self.wait_for_flush()?;
+        if self.desk.store_failed.is_some() {
+            return Ok(());
+        }
+        self.machine.finish_checkpoint(now, carrying, files.clone())?;
+        self.machine.close(now, files)
+    }
+
+    /// Records what the last calls said.
+    fn finish_reports(&mut self) -> Result<(), Stopped> {
+        let arrivals = self.intake.take(Some(Instant::now()), 0, 0);
+        let now = self.clock.now();
+        let mut agenda = Agenda::default();
+        self.take_reports(arrivals.reports, &now, &mut agenda)?;
+        self.turn(now, agenda)
+    }
+
+    fn wait_for_flush(&mut self) -> Result<Vec<(String, u64)>, Stopped> {
+        loop {
+            let arrivals = self.intake.take(None, 0, 0);
+            for report in arrivals.reports {
+                match report {
+                    Report::Flushed(Ok(files)) => {
+                        let now = self.clock.now();
+                        self.flushed(&now, files.clone())?;
+                        return Ok(files);
+                    }
+                    Report::Flushed(Err(why)) | Report::StoreFailed(why) => {
+                        self.store_failed(why);
+                        return Ok(Vec::new());
+                    }
+                    // Dropped calls that were not waited for: in doubt at the next start.
+                    Report::Sent { .. } | Report::Asked { .. } => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether there is something to say that a caller need not wait on: final, or up to the payer or a person.
+fn is_answer(payment: &Payment) -> bool {
+    match payment.state() {
+        State::RequiresAction
+        | State::Authorized
+        | State::Succeeded
+        | State::Declined
+        | State::Canceled
+        | State::Parked => true,
+        State::Processing | State::InDoubt => false,
+    }
+}
+
+fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
+    let (response, payment) = match told {
+        Told::Decided { response: Some(response), payment } => (response, payment),
+        Told::Decided { response: None, .. } | Told::NoCallFree | Told::NoSpace | Told::Defect => return Err(defect()),
+    };
+    match (response, payment) {
+        (Response::InvalidState(why), _) => Err(Rejection::InvalidState { why }),
+        (Response::NotFound, _) => Err(Rejection::NotFound),
+        (
+            Response::Done
+            | Response::Fresh
+            | Response::Attached
+            | Response::Replayed
+            | Response::Conflict(_)
+            | Response::Inexpressible(_)
+            | Response::Moved,
+            Some(payment),
+        ) => Ok(payment),
+        (
+            Response::Done
+            | Response::Fresh
+            | Response::Attached
+            | Response::Replayed
+            | Response::Conflict(_)
+            | Response::Inexpressible(_)
+            | Response::Moved,
+            None,
+        ) => Err(defect()),
+    }
+}
+
+fn refuse(reply: oneshot::Sender<Result<Answer, Rejection>>, rejection: Rejection) {
+    let _ = reply.send(Err(rejection));
+}
+
+fn defect() -> Rejection {
+    Rejection::InvalidState { why: "deciding about this payment failed: a defect in this program, please report it".to_owned() }
+}
