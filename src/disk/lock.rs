@@ -1,0 +1,210 @@
+//! The data folder's lock: one process at a time, for as long as it lives, on a file system where that can be trusted.
+
+use std::{
+    fmt,
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::os::about;
+
+/// The lock file's name. It is made once and never replaced: its inode number tells a folder from a copy of it.
+const LOCK: &str = "lock";
+
+/// File systems where `flock` or `fsync` may reach only this machine, or only the network.
+const NETWORK: [&str; 18] = [
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "smb2",
+    "9p",
+    "ceph",
+    "glusterfs",
+    "fuse.glusterfs",
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "fuse.rclone",
+    "fuse.gcsfuse",
+    "lustre",
+    "afs",
+    "gfs2",
+    "ocfs2",
+];
+
+/// The lock on a data folder, held until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+    inode: u64,
+    file_system: FileSystem,
+}
+
+impl FolderLock {
+    /// Takes the lock, at once or not at all. The folder must be there.
+    pub fn take(folder: &Path) -> Result<FolderLock, LockError> {
+        let disk = |error| LockError::Disk(about(folder, error));
+        let file_system = FileSystem::of(folder).map_err(disk)?;
+        if file_system.is_network() {
+            return Err(LockError::Network { folder: folder.to_owned(), file_system });
+        }
+        let path = folder.join(LOCK);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(disk)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held { path }),
+            Err(TryLockError::Error(error)) => return Err(LockError::Disk(about(&path, error))),
+        }
+        file.sync_all().and_then(|()| File::open(folder)?.sync_all()).map_err(disk)?;
+        let inode = file.metadata().map_err(disk)?.ino();
+        Ok(FolderLock { _file: file, inode, file_system })
+    }
+
+    /// The lock file's inode number: another one than the journal's last means a copied or restored folder.
+    pub const fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// What the folder lies on.
+    pub const fn file_system(&self) -> &FileSystem {
+        &self.file_system
+    }
+
+    /// What people should be told about where the folder lies, if anything.
+    pub fn warning(&self) -> Option<String> {
+        (self.file_system.kind == "overlay").then(|| {
+            "the data folder lies in a container's own layer (overlay) and goes when the container is removed: \
+             put it on a volume"
+                .to_owned()
+        })
+    }
+}
+
+/// Why the lock was not taken. Nothing was changed; it is safe to try again.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process has it.
+    Held {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The folder lies on a network file system, where a lock does not keep another machine out.
+    Network {
+        /// The data folder.
+        folder: PathBuf,
+        /// What it lies on.
+        file_system: FileSystem,
+    },
+    /// The lock file could not be made, opened or asked about.
+    Disk(io::Error),
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::Held { path } => {
+                write!(f, "{} is held by another process: one data folder, one process", path.display())
+            }
+            LockError::Network { folder, file_system } => write!(
+                f,
+                "{} lies on a network file system ({} at {}), where a lock does not keep other machines out: use a \
+                 local disk",
+                folder.display(),
+                file_system.kind,
+                file_system.mount_point
+            ),
+            LockError::Disk(error) => write!(f, "the data folder could not be locked: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LockError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LockError::Disk(error) => Some(error),
+            LockError::Held { .. } | LockError::Network { .. } => None,
+        }
+    }
+}
+
+/// The file system that a folder lies on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSystem {
+    /// As the kernel calls it, such as `ext4`; empty where that cannot be found out.
+    pub kind: String,
+    /// Where it is mounted.
+    pub mount_point: String,
+}
+
+impl FileSystem {
+    /// The file system of an existing folder, by the longest mount point above it. Where there is no
+    /// `/proc/self/mountinfo` it is unknown, and believed to be local.
+    pub fn of(folder: &Path) -> io::Result<FileSystem> {
+        let folder = folder.canonicalize()?;
+        match std::fs::read("/proc/self/mountinfo") {
+            Ok(mounts) => Ok(FileSystem::among(&String::from_utf8_lossy(&mounts), &folder)),
+            Err(_) => Ok(FileSystem::default()),
+        }
+    }
+
+    /// Whether it is reached over a network.
+    pub fn is_network(&self) -> bool {
+        NETWORK.contains(&self.kind.as_str())
+    }
+
+    /// The last of the longest: a later mount hides an earlier one at the same place.
+    fn among(mounts: &str, folder: &Path) -> FileSystem {
+        let mounts = mounts.lines().filter_map(parse_mount);
+        let above = mounts.filter(|mount| folder.starts_with(&mount.mount_point));
+        above.max_by_key(|mount| mount.mount_point.len()).unwrap_or_default()
+    }
+}
+
+/// One line of mountinfo: `36 35 98:0 /root /mount/point options [optional fields] - kind source options`.
+fn parse_mount(line: &str) -> Option<FileSystem> {
+    let (before, after) = line.split_once(" - ")?;
+    let mount_point = unescape(before.split(' ').nth(4)?);
+    Some(FileSystem { kind: after.split(' ').next()?.to_owned(), mount_point })
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+/// Which boot of which machine this is: the page cache survives within one. `None` where the kernel does not say.
+pub fn boot_id() -> Option<[u8; 16]> {
+    let mut text = String::new();
+    File::open("/proc/sys/kernel/random/boot_id").ok()?.read_to_string(&mut text).ok()?;
+    uuid::Uuid::try_parse(text.trim()).ok().map(uuid::Uuid::into_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "22 1 252:1 / / rw,relatime - ext4 /dev/vda1 rw\n\
+        40 22 0:40 / /srv/pay\\040once rw shared:5 - nfs4 server:/x rw\n\
+        41 22 0:41 / /srv rw - overlay overlay rw\n\
+        42 22 0:42 / /mnt rw - tmpfs tmpfs rw\n\
+        43 42 0:43 / /mnt rw - xfs /dev/vdb rw\n";
+
+    #[test]
+    fn the_longest_mount_point_above_a_folder_decides() {
+        for (folder, kind, network) in [
+            ("/var/lib/payonce", "ext4", false),
+            ("/srv/pay once/data", "nfs4", true),
+            ("/srv/other", "overlay", false),
+            ("/srvother", "ext4", false),
+            ("/mnt/data", "xfs", false),
+        ] {
+            let found = FileSystem::among(MOUNTS, Path::new(folder));
+            assert_eq!((found.kind.as_str(), found.is_network()), (kind, network), "{folder}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Records to bytes and back. The only place that names bincode.
+//!
+//! A record's frame: payload length (u32), kind (u8), version (u8), payload. A payload is decoded only after the batch
+//! that holds it has matched its checksum, from a slice, with a limit.
+
+use std::fmt;
+
+use bincode::Options as _;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::payment::{Invalid, Payment};
+
+use super::{
+    Record,
+    bytes::{Fields, to_u32},
+    format1,
+};
+
+/// A record's length, kind and version.
+pub(super) const FRAME: usize = 6;
+/// The largest payload, in bytes: the largest batch (4 MiB), which has to hold it whole.
+const MAX_PAYLOAD: u64 = 4 << 20;
+/// The version of every kind that is written.
+const VERSION: u8 = 1;
+
+/// The kinds of records. Frozen.
+mod kind {
+    pub(super) const EVENT: u8 = 1;
+    pub(super) const RELOGGED: u8 = 2;
+    pub(super) const CARRIED: u8 = 3;
+    pub(super) const INBOX: u8 = 4;
+    pub(super) const OPENED: u8 = 5;
+    pub(super) const CHECKPOINT: u8 = 6;
+    pub(super) const CLOSED: u8 = 7;
+}
+
+/// Bytes that are not what this version writes, although their checksum matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(pub(super) String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<Invalid> for Malformed {
+    fn from(invalid: Invalid) -> Malformed {
+        Malformed(format!("a recorded value is not legal: {invalid}"))
+    }
+}
+
+/// A payment as the bytes of a store's row: a version byte, and what a `Carried` record holds.
+pub fn encode_payment(payment: &Payment) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    // Into memory, and without a limit: a row may be longer than a record.
+    if options_unlimited().serialize_into(&mut bytes, &format1::Payment::from(payment)).is_err() {
+        bytes.clear();
+    }
+    bytes
+}
+
+/// Reads what [`encode_payment`] wrote. Never panics, whatever the bytes.
+pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
+    match bytes.split_first() {
+        Some((&VERSION, payload)) => from_bytes::<format1::Payment>(payload)?.try_into(),
+        Some((version, _)) => {
+            Err(Malformed(format!("a payment of version {version}, which this payonce does not know")))
+        }
+        None => Err(Malformed("a payment of no bytes".to_owned())),
+    }
+}
+
+/// Appends the record's frame. `Err` with the length that would be too long; `out` is then as it was.
+pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
+    let start = out.len();
+    let kind = kind_of(record);
+    out.extend_from_slice(&[0, 0, 0, 0, kind, VERSION]);
+    let written = match record {
+        Record::Event(event) | Record::Relogged(event) => into(out, &format1::Event::from(event)),
+        Record::Carried(payment) => into(out, &format1::Payment::from(payment.as_ref())),
+        Record::Inbox(webhook) => into(out, &format1::Webhook::from(webhook)),
+        Record::Opened(opened) => into(out, &format1::Opened::from(opened)),
+        Record::Checkpoint(checkpoint) => into(out, &format1::Checkpoint::from(checkpoint)),
+        Record::Closed(closed) => into(out, &format1::Closed::from(closed)),
+    };
+    if !written {
+        out.truncate(start);
+        return Err(MAX_PAYLOAD);
+    }
+    let length = to_u32(out.len() - start - FRAME).to_le_bytes();
+    out.iter_mut().skip(start).zip(length).for_each(|(byte, new)| *byte = new);
+    Ok(())
+}
+
+const fn kind_of(record: &Record) -> u8 {
+    match record {
+        Record::Event(_) => kind::EVENT,
+        Record::Relogged(_) => kind::RELOGGED,
+        Record::Carried(_) => kind::CARRIED,
+        Record::Inbox(_) => kind::INBOX,
+        Record::Opened(_) => kind::OPENED,
+        Record::Checkpoint(_) => kind::CHECKPOINT,
+        Record::Closed(_) => kind::CLOSED,
+    }
+}
+
+/// A record's frame, taken apart but not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    kind: u8,
+    version: u8,
+    payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Kinds that a start looks for without decoding the rest.
+    pub(super) fn is_opened(&self) -> bool {
+        self.kind == kind::OPENED
+    }
+
+    pub(super) fn is_checkpoint(&self) -> bool {
+        self.kind == kind::CHECKPOINT
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.kind == kind::CLOSED
+    }
+
+    /// The record.
+    pub(super) fn decode(&self) -> Result<Record, Malformed> {
+        if self.version != VERSION {
+            return Err(self.unknown());
+        }
+        let payload = self.payload;
+        Ok(match self.kind {
+            kind::EVENT => Record::Event(from_bytes::<format1::Event>(payload)?.try_into()?),
+            kind::RELOGGED => Record::Relogged(from_bytes::<format1::Event>(payload)?.try_into()?),
+            kind::CARRIED => Record::Carried(Box::new(from_bytes::<format1::Payment>(payload)?.try_into()?)),
+            kind::INBOX => Record::Inbox(from_bytes::<format1::Webhook>(payload)?.into()),
+            kind::OPENED => Record::Opened(from_bytes::<format1::Opened>(payload)?.into()),
+            kind::CHECKPOINT => Record::Checkpoint(from_bytes::<format1::Checkpoint>(payload)?.into()),
+            kind::CLOSED => Record::Closed(from_bytes::<format1::Closed>(payload)?.into()),
+            _ => return Err(self.unknown()),
+        })
+    }
+
+    fn unknown(&self) -> Malformed {
+        let (kind, version) = (self.kind, self.version);
+        Malformed(format!(
+            "a record of kind {kind}, version {version}, which this payonce does not know: use a newer one"
+        ))
+    }
+}
+
+/// Takes a batch's frames apart; `None` if they do not fill it exactly.
+pub(super) fn frames(bytes: &[u8], count: u32) -> Option<Vec<Frame<'_>>> {
+    let mut fields = Fields(bytes);
+    let mut frames = Vec::new();
+    for _ in 0..count {
+        let (length, kind, version) = (fields.u32()?, fields.u8()?, fields.u8()?);
+        frames.push(Frame { kind, version, payload: fields.slice(length)? });
+    }
+    fields.0.is_empty().then_some(frames)
+}
+
+fn into<T: Serialize>(out: &mut Vec<u8>, value: &T) -> bool {
+    options().serialize_into(out, value).is_ok()
+}
+
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+    options().deserialize(bytes).map_err(|error| Malformed(format!("a record cannot be decoded: {error}")))
+}
+
+/// The encoding: fixed-width integers, little-endian, nothing after the value, up to [`MAX_PAYLOAD`].
+fn options() -> impl bincode::Options {
+    options_unlimited().with_limit(MAX_PAYLOAD)
+}
+
+fn options_unlimited() -> impl bincode::Options {
+    bincode::DefaultOptions::new().with_fixint_encoding().with_little_endian().reject_trailing_bytes()
+}

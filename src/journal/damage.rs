@@ -1,0 +1,89 @@
+//! Why a journal is not opened.
+
+use std::{fmt, io};
+
+use super::{Lsn, segment};
+
+/// Damage that no crash explains. Nothing was changed, and nothing is guessed: the process must not start (exit 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment's number.
+    pub segment: u64,
+    /// The byte in its file.
+    pub offset: u64,
+    /// The record that was expected there.
+    pub lsn: Lsn,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the journal is damaged: {} at byte {}, where record {} belongs: {}. Nothing was changed. `payonce journal \
+             verify` reads every segment and names each damage, `payonce journal dump` prints what can be read; then \
+             bring the file back from a copy or from the disk it was moved from. Do not cut or delete it: what it \
+             holds may have been acknowledged",
+            segment::path(self.segment),
+            self.offset,
+            self.lsn,
+            self.why
+        )
+    }
+}
+
+impl std::error::Error for Damage {}
+
+/// Why a journal could not be read.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It is damaged.
+    Damaged(Damage),
+    /// The disk failed; nothing is known of the journal.
+    Disk {
+        /// Doing what.
+        what: String,
+        /// How.
+        error: io::Error,
+    },
+}
+
+impl OpenError {
+    pub(super) fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+        let what = what.into();
+        move |error| OpenError::Disk { what, error }
+    }
+
+    /// The damage, if it is damage.
+    pub const fn damage(&self) -> Option<&Damage> {
+        match self {
+            OpenError::Damaged(damage) => Some(damage),
+            OpenError::Disk { .. } => None,
+        }
+    }
+}
+
+impl From<Damage> for OpenError {
+    fn from(damage: Damage) -> OpenError {
+        OpenError::Damaged(damage)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Damaged(damage) => damage.fmt(f),
+            OpenError::Disk { what, error } => write!(f, "the journal could not be read: {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::Damaged(damage) => Some(damage),
+            OpenError::Disk { error, .. } => Some(error),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The segments of a data folder, and which of them count.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
+
+use crate::disk::{Access, Disk};
+
+use super::{
+    Damage, Lsn, OpenError,
+    batch::SECTOR,
+    bytes::{round_up, to_usize},
+    codec::Frame,
+    segment::{FOLDER, HEADER, Header, SegmentFile, number_of, path},
+    walk::{Bounds, Step, Walk},
+};
+
+/// What lies in the folder.
+pub(super) struct Folder {
+    pub(super) begun: BTreeMap<u64, Segment>,
+    /// Segments without a header and without a batch, and their lengths.
+    pub(super) unbegun: BTreeMap<u64, u64>,
+    /// Files that were being made when the process stopped.
+    pub(super) unfinished: Vec<String>,
+}
+
+/// A segment that was begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub(super) header: Header,
+    /// The file's length.
+    pub(super) bytes: u64,
+}
+
+impl Folder {
+    /// Lists the folder and reads every header. A folder that is not there is an empty one.
+    pub(super) fn read(disk: &Arc<dyn Disk>) -> Result<Folder, OpenError> {
+        let names = match disk.list(FOLDER) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(OpenError::disk("listing its folder")(error)),
+        };
+        let unfinished = names.iter().filter(|name| name.ends_with(".tmp")).cloned().collect();
+        let mut folder = Folder { begun: BTreeMap::new(), unbegun: BTreeMap::new(), unfinished };
+        for number in names.iter().filter_map(|name| number_of(name)) {
+            let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
+            let bytes = file.len().map_err(reading(number))?;
+            match read_header(&file, number)? {
+                Some(header) => drop(folder.begun.insert(number, Segment { header, bytes })),
+                None => drop(folder.unbegun.insert(number, bytes)),
+            }
+        }
+        folder.check_identity()?;
+        folder.check_no_gap()?;
+        Ok(folder)
+    }
+
+    /// The highest number that any file has.
+    pub(super) fn highest(&self) -> u64 {
+        let last = |number: Option<(&u64, _)>| number.map_or(0, |(number, ())| *number);
+        last(self.begun.last_key_value().map(|(number, _)| (number, ())))
+            .max(last(self.unbegun.last_key_value().map(|(number, _)| (number, ()))))
+    }
+
+    /// The segments that count, oldest first: those of the newest epoch that has its `Opened`, and all that they follow.
+    pub(super) fn counted(&self, disk: &Arc<dyn Disk>) -> Result<Vec<Segment>, OpenError> {
+        let epochs: BTreeSet<u64> = self.begun.values().map(|segment| segment.header.epoch).collect();
+        for epoch in epochs.into_iter().rev() {
+            let of_epoch = self.begun.values().filter(|segment| segment.header.epoch == epoch);
+            let Some(last) = of_epoch.clone().next_back() else { continue };
+            let line = self.line_up_to(last)?;
+            let run: Vec<Segment> = line.iter().filter(|segment| segment.header.epoch == epoch).copied().collect();
+            if let Some(stray) = of_epoch.clone().find(|one| run.iter().all(|other| other.header != one.header)) {
+                return Err(damage(
+                    stray.header.number,
+                    stray.header.start().next,
+                    "no segment of its start follows it",
+                ));
+            }
+            if is_opened(disk, &run)? {
+                check_length(last)?;
+                return Ok(line);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The segment and all that it follows, oldest first.
+    fn line_up_to(&self, last: &Segment) -> Result<Vec<Segment>, OpenError> {
+        let mut line = vec![*last];
+        let mut next = last.header;
+        while let Some(number) = next.predecessor() {
+            let Some(segment) = self.begun.get(&number) else {
+                let why = format!("the segment is missing or empty, but {} follows it", path(next.number));
+                return Err(damage(number, next.seen.next, &why));
+            };
+            check_link(segment, &next)?;
+            line.push(*segment);
+            next = segment.header;
+        }
+        if next.seen.next != Lsn::new(1) {
+            return Err(damage(next.number, next.seen.next, "nothing comes before it, but it is not the first"));
+        }
+        line.reverse();
+        Ok(line)
+    }
+
+    fn check_identity(&self) -> Result<(), OpenError> {
+        let first = self.begun.values().next();
+        let foreign = self.begun.values().find(|segment| first.is_some_and(|f| f.header.store != segment.header.store));
+        match foreign {
+            Some(segment) => {
+                let why = "the segment belongs to another journal than the ones before it";
+                Err(damage(segment.header.number, segment.header.start().next, why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Spares are made with the number after the last begun segment: a gap before one is a segment lost.
+    fn check_no_gap(&self) -> Result<(), OpenError> {
+        let begun = self.begun.last_key_value().map_or(0, |(number, _)| *number);
+        match self.unbegun.keys().find(|number| **number > begun) {
+            Some(&spare) if spare > begun + 1 => {
+                let why = format!("the segment is missing, but {} had been made to follow it", path(spare));
+                Err(damage(begun + 1, Lsn::ZERO, &why))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// `None`: not begun.
+fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenError> {
+    let bytes = file.read(0, to_usize(HEADER)).map_err(reading(number))?;
+    match Header::decode(&bytes) {
+        Some(header) if header.number == number => Ok(Some(header)),
+        Some(header) => {
+            let why = format!("the file holds segment {}", header.number);
+            Err(damage(number, header.start().next, &why))
+        }
+        None => {
+            if let Some(format) = Header::of_another_format(&bytes) {
+                let why = format!("its format is {format}, which this payonce does not know: use a newer one");
+                return Err(damage(number, Lsn::ZERO, &why));
+            }
+            match file.last_written(HEADER).map_err(reading(number))? {
+                None => Ok(None),
+                Some(_) => Err(damage(number, Lsn::ZERO, "its header is damaged, and batches follow it")),
+            }
+        }
+    }
+}
+
+fn is_opened(disk: &Arc<dyn Disk>, run: &[Segment]) -> Result<bool, OpenError> {
+    for (index, segment) in run.iter().enumerate() {
+        let bounds = run.get(index + 1).map_or(Bounds::Last, |next| Bounds::before(&next.header));
+        let mut walk = Walk::new(disk, segment.header, bounds, segment.header.start())?;
+        while let Step::Batch(batch) = walk.next()? {
+            if batch.frames.iter().any(Frame::is_opened) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a segment can be what the next one's header says it follows.
+fn check_link(segment: &Segment, next: &Header) -> Result<(), OpenError> {
+    let header = &segment.header;
+    let same_start = header.epoch == next.epoch;
+    let in_order = header.number < next.number
+        && header.epoch <= next.epoch
+        && (!same_start || (header.salt == next.salt && next.proven == next.seen));
+    let ends = header.start().offset <= next.proven.offset
+        && next.proven.offset <= next.seen.offset
+        && header.start().next <= next.proven.next
+        && next.proven.next <= next.seen.next;
+    if !in_order || !ends {
+        let why = format!("it does not follow {} as its header says", path(header.number));
+        return Err(damage(next.number, next.seen.next, &why));
+    }
+    if segment.bytes < round_up(next.proven.offset, SECTOR) {
+        let why = format!("the file ends at byte {}, before its last durable batch does", segment.bytes);
+        return Err(Damage { segment: header.number, offset: segment.bytes, lsn: next.proven.next, why }.into());
+    }
+    Ok(())
+}
+
+/// The last segment's unused zeros are never given back.
+fn check_length(last: &Segment) -> Result<(), OpenError> {
+    let Segment { header, bytes } = last;
+    if *bytes == header.segment_bytes {
+        return Ok(());
+    }
+    let why = format!("the file is {bytes} bytes long, but was made with {}", header.segment_bytes);
+    Err(Damage { segment: header.number, offset: *bytes, lsn: header.start().next, why }.into())
+}
+
+pub(super) fn damage(segment: u64, lsn: Lsn, why: &str) -> OpenError {
+    Damage { segment, offset: 0, lsn, why: why.to_owned() }.into()
+}
+
+fn reading(number: u64) -> impl FnOnce(io::Error) -> OpenError {
+    OpenError::disk(format!("reading {}", path(number)))
+}

@@ -1,0 +1,373 @@
+//! Format 1: the payloads of version 1 of every kind of record, frozen.
+//!
+//! These structs mirror the words of `payment` as they were when the format was fixed. They never change: not a field,
+//! not an order, not a type. A word that grows gets a version 2 beside it, in `format2`, and what is here goes on to be
+//! read. The golden files under `tests/fixtures/journal_v1` hold every variant.
+//!
+//! How they look in bytes: fields in the order of declaration, without names or padding. Integers are fixed-width and
+//! little-endian. `bool`: one byte, 0 or 1. `String`, `Vec` and maps: length (u64), then the items. `Option`: one byte, 0
+//! for none, 1 and the value for some. An enum: its variant's tag (u32), which is its place in the declaration and is
+//! written beside it, then its fields. Ids and uuids: 16 bytes. Times: milliseconds since 1970 (u64).
+//!
+//! What is read is checked by the same constructors that checked it when it came in, so the rules of `payment` may be
+//! loosened but never tightened: a tightened rule would refuse history. Nothing here panics.
+//!
+//! Knows nothing of frames, batches or files.
+
+mod event;
+
+mod housekeeping;
+
+mod payment;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::payment as now;
+
+use super::codec::Malformed;
+
+pub(super) use event::{Event, Webhook};
+pub(super) use housekeeping::{Checkpoint, Closed, Opened};
+pub(super) use payment::Payment;
+
+/// Two enums without fields, variant for variant.
+macro_rules! mirror {
+    ($then:ident, $now:ty: $($variant:ident)+) => {
+        impl From<$now> for $then {
+            fn from(value: $now) -> $then {
+                match value { $(<$now>::$variant => $then::$variant,)+ }
+            }
+        }
+
+        impl From<$then> for $now {
+            fn from(value: $then) -> $now {
+                match value { $($then::$variant => <$now>::$variant,)+ }
+            }
+        }
+    };
+}
+
+/// A checked text or number was not what its constructor makes of it.
+fn malformed(what: &str) -> Malformed {
+    Malformed(format!("a recorded value is not legal: {what}"))
+}
+
+fn time(at: now::Timestamp) -> u64 {
+    at.as_millis()
+}
+
+fn from_time(millis: u64) -> now::Timestamp {
+    now::Timestamp::from_millis(millis)
+}
+
+#[derive(Serialize, Deserialize)]
+enum Kind {
+    Charge,    // 0
+    Authorize, // 1
+    Capture,   // 2
+    Void,      // 3
+    Refund,    // 4
+}
+
+mirror!(Kind, now::Kind: Charge Authorize Capture Void Refund);
+
+#[derive(Serialize, Deserialize)]
+struct OperationRef {
+    number: u32,
+    kind: Kind,
+    amount: u64,
+}
+
+impl From<now::OperationRef> for OperationRef {
+    fn from(this: now::OperationRef) -> OperationRef {
+        OperationRef { number: this.number, kind: this.kind.into(), amount: this.amount.minor_units() }
+    }
+}
+
+impl TryFrom<OperationRef> for now::OperationRef {
+    type Error = Malformed;
+
+    fn try_from(this: OperationRef) -> Result<now::OperationRef, Malformed> {
+        Ok(now::OperationRef { number: this.number, kind: this.kind.into(), amount: now::Amount::new(this.amount)? })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    name: String,
+    account: String,
+    environment: String,
+    api_version: String,
+}
+
+impl From<&now::Identity> for Identity {
+    fn from(identity: &now::Identity) -> Identity {
+        let now::Identity { name, account, environment, api_version } = identity.clone();
+        Identity { name, account, environment, api_version }
+    }
+}
+
+impl From<Identity> for now::Identity {
+    fn from(identity: Identity) -> now::Identity {
+        let Identity { name, account, environment, api_version } = identity;
+        now::Identity { name, account, environment, api_version }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Capture {
+    Automatic, // 0
+    Manual,    // 1
+}
+
+mirror!(Capture, now::Capture: Automatic Manual);
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    amount: u64,
+    /// Three capital letters.
+    currency: [u8; 3],
+    source: String,
+    destination: String,
+    capture: Capture,
+    description: Option<String>,
+    metadata: BTreeMap<String, String>,
+    expires_at: Option<u64>,
+}
+
+impl From<&now::Order> for Order {
+    fn from(order: &now::Order) -> Order {
+        Order {
+            amount: order.amount.minor_units(),
+            currency: order.currency.as_str().as_bytes().try_into().unwrap_or_default(),
+            source: order.source.clone(),
+            destination: order.destination.clone(),
+            capture: order.capture.into(),
+            description: order.description.clone(),
+            metadata: order.metadata.clone(),
+            expires_at: order.expires_at.map(time),
+        }
+    }
+}
+
+impl TryFrom<Order> for now::Order {
+    type Error = Malformed;
+
+    fn try_from(order: Order) -> Result<now::Order, Malformed> {
+        let currency = str::from_utf8(&order.currency).map_err(|_| malformed("currency"))?;
+        let (amount, currency) = (now::Amount::new(order.amount)?, now::Currency::new(currency)?);
+        let mut made = now::Order::new(amount, currency, &order.source, &order.destination)?;
+        made = made.with_capture(order.capture.into());
+        if let Some(description) = &order.description {
+            made = made.with_description(description)?;
+        }
+        for (key, value) in &order.metadata {
+            made = made.with_metadata(key, value)?;
+        }
+        made.expires_at = order.expires_at.map(from_time);
+        Ok(made)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Reply {
+    code: String,
+    message: String,
+    reference: Option<String>,
+}
+
+impl From<&now::Reply> for Reply {
+    fn from(reply: &now::Reply) -> Reply {
+        Reply {
+            code: reply.code().to_owned(),
+            message: reply.message().to_owned(),
+            reference: reply.reference().map(str::to_owned),
+        }
+    }
+}
+
+impl TryFrom<Reply> for now::Reply {
+    type Error = Malformed;
+
+    fn try_from(reply: Reply) -> Result<now::Reply, Malformed> {
+        let mut made = now::Reply::new(&reply.code, &reply.message);
+        if let Some(reference) = &reply.reference {
+            made = made.with_reference(reference);
+        }
+        let whole = made.code() == reply.code
+            && made.message() == reply.message
+            && made.reference() == reply.reference.as_deref();
+        if whole { Ok(made) } else { Err(malformed("reply")) }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct NextAction {
+    url: String,
+    expires_at: Option<u64>,
+}
+
+impl From<&now::NextAction> for NextAction {
+    fn from(action: &now::NextAction) -> NextAction {
+        NextAction { url: action.url.clone(), expires_at: action.expires_at.map(time) }
+    }
+}
+
+impl From<NextAction> for now::NextAction {
+    fn from(action: NextAction) -> now::NextAction {
+        now::NextAction { url: action.url, expires_at: action.expires_at.map(from_time) }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Finality {
+    Hard, // 0
+    Soft, // 1
+}
+
+mirror!(Finality, now::Finality: Hard Soft);
+
+#[derive(Serialize, Deserialize)]
+enum Lasting {
+    /// 0. Nanoseconds are kept: what was recorded comes back equal.
+    ForNow { retry_after: Option<(u64, u32)> },
+    /// 1
+    ForGood,
+}
+
+impl From<now::Lasting> for Lasting {
+    fn from(lasting: now::Lasting) -> Lasting {
+        match lasting {
+            now::Lasting::ForNow { retry_after } => {
+                Lasting::ForNow { retry_after: retry_after.map(|time| (time.as_secs(), time.subsec_nanos())) }
+            }
+            now::Lasting::ForGood => Lasting::ForGood,
+        }
+    }
+}
+
+impl TryFrom<Lasting> for now::Lasting {
+    type Error = Malformed;
+
+    fn try_from(lasting: Lasting) -> Result<now::Lasting, Malformed> {
+        Ok(match lasting {
+            Lasting::ForNow { retry_after: None } => now::Lasting::ForNow { retry_after: None },
+            Lasting::ForNow { retry_after: Some((_, 1_000_000_000..)) } => return Err(malformed("retry_after")),
+            Lasting::ForNow { retry_after: Some((seconds, nanos)) } => {
+                now::Lasting::ForNow { retry_after: Some(Duration::new(seconds, nanos)) }
+            }
+            Lasting::ForGood => now::Lasting::ForGood,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Outcome {
+    Succeeded(Reply),                   // 0
+    Declined(Finality, Reply),          // 1
+    Pending(Option<NextAction>, Reply), // 2
+    NotSent(Reply),                     // 3
+    Refused(Lasting, Reply),            // 4
+    NotFound,                           // 5
+    Unknown(Reply),                     // 6
+}
+
+impl From<&now::Outcome> for Outcome {
+    fn from(outcome: &now::Outcome) -> Outcome {
+        match outcome {
+            now::Outcome::Succeeded(reply) => Outcome::Succeeded(reply.into()),
+            now::Outcome::Declined(finality, reply) => Outcome::Declined((*finality).into(), reply.into()),
+            now::Outcome::Pending(action, reply) => Outcome::Pending(action.as_ref().map(Into::into), reply.into()),
+            now::Outcome::NotSent(reply) => Outcome::NotSent(reply.into()),
+            now::Outcome::Refused(lasting, reply) => Outcome::Refused((*lasting).into(), reply.into()),
+            now::Outcome::NotFound => Outcome::NotFound,
+            now::Outcome::Unknown(reply) => Outcome::Unknown(reply.into()),
+        }
+    }
+}
+
+impl TryFrom<Outcome> for now::Outcome {
+    type Error = Malformed;
+
+    fn try_from(outcome: Outcome) -> Result<now::Outcome, Malformed> {
+        Ok(match outcome {
+            Outcome::Succeeded(reply) => now::Outcome::Succeeded(reply.try_into()?),
+            Outcome::Declined(finality, reply) => now::Outcome::Declined(finality.into(), reply.try_into()?),
+            Outcome::Pending(action, reply) => now::Outcome::Pending(action.map(Into::into), reply.try_into()?),
+            Outcome::NotSent(reply) => now::Outcome::NotSent(reply.try_into()?),
+            Outcome::Refused(lasting, reply) => now::Outcome::Refused(lasting.try_into()?, reply.try_into()?),
+            Outcome::NotFound => now::Outcome::NotFound,
+            Outcome::Unknown(reply) => now::Outcome::Unknown(reply.try_into()?),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Evidence {
+    NoByteLeft,     // 0
+    Reply,          // 1
+    Inquiry,        // 2
+    Webhook,        // 3
+    Person(Person), // 4
+    Stopped,        // 5
+}
+
+impl From<&now::Evidence> for Evidence {
+    fn from(evidence: &now::Evidence) -> Evidence {
+        match evidence {
+            now::Evidence::NoByteLeft => Evidence::NoByteLeft,
+            now::Evidence::Reply => Evidence::Reply,
+            now::Evidence::Inquiry => Evidence::Inquiry,
+            now::Evidence::Webhook => Evidence::Webhook,
+            now::Evidence::Person(person) => Evidence::Person(person.into()),
+            now::Evidence::Stopped => Evidence::Stopped,
+        }
+    }
+}
+
+impl From<Evidence> for now::Evidence {
+    fn from(evidence: Evidence) -> now::Evidence {
+        match evidence {
+            Evidence::NoByteLeft => now::Evidence::NoByteLeft,
+            Evidence::Reply => now::Evidence::Reply,
+            Evidence::Inquiry => now::Evidence::Inquiry,
+            Evidence::Webhook => now::Evidence::Webhook,
+            Evidence::Person(person) => now::Evidence::Person(person.into()),
+            Evidence::Stopped => now::Evidence::Stopped,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Person {
+    actor: String,
+    reason: String,
+}
+
+impl From<&now::Person> for Person {
+    fn from(person: &now::Person) -> Person {
+        Person { actor: person.actor.clone(), reason: person.reason.clone() }
+    }
+}
+
+impl From<Person> for now::Person {
+    fn from(person: Person) -> now::Person {
+        now::Person { actor: person.actor, reason: person.reason }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum ParkReason {
+    Exhausted,                    // 0
+    NotFoundWithoutDeduplication, // 1
+    KeyExpired,                   // 2
+    NoWayToKnow,                  // 3
+    GatewayChanged,               // 4
+    OrderExpired,                 // 5
+    Defect,                       // 6
+}
+
+mirror!(ParkReason, now::ParkReason:
+    Exhausted NotFoundWithoutDeduplication KeyExpired NoWayToKnow GatewayChanged OrderExpired Defect);

@@ -1,0 +1,261 @@
+//! What a start finds: which segments count, where the journal ends, and from where it has to be replayed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{disk::Disk, payment::Timestamp};
+
+use super::{
+    Checkpoint, Closed, Damage, Lsn, OpenError, Options, Position, Record,
+    batch::SECTOR,
+    folder::{Folder, Segment},
+    reader::Records,
+    walk::{Batch, Bounds, End, Step, Walk},
+};
+
+/// From where records are handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayFrom {
+    /// From where the last checkpoint says; without one, from the beginning.
+    Checkpoint,
+    /// From the first record ever written: the store is to be rebuilt.
+    Beginning,
+}
+
+/// What a start found. Nothing has been changed yet; [`Found::begin`] does.
+pub struct Found {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: Options,
+    pub(super) folder: Folder,
+    /// Those that count, oldest first.
+    pub(super) segments: Vec<Segment>,
+    pub(super) proven: Position,
+    pub(super) seen: Position,
+    torn: bool,
+    checkpoint: Option<(Lsn, Checkpoint)>,
+    closed: Option<Closed>,
+    last_wall: Option<Timestamp>,
+    chains: BTreeMap<Lsn, u32>,
+    unverified_bytes: u64,
+}
+
+/// Reads what is there, and changes nothing. Every segment's header is read; the segments since the last checkpoint are
+/// read whole; older ones as far as [`Options::verify_bytes`] goes.
+pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
+    options.check();
+    let folder = Folder::read(&disk)?;
+    let segments = folder.counted(&disk)?;
+    let start = Position { segment: 0, offset: 0, next: Lsn::new(1), chain: 0 };
+    let mut found = Found {
+        disk,
+        options,
+        folder,
+        segments,
+        proven: start,
+        seen: start,
+        torn: false,
+        checkpoint: None,
+        closed: None,
+        last_wall: None,
+        chains: BTreeMap::new(),
+        unverified_bytes: 0,
+    };
+    found.survey()?;
+    Ok(found)
+}
+
+impl Found {
+    /// Whether there is no journal yet. Then nothing was ever acknowledged here.
+    pub fn is_new(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The data folder's identity; `None` if it is new.
+    pub fn store_uuid(&self) -> Option<[u8; 16]> {
+        self.segments.last().map(|segment| segment.header.store)
+    }
+
+    /// The last start that counts; 0 if there was none.
+    pub fn epoch(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.header.epoch)
+    }
+
+    /// The boot in which the last process ran; zeros where that could not be told.
+    pub fn boot_id(&self) -> Option<[u8; 16]> {
+        self.segments.last().map(|segment| segment.header.boot)
+    }
+
+    /// The inode number of the lock file of the folder that this journal belongs in.
+    pub fn lock_inode(&self) -> Option<u64> {
+        self.segments.last().map(|segment| segment.header.lock_inode)
+    }
+
+    /// The last record there is.
+    pub fn last(&self) -> Lsn {
+        self.seen.next.before()
+    }
+
+    /// The last record that is known to have been durable. Records after it, up to [`Found::last`], are the last batch
+    /// that lacks evidence: they are to be recorded again before anything in them reaches the store or a caller.
+    pub fn proven(&self) -> Lsn {
+        self.proven.next.before()
+    }
+
+    /// Whether a batch was stepped over that had never been acknowledged.
+    pub fn stepped_over_torn_batch(&self) -> bool {
+        self.torn
+    }
+
+    /// The latest wall time of any batch that was read. `None`: there was none.
+    pub fn last_wall(&self) -> Option<Timestamp> {
+        self.last_wall
+    }
+
+    /// The close mark, if the last process stopped in order.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    /// The last checkpoint.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint)
+    }
+
+    /// How many bytes of old segments were left unread. Replay from the beginning and `verify` read them.
+    pub fn unverified_bytes(&self) -> u64 {
+        self.unverified_bytes
+    }
+
+    /// The chain value after the batch that ends with `lsn`, as [`super::Appended`] told it; `None` for a place that
+    /// ends no batch, or that was not read. Every batch since the last checkpoint's `from` has been read.
+    pub fn chain_at(&self, lsn: Lsn) -> Option<u32> {
+        self.chains.get(&lsn).copied()
+    }
+
+    /// Hands out the records in order, to the last one there is; what a later start has recorded again is left out of
+    /// its first place. Stops at the first error.
+    pub fn replay<E: From<OpenError>>(
+        &self,
+        from: ReplayFrom,
+        take: &mut dyn FnMut(Lsn, Timestamp, Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let from = match (from, &self.checkpoint) {
+            (ReplayFrom::Checkpoint, Some((_, checkpoint))) => Some(checkpoint.from),
+            (ReplayFrom::Checkpoint, None) | (ReplayFrom::Beginning, _) => None,
+        };
+        for entry in Records::new(Arc::clone(&self.disk), self.segments.iter().map(|segment| segment.header), from) {
+            let entry = entry?;
+            if !entry.superseded {
+                take(entry.lsn, entry.wall, entry.record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the segments that replay needs, from the newest backwards, then older ones as far as the budget goes.
+    fn survey(&mut self) -> Result<(), OpenError> {
+        let segments = self.segments.clone();
+        let mut budget = self.options.verify_bytes;
+        let mut next = None;
+        for (index, segment) in segments.iter().enumerate().rev() {
+            let is_last = next.is_none();
+            let bounds = next.map_or(Bounds::Last, |next| Bounds::before(&next));
+            next = Some(segment.header);
+            let from = self.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.from.segment);
+            let needed = from.is_none_or(|from| segment.header.number >= from);
+            if !needed && budget < segment.bytes {
+                self.unverified_bytes = segments.iter().take(index + 1).map(|segment| segment.bytes).sum();
+                break;
+            }
+            if !needed {
+                budget -= segment.bytes;
+            }
+            self.survey_segment(segment, bounds, is_last, needed)?;
+        }
+        self.check_checkpoint()
+    }
+
+    fn survey_segment(&mut self, segment: &Segment, bounds: Bounds, last: bool, keep: bool) -> Result<(), OpenError> {
+        let mut walk = Walk::new(&self.disk, segment.header, bounds, segment.header.start())?;
+        let mut notes = Notes { before_last: segment.header.start(), ..Notes::default() };
+        let end = loop {
+            match walk.next()? {
+                Step::Batch(batch) => {
+                    notes.take(&batch)?;
+                    if keep && batch.end.next != batch.at.next {
+                        self.chains.insert(batch.end.next.before(), batch.end.chain);
+                    }
+                }
+                Step::End(end) => break end,
+            }
+        };
+        if let Bounds::Followed { proven, seen } = bounds
+            && keep
+            && proven.next != seen.next
+        {
+            self.chains.insert(seen.next.before(), seen.chain);
+        }
+        self.last_wall = self.last_wall.max(notes.wall);
+        if self.checkpoint.is_none() {
+            self.checkpoint = notes.checkpoint;
+        }
+        if last {
+            self.note_end(walk.at(), notes.before_last, end);
+            self.closed = notes.closed;
+        }
+        Ok(())
+    }
+
+    /// Every batch proves all before it, and none proves itself.
+    fn note_end(&mut self, seen: Position, before_last: Position, end: End) {
+        self.seen = seen;
+        self.proven = if end.proves { seen } else { before_last };
+        self.torn = end.torn;
+    }
+
+    /// A checkpoint that names a place which is not there would make replay skip records.
+    fn check_checkpoint(&self) -> Result<(), OpenError> {
+        let Some((lsn, checkpoint)) = &self.checkpoint else { return Ok(()) };
+        let from = checkpoint.from;
+        let there = self.segments.iter().any(|segment| {
+            let start = segment.header.start();
+            from.segment == start.segment && from.offset >= start.offset && from.next >= start.next
+        });
+        if there && from.offset.is_multiple_of(SECTOR) && from.next <= *lsn {
+            return Ok(());
+        }
+        let why = "a checkpoint names this place, which is not in the journal".to_owned();
+        Err(Damage { segment: from.segment, offset: from.offset, lsn: from.next, why }.into())
+    }
+}
+
+/// What is remembered of a segment's records without decoding them all.
+#[derive(Default)]
+struct Notes {
+    before_last: Position,
+    wall: Option<Timestamp>,
+    checkpoint: Option<(Lsn, Checkpoint)>,
+    closed: Option<Closed>,
+}
+
+impl Notes {
+    fn take(&mut self, batch: &Batch<'_>) -> Result<(), OpenError> {
+        self.before_last = batch.at;
+        self.wall = self.wall.max(Some(batch.wall));
+        self.closed = None;
+        let wanted = |frame: &super::codec::Frame<'_>| frame.is_closed() || frame.is_checkpoint();
+        for (lsn, frame) in batch.records().filter(|(_, frame)| wanted(frame)) {
+            match frame.decode().map_err(|why| batch.malformed(lsn, &why))? {
+                Record::Closed(closed) => self.closed = Some(closed),
+                // What is written again in the next segment does not count here.
+                Record::Checkpoint(checkpoint) if !batch.superseded => self.checkpoint = Some((lsn, checkpoint)),
+                Record::Checkpoint(_)
+                | Record::Event(_)
+                | Record::Relogged(_)
+                | Record::Carried(_)
+                | Record::Inbox(_)
+                | Record::Opened(_) => {}
+            }
+        }
+        Ok(())
+    }
+}

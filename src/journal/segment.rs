@@ -1,0 +1,289 @@
+//! A segment: one file of batches. Its name, its header, and how one is made ahead of need.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::disk::{Access, Disk, Handle};
+
+use super::{
+    Lsn, Position,
+    batch::{SECTOR, STAMP},
+    bytes::{Fields, is_zero, to_usize},
+};
+
+/// The folder of the segments, under the data folder.
+pub(super) const FOLDER: &str = "journal";
+/// A segment's header has this much of the file to itself: a page, so that no batch is ever written near it.
+pub(super) const HEADER: u64 = 4096;
+
+const MAGIC: [u8; 8] = *b"PAYONCEJ";
+const FORMAT: u32 = 1;
+/// The bytes of a header that its CRC covers.
+const COVERED: usize = 4088;
+
+/// How much is zeroed in one write while a segment is made.
+const ZEROS: u64 = 1 << 20;
+
+/// A segment's file.
+pub(super) fn path(number: u64) -> String {
+    format!("{FOLDER}/{number:010}.log")
+}
+
+fn path_while_made(number: u64) -> String {
+    format!("{FOLDER}/{number:010}.tmp")
+}
+
+/// The number in a segment's file name; `None` for any other file.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".log")?.parse().ok()?;
+    (path(number) == format!("{FOLDER}/{name}")).then_some(number)
+}
+
+/// A segment's header. The bytes are drawn in `journal/mod.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The most that one batch takes of the file, padding included.
+    pub(super) largest_batch: u32,
+    /// How long the file was made.
+    pub(super) segment_bytes: u64,
+    /// The data folder's identity.
+    pub(super) store: [u8; 16],
+    pub(super) boot: [u8; 16],
+    pub(super) epoch: u64,
+    pub(super) salt: u64,
+    pub(super) number: u64,
+    /// The inode number of the lock file of the folder that this journal belongs in.
+    pub(super) lock_inode: u64,
+    /// Where the predecessor was known to be durable; its number is here. Zero: there is none.
+    pub(super) proven: Position,
+    /// Where the predecessor was seen to end.
+    pub(super) seen: Position,
+    /// Of the encoded header: the chain value before the first batch.
+    pub(super) crc: u32,
+}
+
+impl Header {
+    /// The header's 4 KiB; sets `crc`.
+    pub(super) fn encode(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(to_usize(HEADER));
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&self.largest_batch.to_le_bytes());
+        bytes.extend_from_slice(&self.segment_bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.store);
+        bytes.extend_from_slice(&self.boot);
+        for field in [self.epoch, self.salt, self.number, self.lock_inode, self.proven.segment] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        for end in [self.proven, self.seen] {
+            bytes.extend_from_slice(&end.offset.to_le_bytes());
+            bytes.extend_from_slice(&end.next.get().to_le_bytes());
+            bytes.extend_from_slice(&end.chain.to_le_bytes());
+        }
+        bytes.resize(COVERED, 0);
+        self.crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&self.crc.to_le_bytes());
+        bytes.extend_from_slice(&[0, 0, 0, STAMP]);
+        bytes
+    }
+
+    /// `None`: not a header that was ever wholly written.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Header> {
+        let mut fields = Fields(bytes);
+        let (magic, format) = (fields.bytes()?, fields.u32()?);
+        let (largest_batch, segment_bytes) = (fields.u32()?, fields.u64()?);
+        let (store, boot) = (fields.bytes()?, fields.bytes()?);
+        let (epoch, salt, number, lock_inode) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);
+        let segment = fields.u64()?;
+        let mut end = || {
+            let (offset, next) = (fields.u64()?, Lsn::new(fields.u64()?));
+            Some(Position { segment, offset, next, chain: fields.u32()? })
+        };
+        let (proven, seen) = (end()?, end()?);
+        let mut last = Fields(bytes.get(COVERED..to_usize(HEADER))?);
+        let (crc, spare, stamp) = (last.u32()?, last.bytes::<3>()?, last.u8()?);
+        let right = magic == MAGIC
+            && format == FORMAT
+            && crc == crc32fast::hash(bytes.get(..COVERED)?)
+            && spare == [0; 3]
+            && stamp == STAMP;
+        let header =
+            Header { largest_batch, segment_bytes, store, boot, epoch, salt, number, lock_inode, proven, seen, crc };
+        right.then_some(header)
+    }
+
+    /// Whether these bytes are a header of a format that this version does not know.
+    pub(super) fn of_another_format(bytes: &[u8]) -> Option<u32> {
+        let mut fields = Fields(bytes);
+        let (magic, format) = (fields.bytes::<8>()?, fields.u32()?);
+        let crc = Fields(bytes.get(COVERED..)?).u32()?;
+        let whole = magic == MAGIC && crc == crc32fast::hash(bytes.get(..COVERED)?);
+        (whole && format != FORMAT).then_some(format)
+    }
+
+    /// Before its first batch.
+    pub(super) fn start(&self) -> Position {
+        Position { segment: self.number, offset: HEADER, next: self.seen.next, chain: self.crc }
+    }
+
+    /// The segment before; `None`: this is the first.
+    pub(super) fn predecessor(&self) -> Option<u64> {
+        (self.proven.segment != 0).then_some(self.proven.segment)
+    }
+}
+
+/// An open file that is closed when it is no longer needed.
+pub(super) struct SegmentFile {
+    disk: Arc<dyn Disk>,
+    handle: Handle,
+}
+
+impl SegmentFile {
+    pub(super) fn open(disk: &Arc<dyn Disk>, number: u64, access: Access) -> io::Result<SegmentFile> {
+        let handle = disk.open(&path(number), access)?;
+        Ok(SegmentFile { disk: Arc::clone(disk), handle })
+    }
+
+    pub(super) fn len(&self) -> io::Result<u64> {
+        self.disk.len(self.handle)
+    }
+
+    /// Up to `length` bytes from `offset`; fewer where the file ends.
+    pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let read = self.disk.read_at(self.handle, offset, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    pub(super) fn write_and_sync(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_at(self.handle, offset, bytes)?;
+        self.disk.sync_data(self.handle)
+    }
+
+    pub(super) fn cut(&self, bytes: u64) -> io::Result<()> {
+        self.disk.set_len(self.handle, bytes)?;
+        self.disk.sync_all(self.handle)
+    }
+
+    /// The end of the last sector at or after `from` that holds anything; `None` if all is zero to the file's end.
+    pub(super) fn last_written(&self, from: u64) -> io::Result<Option<u64>> {
+        let (mut at, mut last) = (from, None);
+        loop {
+            let chunk = self.read(at, to_usize(ZEROS))?;
+            if chunk.is_empty() {
+                return Ok(last);
+            }
+            if !is_zero(&chunk) {
+                let sectors = chunk.chunks(to_usize(SECTOR)).zip((at..).step_by(to_usize(SECTOR)));
+                last = sectors.filter(|(bytes, _)| !is_zero(bytes)).map(|(_, at)| at + SECTOR).last();
+            }
+            at += ZEROS;
+        }
+    }
+}
+
+impl Drop for SegmentFile {
+    fn drop(&mut self) {
+        self.disk.close(self.handle);
+    }
+}
+
+/// Segments that are made and not yet begun, shared by the journal and whoever makes them ahead of need.
+pub(super) struct Spares {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    /// Held while one is made, so that two never make the same one; the list is not locked meanwhile.
+    making: Mutex<()>,
+    list: Mutex<SpareList>,
+}
+
+struct SpareList {
+    ready: VecDeque<u64>,
+    next: u64,
+}
+
+impl Spares {
+    pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, ready: VecDeque<u64>, next: u64) -> Spares {
+        Spares { disk, segment_bytes, making: Mutex::new(()), list: Mutex::new(SpareList { ready, next }) }
+    }
+
+    pub(super) fn ready(&self) -> usize {
+        self.list().ready.len()
+    }
+
+    /// Makes spares until `count` are ready.
+    pub(super) fn make_up_to(&self, count: usize) -> io::Result<bool> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = false;
+        while self.ready() < count {
+            let number = self.list().next;
+            make(self.disk.as_ref(), number, self.segment_bytes)?;
+            let mut list = self.list();
+            list.ready.push_back(number);
+            list.next = number + 1;
+            made = true;
+        }
+        Ok(made)
+    }
+
+    /// Takes the next one.
+    pub(super) fn take(&self) -> Option<u64> {
+        self.list().ready.pop_front()
+    }
+
+    fn list(&self) -> MutexGuard<'_, SpareList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes segments one ahead of need, so that the journal never waits for one. For a background thread.
+#[derive(Clone)]
+pub struct SpareMaker(pub(super) Arc<Spares>);
+
+impl SpareMaker {
+    /// Whether [`SpareMaker::make`] would make one. Cheap.
+    pub fn wanted(&self) -> bool {
+        self.0.ready() == 0
+    }
+
+    /// Makes a segment if none is ready: zero-filled, fsynced, and under its name. Returns whether it made one. An
+    /// error (no space, most likely) harms nothing that is written: the journal tries itself when it needs one.
+    pub fn make(&self) -> io::Result<bool> {
+        self.0.make_up_to(1)
+    }
+}
+
+/// Written out with zeros, not merely lengthened, so that no later write needs space, and no fsync has metadata to sync.
+fn make(disk: &dyn Disk, number: u64, bytes: u64) -> io::Result<()> {
+    let unfinished = path_while_made(number);
+    match disk.remove(&unfinished) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = disk.create(&unfinished)?;
+    let filled = fill(disk, file, bytes);
+    disk.close(file);
+    if let Err(error) = filled {
+        // What it took is given back: it may be just what an outcome needs. If that fails too, the first error counts.
+        let _ = disk.remove(&unfinished);
+        return Err(error);
+    }
+    disk.rename(&unfinished, &path(number))?;
+    disk.sync_dir(FOLDER)
+}
+
+fn fill(disk: &dyn Disk, file: Handle, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; to_usize(ZEROS.min(bytes))];
+    let mut at = 0;
+    while at < bytes {
+        let part = zeros.get(..to_usize(bytes - at)).unwrap_or(&zeros);
+        disk.write_at(file, at, part)?;
+        at += ZEROS;
+    }
+    disk.sync_all(file)
+}

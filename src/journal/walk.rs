@@ -1,0 +1,283 @@
+//! One segment, batch after batch, each one checked before it is shown.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    disk::{Access, Disk},
+    payment::Timestamp,
+};
+
+use super::{
+    Damage, Lsn, OpenError, Position,
+    batch::{self, HEAD, Head, SECTOR, STAMP},
+    bytes::{is_zero, to_u64, to_usize},
+    codec::{self, Frame},
+    segment::{Header, SegmentFile, path},
+    verdict::{Sight, Verdict, Witness, verdict},
+};
+
+/// How much is read at once.
+const WINDOW: usize = 1 << 20;
+
+/// What is known of a segment's end before it is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Bounds {
+    /// Nothing: it is the last one.
+    Last,
+    /// What the next segment's header says.
+    Followed {
+        /// Durable up to here.
+        proven: Position,
+        /// Seen up to here.
+        seen: Position,
+    },
+    /// It is being written, and durable up to here: nothing after that is looked at.
+    Durable(Lsn),
+}
+
+impl Bounds {
+    /// Of a segment that this header's segment follows.
+    pub(super) fn before(next: &Header) -> Bounds {
+        Bounds::Followed { proven: next.proven, seen: next.seen }
+    }
+}
+
+/// A whole batch.
+pub(super) struct Batch<'w> {
+    /// The place before it.
+    pub(super) at: Position,
+    /// The place after it.
+    pub(super) end: Position,
+    pub(super) wall: Timestamp,
+    pub(super) frames: Vec<Frame<'w>>,
+    /// The next segment holds what it held; see [`Witness::Superseded`].
+    pub(super) superseded: bool,
+}
+
+impl Batch<'_> {
+    /// Its records, each at its place.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Lsn, &Frame<'_>)> {
+        (self.at.next.get()..).map(Lsn::new).zip(&self.frames)
+    }
+
+    /// The damage of holding a record that cannot be read.
+    pub(super) fn malformed(&self, lsn: Lsn, why: &codec::Malformed) -> OpenError {
+        Damage { segment: self.at.segment, offset: self.at.offset, lsn, why: why.to_string() }.into()
+    }
+}
+
+/// One step through a segment.
+pub(super) enum Step<'w> {
+    /// The next batch.
+    Batch(Batch<'w>),
+    /// Nothing more.
+    End(End),
+}
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct End {
+    /// Before a batch that was never acknowledged.
+    pub(super) torn: bool,
+    /// Whether that batch got so far that its header says that all before it is durable.
+    pub(super) proves: bool,
+}
+
+/// A walk through one segment.
+pub(super) struct Walk {
+    window: Window,
+    header: Header,
+    bounds: Bounds,
+    at: Position,
+    closed: bool,
+}
+
+/// What stands at a place.
+struct Look {
+    sight: Sight,
+    head: Option<Head>,
+    chain: u32,
+    why: &'static str,
+}
+
+impl Walk {
+    /// From `from`, a place between two of its batches.
+    pub(super) fn new(disk: &Arc<dyn Disk>, header: Header, bounds: Bounds, from: Position) -> Result<Walk, OpenError> {
+        let file = SegmentFile::open(disk, header.number, Access::Read)
+            .map_err(OpenError::disk(format!("opening {}", path(header.number))))?;
+        let window = Window { file, at: 0, bytes: Vec::new() };
+        Ok(Walk { window, header, bounds, at: from, closed: false })
+    }
+
+    /// Where it stands.
+    pub(super) fn at(&self) -> Position {
+        self.at
+    }
+
+    /// The next batch, or the end.
+    pub(super) fn next(&mut self) -> Result<Step<'_>, OpenError> {
+        let Some(witness) = self.witness()? else { return Ok(Step::End(End::default())) };
+        let look = self.look().map_err(self.disk())?;
+        let later = matches!(self.bounds, Bounds::Last) && self.is_followed(&look).map_err(self.disk())?;
+        let witness = if later { Witness::Later } else { witness };
+        match verdict(look.sight, witness) {
+            Verdict::Batch => match look.head {
+                Some(head) => self.take(head, look.chain, witness == Witness::Superseded),
+                None => Err(self.damage(look.why)),
+            },
+            Verdict::End => Ok(Step::End(End::default())),
+            Verdict::Torn => Ok(Step::End(End { torn: true, proves: look.head.is_some() })),
+            Verdict::Corrupt => Err(self.damage(why(&look, witness))),
+        }
+    }
+
+    /// What is known of this place without looking; `None` if the segment is known to end here.
+    fn witness(&self) -> Result<Option<Witness>, OpenError> {
+        let (proven, seen) = match self.bounds {
+            Bounds::Last if self.closed => return Ok(Some(Witness::Closed)),
+            Bounds::Last => return Ok(Some(Witness::Nothing)),
+            Bounds::Durable(upto) => return Ok((self.at.next <= upto).then_some(Witness::Proven)),
+            Bounds::Followed { proven, seen } => (proven, seen),
+        };
+        for end in [proven, seen] {
+            if self.at.offset == end.offset && self.at != end {
+                return Err(self.damage("the next segment's header tells of other records before this place"));
+            }
+        }
+        match self.at.offset {
+            at if at < proven.offset => Ok(Some(Witness::Proven)),
+            at if at < seen.offset => Ok(Some(Witness::Superseded)),
+            at if at == seen.offset => Ok(None),
+            _ => Err(self.damage("a batch goes on where the next segment's header says that this one ends")),
+        }
+    }
+
+    fn look(&mut self) -> io::Result<Look> {
+        let offset = self.at.offset;
+        let raw: Option<[u8; HEAD]> = self.window.get(offset, HEAD)?.first_chunk().copied();
+        let Some((raw, head)) = raw.and_then(|raw| Some((raw, Head::decode(&raw)?))) else {
+            return self.look_at_no_head(raw);
+        };
+        if let Some(why) = self.misfit(&head) {
+            return Ok(Look { sight: Sight::HeadDamaged, head: None, chain: 0, why });
+        }
+        let whole = self.window.get(offset, to_usize(head.extent()))?;
+        let rest = whole.get(HEAD..).unwrap_or_default();
+        let (sight, chain, why) = batch::look(&head, &raw, rest);
+        let frames = rest.get(..to_usize(head.length.into()) - HEAD - batch::TAIL).unwrap_or_default();
+        if sight == Sight::Whole && codec::frames(frames, head.count).is_none() {
+            let why = "the records of a batch do not fill it";
+            return Ok(Look { sight: Sight::BodyDamaged, head: Some(head), chain, why });
+        }
+        Ok(Look { sight, head: Some(head), chain, why })
+    }
+
+    fn look_at_no_head(&mut self, raw: Option<[u8; HEAD]>) -> io::Result<Look> {
+        let reach = self.window.get(self.at.offset, to_usize(self.header.largest_batch.into()))?;
+        let stamp = raw.and_then(|raw| raw.last().copied()).unwrap_or_default();
+        let (sight, why) = match stamp {
+            _ if is_zero(reach) => (Sight::Zero, "a batch reads as zeros"),
+            0 => (Sight::HeadUnfinished, "the beginning of a batch reads as zeros"),
+            _ => (Sight::HeadDamaged, "what should be the header of a batch is none"),
+        };
+        Ok(Look { sight, head: None, chain: 0, why })
+    }
+
+    /// Why a right header does not belong here.
+    fn misfit(&self, head: &Head) -> Option<&'static str> {
+        let end = self.at.offset.saturating_add(head.extent());
+        if (head.epoch, head.salt) != (self.header.epoch, self.header.salt) {
+            return Some("a batch of another start stands here");
+        }
+        if head.first != self.at.next || head.previous != self.at.chain || head.durable >= head.first {
+            return Some("a batch stands here that does not continue the one before it");
+        }
+        if head.extent() > self.header.largest_batch.into() || end > self.header.segment_bytes {
+            return Some("a batch is longer than any that was ever written");
+        }
+        None
+    }
+
+    /// Whether something was written after an unfinished place. A batch is written only when the fsync of the one before
+    /// has returned, so then that place had been durable.
+    fn is_followed(&mut self, look: &Look) -> io::Result<bool> {
+        let reach = match look.sight {
+            Sight::Whole | Sight::HeadDamaged | Sight::BodyDamaged => return Ok(false),
+            Sight::BodyUnfinished => look.head.map_or(0, |head| head.extent()),
+            Sight::Zero | Sight::HeadUnfinished => self.header.largest_batch.into(),
+        };
+        let end = self.at.offset + reach;
+        Ok(self.window.file.last_written(end)?.is_some() || (look.head.is_none() && self.holds_batch_before(end)?))
+    }
+
+    /// Whether a later batch of this start begins between here and `end`.
+    fn holds_batch_before(&mut self, end: u64) -> io::Result<bool> {
+        let (epoch, salt, first) = (self.header.epoch, self.header.salt, self.at.next);
+        let mut at = self.at.offset + SECTOR;
+        while at < end {
+            let Some(raw) = self.window.get(at, HEAD)?.first_chunk() else { break };
+            let stamped = raw.last() == Some(&STAMP);
+            let head = if stamped { Head::decode(raw) } else { None };
+            if head.is_some_and(|head| head.epoch == epoch && head.salt == salt && head.first >= first) {
+                return Ok(true);
+            }
+            at += SECTOR;
+        }
+        Ok(false)
+    }
+
+    fn take(&mut self, head: Head, chain: u32, superseded: bool) -> Result<Step<'_>, OpenError> {
+        let at = self.at;
+        let body = to_usize(head.length.into()) - HEAD - batch::TAIL;
+        self.at.offset += head.extent();
+        self.at.next = at.next.plus(head.count.into());
+        self.at.chain = chain;
+        let (end, disk) = (self.at, self.disk());
+        let bytes = self.window.get(at.offset + to_u64(HEAD), body).map_err(disk)?;
+        let frames = codec::frames(bytes, head.count).unwrap_or_default();
+        self.closed |= frames.iter().any(Frame::is_closed);
+        Ok(Step::Batch(Batch { at, end, wall: head.wall, frames, superseded }))
+    }
+
+    fn damage(&self, why: &str) -> OpenError {
+        let Position { segment, offset, next, .. } = self.at;
+        Damage { segment, offset, lsn: next, why: why.to_owned() }.into()
+    }
+
+    fn disk(&self) -> impl FnOnce(io::Error) -> OpenError + use<> {
+        OpenError::disk(format!("reading {}", path(self.header.number)))
+    }
+}
+
+fn why(look: &Look, witness: Witness) -> &'static str {
+    match (look.sight, witness) {
+        (Sight::HeadDamaged | Sight::BodyDamaged, _) => look.why,
+        (_, Witness::Closed) => "something was written after the journal had been closed",
+        (Sight::Zero | Sight::HeadUnfinished, _) => "the beginning of a batch that was durable reads as zeros",
+        (Sight::BodyUnfinished | Sight::Whole, _) => "a part of a batch that was durable reads as zeros",
+    }
+}
+
+/// A piece of a file in memory.
+struct Window {
+    file: SegmentFile,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Up to `length` bytes from `offset`; fewer where the file ends.
+    fn get(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
+        let within = offset.checked_sub(self.at).map(to_usize).filter(|skip| skip + length <= self.bytes.len());
+        let skip = match within {
+            Some(skip) => skip,
+            None => {
+                self.bytes = self.file.read(offset, length.max(WINDOW))?;
+                self.at = offset;
+                0
+            }
+        };
+        let rest = self.bytes.get(skip..).unwrap_or_default();
+        Ok(rest.get(..length).unwrap_or(rest))
+    }
+}
