@@ -1,0 +1,154 @@
+//! The simulator's store: a map with a flush point.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Mark, Row, Store, StoreError};
+use crate::payment::PaymentId;
+
+/// Rows in memory, and what of them a [`crash`](MemoryStore::crash) leaves.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    live: State,
+    flushed: State,
+    /// What was put since the flush, in order.
+    unflushed: Vec<Put>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    rows: BTreeMap<PaymentId, Row>,
+    mark: Option<Mark>,
+}
+
+#[derive(Clone, Debug)]
+enum Put {
+    Row(PaymentId, Row),
+    Mark(Mark),
+}
+
+impl MemoryStore {
+    /// Empty.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// Forgets what was not flushed, but for what `survives`: it is asked once for each row and each mark put since, in
+    /// the order they were put. `|| false` is a killed process; a coin is a power failure, which heeds no batch.
+    pub fn crash(&self, mut survives: impl FnMut() -> bool) {
+        let mut books = self.books();
+        let mut left = books.flushed.clone();
+        std::mem::take(&mut books.unflushed).into_iter().filter(|_| survives()).for_each(|put| left.put(put));
+        books.live = left.clone();
+        books.flushed = left;
+    }
+
+    /// A panicking caller leaves whole rows behind, so a poisoned lock is of no concern.
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put(&mut self, put: Put) {
+        match put {
+            Put::Row(id, row) => {
+                self.rows.insert(id, row);
+            }
+            Put::Mark(mark) => self.mark = Some(mark),
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
+        Ok(self.books().live.rows.get(id).cloned())
+    }
+
+    fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
+        let mut books = self.books();
+        let puts = rows.iter().map(|(id, row)| Put::Row(*id, row.clone())).chain([Put::Mark(*mark)]);
+        for put in puts {
+            books.live.put(put.clone());
+            books.unflushed.push(put);
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, StoreError> {
+        Ok(self.books().live.mark)
+    }
+
+    fn page(&self, after: Option<&PaymentId>, limit: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let books = self.books();
+        let rows = books.live.rows.range::<PaymentId, _>((start, Bound::Unbounded));
+        Ok(rows.take(limit).map(|(id, row)| (*id, row.clone())).collect())
+    }
+
+    /// It has no files.
+    fn flush(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut books = self.books();
+        for put in std::mem::take(&mut books.unflushed) {
+            books.flushed.put(put);
+        }
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Lsn;
+
+    fn id(n: u8) -> PaymentId {
+        PaymentId::from_bytes([n; 16])
+    }
+
+    fn row(lsn: u64) -> Row {
+        Row { lsn: Lsn::new(lsn), payload: vec![1] }
+    }
+
+    fn mark(applied: u64) -> Mark {
+        Mark { store: [0; 16], epoch: 1, applied: Lsn::new(applied), chain: 0 }
+    }
+
+    /// Row 1 and mark 1 flushed; then row 1 again, row 2 and mark 3 not.
+    fn store() -> MemoryStore {
+        let store = MemoryStore::new();
+        store.apply(&[(id(1), row(1))], &mark(1)).unwrap();
+        store.flush().unwrap();
+        store.apply(&[(id(1), row(2)), (id(2), row(3))], &mark(3)).unwrap();
+        store
+    }
+
+    #[test]
+    fn a_kill_leaves_what_was_flushed_and_no_more() {
+        let store = store();
+        store.crash(|| false);
+        assert_eq!(store.page(None, 9).unwrap(), [(id(1), row(1))]);
+        assert_eq!(store.mark().unwrap(), Some(mark(1)));
+    }
+
+    #[test]
+    fn a_power_failure_may_leave_any_part_of_a_batch() {
+        let store = store();
+        let mut coins = [false, true, false].into_iter();
+        store.crash(|| coins.next().unwrap());
+        assert_eq!(store.page(None, 9).unwrap(), [(id(1), row(1)), (id(2), row(3))]);
+        assert_eq!(store.mark().unwrap(), Some(mark(1)));
+    }
+
+    #[test]
+    fn what_survived_one_crash_survives_the_next() {
+        let store = store();
+        store.crash(|| true);
+        store.crash(|| false);
+        assert_eq!(store.get(&id(2)).unwrap(), Some(row(3)));
+        assert_eq!(store.mark().unwrap(), Some(mark(3)));
+    }
+}
