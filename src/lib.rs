@@ -19,6 +19,16 @@ pub mod journal;
 
 pub mod store;
 
+pub mod engine;
+
 pub mod gateway;
 
-pub use payment::{Amount, Currency, Invalid, Order};
+pub mod runtime;
+
+pub use engine::{Filter, Page, Stopped};
+pub use journal::Lsn;
+pub use payment::{
+    Amount, Capture, Currency, Event, Fact, IdempotencyKey, Invalid, Namespace, Order, Payment, PaymentId, Person,
+    Resolution, State, Tenant, Timestamp, Verdict,
+};
+pub use runtime::{Answer, Delivery, Engine, Events, OpenError, OpenReport, Options, Rejection};

@@ -24,8 +24,8 @@ impl Machine {
         self.since_checkpoint
     }
 
-    /// Carries what is unresolved. Once the store has taken everything released so far and was flushed, call
-    /// [`Machine::finish_checkpoint`].
+    /// Carries what is unresolved. Once the store has taken everything released before, with the [`Machine::mark`] of
+    /// before, and was flushed, call [`Machine::finish_checkpoint`].
     pub fn begin_checkpoint(&mut self, now: Timestamp) -> Result<Carrying, Stopped> {
         let carrying = Carrying { upto: self.durable(), from: self.journal.position() };
         let unresolved = self.overlay.entries(None).filter(|entry| !entry.payment.is_at_rest());
@@ -48,9 +48,9 @@ impl Machine {
         self.append_all(now, &[Record::Checkpoint(checkpoint)])
     }
 
-    /// The last batch of an orderly stop. The store has been flushed.
-    pub fn close(mut self, now: Timestamp, files: Vec<(String, u64)>) -> Result<(), Stopped> {
-        let closed = Closed { store: self.folder, applied: self.durable(), files };
+    /// The last batch of an orderly stop, right after a last checkpoint.
+    pub fn close(mut self, now: Timestamp, last: Carrying, files: Vec<(String, u64)>) -> Result<(), Stopped> {
+        let closed = Closed { store: self.folder, applied: last.upto, files };
         Ok(self.journal.close(now.max(self.last_wall), closed)?)
     }
 
@@ -70,6 +70,9 @@ impl Machine {
     pub(super) fn note(&mut self, wall: Timestamp, appended: &Appended) {
         self.durable = (appended.last, appended.chain);
         self.last_wall = wall;
-        self.since_checkpoint = self.since_checkpoint.saturating_add(appended.bytes);
+        let at = self.journal.position();
+        let start = if at.segment == self.at.segment { self.at.offset } else { 0 };
+        self.since_checkpoint = self.since_checkpoint.saturating_add(at.offset.saturating_sub(start));
+        self.at = at;
     }
 }

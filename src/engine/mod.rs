@@ -24,7 +24,7 @@ pub use recovery::{Begin, OpenError, Recovered, check_mark, put, recover};
 pub use turn::{Admission, Told, Turned};
 
 use crate::{
-    journal::{AppendError, Journal, Lsn, codec},
+    journal::{AppendError, Journal, Lsn, Malformed, Position, Reader, SpareMaker, decode_payment, encode_payment},
     payment::{Misfit, Payment, PaymentId, Rules, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
@@ -42,6 +42,7 @@ pub const OUTCOME_RESERVE: u64 = 3 * 2 * 1024;
 pub struct Machine {
     rules: Rules,
     journal: Journal,
+    spares: SpareMaker,
     store: Arc<dyn Store>,
     overlay: Overlay,
     /// The identity of the data folder, for marks.
@@ -49,7 +50,9 @@ pub struct Machine {
     epoch: u64,
     /// The last record that is durable, and the chain there.
     durable: (Lsn, u32),
-    /// Where the last checkpoint's replay would start, in bytes appended since.
+    /// Where the journal ended after the last batch.
+    at: Position,
+    /// How many bytes of it a start would have to replay.
     since_checkpoint: u64,
     /// The wall time of the last batch: `now` never runs behind it.
     last_wall: Timestamp,
@@ -67,7 +70,7 @@ pub struct Resting {
 impl Resting {
     /// The store's row for it.
     pub fn row(&self) -> (PaymentId, Row) {
-        (self.payment.id, Row { lsn: self.lsn, payload: codec::encode_payment(&self.payment) })
+        (self.payment.id, Row { lsn: self.lsn, payload: encode_payment(&self.payment) })
     }
 }
 
@@ -153,6 +156,21 @@ impl Machine {
         taken.iter().for_each(|(id, lsn)| self.overlay.stored(id, *lsn));
     }
 
+    /// What makes segments ahead of need, for a thread of its own.
+    pub fn spare_maker(&self) -> SpareMaker {
+        self.journal.spare_maker()
+    }
+
+    /// Reads the journal while it is being written.
+    pub fn reader(&self) -> Reader {
+        self.journal.reader()
+    }
+
+    /// Whether the disk has space for what is wanted, in bytes; asks for a segment if need be.
+    fn has_room(&self, wanted: u64) -> bool {
+        self.journal.room() >= wanted || (self.spares.make().unwrap_or(false) && self.journal.room() >= wanted)
+    }
+
     /// Makes the last batch's durability evident when nothing has followed it.
     pub fn confirm(&mut self, now: Timestamp) -> Result<(), Stopped> {
         Ok(self.journal.confirm(now.max(self.last_wall))?)
@@ -165,7 +183,8 @@ fn read(store: &dyn Store, id: &PaymentId) -> Result<Option<(Payment, Lsn)>, Sto
 }
 
 fn decode(id: &PaymentId, row: &Row) -> Result<(Payment, Lsn), Stopped> {
-    match codec::decode_payment(&row.payload) {
+    let decoded: Result<Payment, Malformed> = decode_payment(&row.payload);
+    match decoded {
         Ok(payment) if payment.id == *id => Ok((payment, row.lsn)),
         Ok(payment) => Err(bad_row(id, &format!("it is about payment {}", payment.id))),
         Err(error) => Err(bad_row(id, &error.to_string())),

@@ -3,15 +3,11 @@
 //! Replay only folds. What was under way is not acted on here: each unresolved payment comes back as an input
 //! ([`Recovered::resume`]) to an ordinary turn.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{Machine, Resting, Stopped, overlay::Entry, overlay::Overlay, read};
 use crate::{
-    journal::{self, AppendError, Found, From, Lsn, Opened, Record},
+    journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom},
     payment::{Event, Fact, Input, Payment, PaymentId, Pursuit, Rules, Timestamp, apply},
     store::{Mark, Row, Store},
 };
@@ -105,8 +101,10 @@ impl From<Stopped> for OpenError {
 
 /// Whether the store's mark is one that this journal can have led to, and how far it may be trusted: `Ok(false)` if
 /// it lacks what its checkpoint promised, so that it must be rebuilt.
-pub fn check_mark(found: &Found, mark: Option<&Mark>) -> Result<bool, OpenError> {
-    let Some(mark) = mark.filter(|mark| mark.applied > Lsn::ZERO) else { return Ok(found.last() == Lsn::ZERO) };
+pub fn check_mark(found: &Found, mark: &Mark) -> Result<bool, OpenError> {
+    if mark.applied == Lsn::ZERO {
+        return Ok(found.last() == Lsn::ZERO); // Otherwise a rebuild was cut short.
+    }
     let lost = OpenError::JournalLost { store: mark.applied, journal: found.last() };
     if mark.applied > found.last() {
         return Err(lost);
@@ -124,26 +122,31 @@ pub fn check_mark(found: &Found, mark: Option<&Mark>) -> Result<bool, OpenError>
 /// Rebuilds a machine from the journal, and opens a new epoch.
 pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Recovered, OpenError> {
     let mut replay = Replay::new(&found, store.as_ref())?;
-    let from = if begin.rebuild { From::Beginning } else { From::Checkpoint };
+    let from = if begin.rebuild { ReplayFrom::Beginning } else { ReplayFrom::Checkpoint };
     found.replay(from, &mut |lsn, _, record| replay.take(lsn, record))?;
     replay.put_rows()?;
     let Replay { live, relog, replayed, rows, .. } = replay;
-    let (folder, last_wall) = (found.folder(), found.last_wall());
+    let last_wall = found.last_wall().unwrap_or_default();
     let journal = found.begin(begin.journal)?;
     let mut machine = Machine {
         rules: begin.rules,
         epoch: journal.epoch(),
         durable: (journal.last(), journal.position().chain),
+        at: journal.position(),
+        folder: journal.store_uuid(),
+        spares: journal.spare_maker(),
         journal,
         store,
         overlay: Overlay::default(),
-        folder,
         // What had to be replayed now would have to be replayed again.
         since_checkpoint: replayed.saturating_mul(512),
         last_wall: last_wall.max(begin.now),
     };
     machine.open_epoch(begin.now, begin.moved, &relog, &live)?;
     let rows = rows + machine.take_over(live)?;
+    if let Err(error) = machine.journal.clean_up() {
+        tracing::warn!(%error, "unused space of older segments was not given back; the next start tries again");
+    }
     let resume = machine.overlay.entries(None).map(|entry| (entry.payment.id, Input::Resume)).collect();
     Ok(Recovered { machine, resume, replayed, relogged: relog.len(), rows })
 }
@@ -229,7 +232,7 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(found: &Found, store: &'a dyn Store) -> Result<Replay<'a>, OpenError> {
-        let nothing = Mark { store: found.folder(), epoch: 0, applied: Lsn::ZERO, chain: 0 };
+        let nothing = Mark { store: found.store_uuid().unwrap_or_default(), epoch: 0, applied: Lsn::ZERO, chain: 0 };
         let mark = store.mark().map_err(Stopped::from)?.unwrap_or(nothing);
         let (live, resting, relog) = (BTreeMap::new(), Vec::new(), Vec::new());
         Ok(Replay { store, mark, proven: found.proven(), live, resting, relog, replayed: 0, rows: 0 })
@@ -243,11 +246,9 @@ impl<'a> Replay<'a> {
                 self.note(lsn, *payment);
                 Ok(())
             }
-            Record::Relogged(_)
-            | Record::Inbox(_)
-            | Record::Opened(_)
-            | Record::Checkpoint(_)
-            | Record::Closed(_) => Ok(()),
+            Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
+                Ok(())
+            }
         }?;
         if self.resting.len() >= ROWS_AT_ONCE { self.put_rows() } else { Ok(()) }
     }

@@ -155,7 +155,7 @@ impl Machine {
     }
 
     /// Whether a new payment must wait for a gateway call, or for space to record what becomes of it.
-    fn refuse(&mut self, work: &Working, input: &Input, calls: &mut usize, planned: &mut u64) -> Option<Told> {
+    fn refuse(&self, work: &Working, input: &Input, calls: &mut usize, planned: &mut u64) -> Option<Told> {
         let Input::Pay { order, request, .. } = input else { return None };
         if work.payment.is_some() || !self.rules.sending {
             return None;
@@ -173,7 +173,7 @@ impl Machine {
         let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
         let reserved = u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE);
         let wanted = reserved.saturating_add(*planned).saturating_add(needed);
-        if self.journal.room() < wanted && !self.journal.make_room(wanted) {
+        if !self.has_room(wanted) {
             return Some(Told::NoSpace);
         }
         *calls -= 1;
@@ -182,15 +182,9 @@ impl Machine {
     }
 
     /// A panic while deciding is a defect: it parks what is unresolved of that payment, and nothing else suffers.
-    fn decide_one(
-        &self,
-        now: &Now,
-        input: &Input,
-        work: &Working,
-    ) -> Result<Decision, Vec<crate::payment::Fact>> {
-        let decided = catch_unwind(AssertUnwindSafe(|| {
-            decide(work.payment.as_ref(), &work.pursuits, input, now, &self.rules)
-        }));
+    fn decide_one(&self, now: &Now, input: &Input, work: &Working) -> Result<Decision, Vec<crate::payment::Fact>> {
+        let decided =
+            catch_unwind(AssertUnwindSafe(|| decide(work.payment.as_ref(), &work.pursuits, input, now, &self.rules)));
         decided.map_err(|_| {
             tracing::error!(payment = ?work.payment.as_ref().map(|p| p.id), ?input, "deciding panicked: a defect");
             work.payment.as_ref().map(park_for_defect).unwrap_or_default()

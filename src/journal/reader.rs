@@ -82,6 +82,7 @@ impl Iterator for Records {
 }
 
 /// Reads while the journal is being written, with files of its own: for the event feed. Send it where it is needed.
+#[derive(Clone)]
 pub struct Reader {
     disk: Arc<dyn Disk>,
     line: Line,

@@ -60,7 +60,8 @@ impl Calls {
 
     fn send(&self, call: Call, attempt: u32, sending: Sending) {
         let Call { payment, operation, .. } = call;
-        let report = Once::new(self.intake.clone(), move |outcome| Report::Sent { payment, operation, attempt, outcome });
+        let report =
+            Once::new(self.intake.clone(), move |outcome| Report::Sent { payment, operation, attempt, outcome });
         let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
         self.tasks.spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };
@@ -79,7 +80,8 @@ impl Calls {
 
     fn inquire(&self, call: Call, asked: Tick) {
         let Call { payment, operation, .. } = call;
-        let report = Once::new(self.intake.clone(), move |outcome| Report::Asked { payment, operation, asked, outcome });
+        let report =
+            Once::new(self.intake.clone(), move |outcome| Report::Asked { payment, operation, asked, outcome });
         let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
         self.tasks.spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };

@@ -143,9 +143,7 @@ impl Intake {
             let now = Instant::now();
             lanes = match until {
                 Some(until) if until <= now => break,
-                Some(until) => {
-                    self.wake.wait_timeout(lanes, until - now).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(until) => self.wake.wait_timeout(lanes, until - now).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.wake.wait(lanes).unwrap_or_else(PoisonError::into_inner),
             };
         }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         mpsc::{self, SyncSender},
@@ -25,10 +25,10 @@ use super::{
 };
 use crate::{
     disk::{Disk, FolderLock, LockError, OsDisk, boot_id},
-    engine::{self, Begin, Machine, Recovered, Stopped, check_mark, recover},
+    engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     gateway::Gateway,
     journal::{self, Found, Lsn, Reader, SpareMaker},
-    payment::{Contract, ImpossibleHorizon, Rules, Timestamp},
+    payment::{Contract, ImpossibleHorizon, Rules},
     store::{self, Condition, Expected, SledStore},
 };
 
@@ -123,7 +123,10 @@ impl fmt::Display for OpenReport {
         writeln!(f, "guarantee  {}", self.contract.guarantee())?;
         write!(f, "recovered  {} records replayed, {} unresolved payments taken up", self.replayed, self.resumed)?;
         if self.torn {
-            write!(f, "\n           the last batch was torn by a crash before anybody was told of it: stepped over, and kept")?;
+            write!(
+                f,
+                "\n           the last batch was torn by a crash before anybody was told of it: stepped over, and kept"
+            )?;
         }
         if let Some(why) = &self.rebuilt {
             write!(f, "\nstore      rebuilt from the journal: {why}")?;
@@ -255,7 +258,8 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
     let calls = Calls::new(gateway, tasks, options.gateway_slots, intake.clone());
-    let keeper = StoreKeeper::start(store, intake.clone()).map_err(system("the store's thread could not be started"))?;
+    let keeper =
+        StoreKeeper::start(store, intake.clone()).map_err(system("the store's thread could not be started"))?;
     let spares = SpareKeeper::start(machine.spare_maker()).map_err(system("a thread could not be started"))?;
     let (reader, (durable, _)) = (machine.reader(), watch::channel(machine.durable()));
     let resume = resume.into();
@@ -290,7 +294,7 @@ fn bring_up_store(
     let opening = store::open(&path, &store_options, &expected)?;
     let why = match opening.condition {
         Condition::Kept { mark } => {
-            let whole = check_mark(found, mark.as_ref())?;
+            let whole = check_mark(found, &mark)?;
             distrust(found, strange).or((!whole).then_some("it lacks what was noted as flushed"))
         }
         Condition::Fresh if found.last() == Lsn::ZERO => None,
@@ -331,6 +335,7 @@ fn random_salt() -> u64 {
 
 /// The thread that makes segments ahead of need.
 pub(super) struct SpareKeeper {
+    maker: SpareMaker,
     wanted: Option<SyncSender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -338,21 +343,22 @@ pub(super) struct SpareKeeper {
 impl SpareKeeper {
     fn start(maker: SpareMaker) -> io::Result<SpareKeeper> {
         let (wanted, asked) = mpsc::sync_channel(1);
+        let own = maker.clone();
         let make = move || {
             while asked.recv().is_ok() {
                 // A full disk: the engine sees that there is no spare, and takes no new payments when it needs one.
-                if let Err(error) = maker.make() {
+                if let Err(error) = own.make() {
                     tracing::warn!(%error, "no journal segment could be made ahead of need");
                     thread::sleep(std::time::Duration::from_secs(1));
                 }
             }
         };
         let thread = thread::Builder::new().name("payonce-segments".to_owned()).spawn(make)?;
-        Ok(SpareKeeper { wanted: Some(wanted), thread: Some(thread) })
+        Ok(SpareKeeper { maker, wanted: Some(wanted), thread: Some(thread) })
     }
 
-    pub(super) fn keep(&self, machine: &Machine) {
-        if machine.wants_spare() {
+    pub(super) fn keep(&self) {
+        if self.maker.wanted() {
             // Already asked: that is as good.
             let _ = self.wanted.as_ref().map(|wanted| wanted.try_send(()));
         }

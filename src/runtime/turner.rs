@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Told, Turned},
     journal::Lsn,
-    payment::{Input, Now, Payment, PaymentId, Response, State},
+    payment::{Input, Now, Payment, PaymentId, Response, State, Timestamp},
 };
 
 /// When nothing has followed a batch for this long, an empty one makes its durability evident (DESIGN 5).
@@ -69,7 +69,6 @@ pub(super) struct Desk {
 struct Closing {
     reply: oneshot::Sender<()>,
     until: Instant,
-    flushing: bool,
 }
 
 /// Who is to be told what became of an input.
@@ -107,15 +106,19 @@ impl Turner {
     /// Turns until the engine is closed, abandoned, or must not go on.
     pub(super) fn run(mut self) -> Result<Option<oneshot::Sender<()>>, Stopped> {
         loop {
-            match self.step()? {
-                Next::Turn => {}
-                Next::Closed(reply) => {
+            match self.step() {
+                Ok(Next::Turn) => {}
+                Ok(Next::Closed(reply)) => {
                     self.close()?;
                     return Ok(Some(reply));
                 }
-                Next::Abandoned => {
+                Ok(Next::Abandoned) => {
                     self.calls.drop_all(self.options.gateway_slots);
                     return Ok(None);
+                }
+                Err(stopped) => {
+                    self.calls.drop_all(self.options.gateway_slots);
+                    return Err(stopped);
                 }
             }
         }
@@ -336,11 +339,10 @@ impl Turner {
 
     /// Segments ahead of need, checkpoints, and evidence for the last batch.
     fn keep_house(&mut self, now: &Now) -> Result<(), Stopped> {
-        self.spares.keep(&self.machine);
+        self.spares.keep();
         let idle = self.desk.checkpoint.is_none() && self.desk.store_failed.is_none() && self.desk.closing.is_none();
         if idle && self.machine.since_checkpoint() >= self.options.checkpoint_bytes {
-            self.desk.checkpoint = Some(self.machine.begin_checkpoint(now.wall)?);
-            self.keeper.flush();
+            self.desk.checkpoint = Some(self.checkpoint(now.wall)?);
         }
         if self.desk.confirm_at.is_some_and(|at| at <= Instant::now()) {
             self.machine.confirm(now.wall)?;
@@ -349,13 +351,21 @@ impl Turner {
         Ok(())
     }
 
+    /// Carries what is unresolved, and has the store flushed: it reports when that is done.
+    fn checkpoint(&mut self, now: Timestamp) -> Result<Carrying, Stopped> {
+        self.keeper.put(Vec::new(), self.machine.mark());
+        let carrying = self.machine.begin_checkpoint(now)?;
+        self.keeper.flush();
+        Ok(carrying)
+    }
+
     /// Takes nothing new from here on; what is held is let go, with nothing recorded.
     fn start_closing(&mut self, reply: oneshot::Sender<()>) {
         self.calls.drain();
         for pay in self.desk.held.drain(..) {
             refuse(pay.reply, Rejection::Overloaded { retry_after: COME_BACK });
         }
-        self.desk.closing = Some(Closing { reply, until: Instant::now() + self.options.drain, flushing: false });
+        self.desk.closing = Some(Closing { reply, until: Instant::now() + self.options.drain });
     }
 
     fn next(&mut self) -> Next {
@@ -379,14 +389,13 @@ impl Turner {
             self.wait_for_flush()?;
         }
         let now = self.clock.now().wall;
-        let carrying = self.machine.begin_checkpoint(now)?;
-        self.keeper.flush();
+        let carrying = self.checkpoint(now)?;
         let files = self.wait_for_flush()?;
         if self.desk.store_failed.is_some() {
             return Ok(());
         }
         self.machine.finish_checkpoint(now, carrying, files.clone())?;
-        self.machine.close(now, files)
+        self.machine.close(now, carrying, files)
     }
 
     /// Records what the last calls said.
@@ -469,5 +478,7 @@ fn refuse(reply: oneshot::Sender<Result<Answer, Rejection>>, rejection: Rejectio
 }
 
 fn defect() -> Rejection {
-    Rejection::InvalidState { why: "deciding about this payment failed: a defect in this program, please report it".to_owned() }
+    Rejection::InvalidState {
+        why: "deciding about this payment failed: a defect in this program, please report it".to_owned(),
+    }
 }
