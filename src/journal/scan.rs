@@ -151,6 +151,22 @@ impl Found {
         Ok(())
     }
 
+    /// What the new start has to record again, before its `Opened`: the records of the last batch that lacks evidence, as
+    /// they are to be written. Events become [`Record::Relogged`]; recovery skips those, so every payment that they are
+    /// about has to be carried too, at rest or not. Housekeeping is left out.
+    pub fn to_record_again(&self) -> Result<Vec<Record>, OpenError> {
+        let mut records = Vec::new();
+        let line = self.segments.last().map(|segment| segment.header);
+        for entry in Records::new(Arc::clone(&self.disk), line.into_iter(), Some(self.proven)) {
+            match entry?.record {
+                Record::Event(event) | Record::Relogged(event) => records.push(Record::Relogged(event)),
+                again @ (Record::Carried(_) | Record::Inbox(_)) => records.push(again),
+                Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
+            }
+        }
+        Ok(records)
+    }
+
     /// Reads the segments that replay needs, from the newest backwards, then older ones as far as the budget goes.
     fn survey(&mut self) -> Result<(), OpenError> {
         let segments = self.segments.clone();

@@ -390,10 +390,8 @@ fn activate(disk: &Arc<dyn Disk>, mut header: Header) -> io::Result<(SegmentFile
 }
 
 fn making(what: &str, error: io::Error) -> AppendError {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => AppendError::Full(error),
-        _ => stopped(what, &error),
-    }
+    let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    if full { AppendError::Full(error) } else { stopped(what, &error) }
 }
 
 fn stopped(what: &str, error: &io::Error) -> AppendError {

@@ -1,0 +1,261 @@
+//! Records to write: small numbered ones, and one of every shape.
+
+use std::time::Duration;
+
+use payonce::{
+    journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
+    payment::{
+        Amount, Capture, Cause, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity, Kind, Lasting,
+        Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome, ParkReason, Payment,
+        PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
+    },
+};
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+pub fn payment_id(number: u64) -> PaymentId {
+    PaymentId::from_bytes(u128::from(number).to_be_bytes())
+}
+
+pub fn payment_number(id: &PaymentId) -> u64 {
+    u128::from_be_bytes(*id.as_bytes()) as u64
+}
+
+fn operation(kind: Kind) -> OperationRef {
+    OperationRef { number: 0, kind, amount: Amount::new(1050).expect("legal") }
+}
+
+/// A short event about payment `number`.
+pub fn event(number: u64) -> Event {
+    Event { payment: payment_id(number), at: at(number), fact: Fact::Unparked { operation: operation(Kind::Charge) } }
+}
+
+/// Payment `number`, short.
+pub fn payment(number: u64) -> Payment {
+    Payment {
+        id: payment_id(number),
+        tenant: Tenant::default(),
+        key: IdempotencyKey::new(&format!("order-{number}")).expect("legal"),
+        namespace: Namespace::default(),
+        order: order(),
+        operations: Vec::new(),
+        created_at: at(number),
+        settled_at: None,
+        updated_at: at(number),
+        contradicted: false,
+        timeline: Vec::new(),
+    }
+}
+
+/// An event that takes about `bytes` bytes.
+pub fn long_event(number: u64, bytes: usize) -> Event {
+    let request = vec![b'x'; bytes];
+    let fact = Fact::Prepared { operation: operation(Kind::Charge), reference: "ref".to_owned(), request };
+    Event { payment: payment_id(number), at: at(number), fact }
+}
+
+fn order() -> Order {
+    let (amount, currency) = (Amount::new(1050).expect("legal"), Currency::new("USD").expect("legal"));
+    Order::new(amount, currency, "acct_alice", "acct_bob").expect("legal")
+}
+
+fn full_order() -> Order {
+    order()
+        .with_capture(Capture::Manual)
+        .with_description("two coffees \u{2615}")
+        .and_then(|order| order.with_metadata("table", "7")?.with_metadata("waiter", ""))
+        .expect("legal")
+        .with_expiry(at(1_800_000_000_000))
+}
+
+fn reply() -> Reply {
+    Reply::new("card_declined", "Your card was declined.").with_reference("ch_123")
+}
+
+fn person() -> Person {
+    Person { actor: "olga".to_owned(), reason: "bank statement".to_owned() }
+}
+
+fn identity() -> Identity {
+    Identity {
+        name: "https://pay.example/v1".to_owned(),
+        account: "acct_1".to_owned(),
+        environment: "test".to_owned(),
+        api_version: "2026-01-01".to_owned(),
+    }
+}
+
+fn next_action() -> NextAction {
+    NextAction { url: "https://acs.example/3ds".to_owned(), expires_at: Some(at(99)) }
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let short = Reply::new("", "");
+    vec![
+        Outcome::Succeeded(reply()),
+        Outcome::Declined(Finality::Hard, reply()),
+        Outcome::Declined(Finality::Soft, short.clone()),
+        Outcome::Pending(None, short.clone()),
+        Outcome::Pending(Some(next_action()), reply()),
+        Outcome::NotSent(short.clone()),
+        Outcome::Refused(Lasting::ForNow { retry_after: None }, short.clone()),
+        Outcome::Refused(Lasting::ForNow { retry_after: Some(Duration::new(3, 5)) }, short.clone()),
+        Outcome::Refused(Lasting::ForGood, reply()),
+        Outcome::NotFound,
+        Outcome::Unknown(short),
+    ]
+}
+
+fn evidences() -> Vec<Evidence> {
+    vec![
+        Evidence::NoByteLeft,
+        Evidence::Reply,
+        Evidence::Inquiry,
+        Evidence::Webhook,
+        Evidence::Person(person()),
+        Evidence::Stopped,
+    ]
+}
+
+fn causes() -> Vec<Cause> {
+    vec![
+        Cause::First,
+        Cause::NothingHappened,
+        Cause::ProvenNotFound { times: 3 },
+        Cause::SameKey,
+        Cause::Person(person()),
+    ]
+}
+
+const KINDS: [Kind; 5] = [Kind::Charge, Kind::Authorize, Kind::Capture, Kind::Void, Kind::Refund];
+
+const REASONS: [ParkReason; 7] = [
+    ParkReason::Exhausted,
+    ParkReason::NotFoundWithoutDeduplication,
+    ParkReason::KeyExpired,
+    ParkReason::NoWayToKnow,
+    ParkReason::GatewayChanged,
+    ParkReason::OrderExpired,
+    ParkReason::Defect,
+];
+
+fn facts() -> Vec<Fact> {
+    let operation = operation(Kind::Charge);
+    let key = IdempotencyKey::new("order-1234").expect("legal");
+    let accepted = |order| Fact::Accepted {
+        tenant: Tenant::new("shop_1").expect("legal"),
+        key: key.clone(),
+        namespace: Namespace::new("eu").expect("legal"),
+        order,
+    };
+    let mut facts = vec![accepted(order()), accepted(full_order())];
+    facts.extend(KINDS.map(|kind| Fact::Intended {
+        operation: self::operation(kind),
+        key: key.clone(),
+        operation_key: OperationKey::from_bytes([9; 16]),
+        gateway: identity(),
+        request: b"{\"amount\":1050}".to_vec(),
+    }));
+    facts.push(Fact::Prepared { operation, reference: "pi_1".to_owned(), request: vec![0, 255] });
+    facts.extend(causes().into_iter().map(|cause| Fact::AttemptStarted {
+        operation,
+        attempt: 2,
+        not_after: at(50),
+        cause,
+    }));
+    facts.extend(outcomes().into_iter().map(|outcome| Fact::AttemptEnded {
+        operation,
+        attempt: 2,
+        outcome,
+        evidence: Evidence::Reply,
+    }));
+    facts.extend(evidences().into_iter().map(|evidence| Fact::Learned {
+        operation,
+        outcome: Outcome::Succeeded(reply()),
+        evidence,
+        open_until: None,
+    }));
+    facts.push(Fact::Learned {
+        operation,
+        outcome: Outcome::Declined(Finality::Soft, reply()),
+        evidence: Evidence::Inquiry,
+        open_until: Some(at(77)),
+    });
+    facts.extend(REASONS.map(|reason| Fact::Parked { operation, reason, reply: reply() }));
+    facts.push(Fact::Unparked { operation });
+    facts.push(Fact::Canceled { operation, reply: reply() });
+    facts.push(Fact::Contradicted { operation, outcome: Outcome::NotFound, evidence: Evidence::Webhook });
+    facts.push(Fact::WindowClosed { operation });
+    facts
+}
+
+fn standings() -> Vec<Standing> {
+    let since = at(5);
+    vec![
+        Standing::Intended,
+        Standing::Sent { not_after: at(6) },
+        Standing::AtGateway { next_action: None, reply: reply(), since },
+        Standing::AtGateway { next_action: Some(next_action()), reply: reply(), since },
+        Standing::InDoubt { reply: reply(), since },
+        Standing::Parked { reason: ParkReason::KeyExpired, reply: reply(), since },
+        Standing::Succeeded(reply()),
+        Standing::Declined { finality: Finality::Hard, open_until: None, reply: reply() },
+        Standing::Declined { finality: Finality::Soft, open_until: Some(at(8)), reply: reply() },
+        Standing::Canceled(reply()),
+    ]
+}
+
+/// A payment that holds every variant of everything that a payment can hold.
+pub fn full_payment() -> Payment {
+    let operation = |(number, standing)| Operation {
+        this: OperationRef { number, kind: Kind::Capture, amount: Amount::new(u64::from(number) + 1).expect("legal") },
+        key: IdempotencyKey::new(&format!("capture-{number}")).expect("legal"),
+        operation_key: OperationKey::from_bytes([3; 16]),
+        gateway: identity(),
+        request: vec![1; 20],
+        prepared: (number % 2 == 0).then(|| "pi_1".to_owned()),
+        attempts: number,
+        first_sent: (number % 2 == 1).then(|| at(4)),
+        may_have_acted: number % 3 == 0,
+        standing,
+    };
+    let moment = |evidence| Moment { at: at(2), operation: 1, what: "attempt_ended: unknown".to_owned(), evidence };
+    let evidences = evidences().into_iter().map(Some).chain([None]);
+    Payment {
+        order: full_order(),
+        operations: (0..).zip(standings()).map(operation).collect(),
+        settled_at: Some(at(3)),
+        contradicted: true,
+        timeline: evidences.map(moment).collect(),
+        ..payment(11)
+    }
+}
+
+/// A record of every kind, with every variant of everything in it.
+pub fn every_record() -> Vec<Record> {
+    let files = vec![("conf".to_owned(), 61), ("db".to_owned(), 524_288)];
+    let from = Position { segment: 1, offset: 4096, next: Lsn::new(1), chain: 0xDEAD_BEEF };
+    let webhook = Webhook {
+        gateway: "stripe".to_owned(),
+        event_id: "evt_1".to_owned(),
+        at: at(12),
+        operation_key: Some(OperationKey::from_bytes([5; 16])),
+        body: b"{}".to_vec(),
+    };
+    let events = facts().into_iter().map(|fact| Event { payment: payment_id(1), at: at(1_700_000_000_000), fact });
+    let mut records: Vec<Record> = events.map(Record::Event).collect();
+    records.extend([
+        Record::Relogged(event(2)),
+        Record::Carried(Box::new(full_payment())),
+        Record::Carried(Box::new(payment(12))),
+        Record::Inbox(Webhook { operation_key: None, ..webhook.clone() }),
+        Record::Inbox(webhook),
+        Record::Opened(Opened { epoch: 7, moved: false }),
+        Record::Opened(Opened { epoch: u64::MAX, moved: true }),
+        Record::Checkpoint(Checkpoint { store: [6; 16], upto: Lsn::new(9), from, files: files.clone() }),
+        Record::Closed(Closed { store: [6; 16], applied: Lsn::new(9), files }),
+    ]);
+    records
+}
