@@ -249,7 +249,8 @@ async fn one_key_at_the_same_time_acts_once_over_http() {
 #[tokio::test]
 async fn all_kinds_of_operations_pass_through_both_faces() {
     let (inside, outside) = (InProcess::new(), OverHttp::new("kinds"));
-    for face in [&inside as &dyn Face, &outside as &dyn Face] {
+    let faces: [&dyn Face; 2] = [&inside, &outside];
+    for face in faces {
         for (n, kind, charge, expected) in [
             (1, Kind::Authorize, None, ("succeeded", "ok")),
             (2, Kind::Capture, Some(1), ("succeeded", "ok")),

@@ -95,7 +95,7 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// The connections to one origin.
+/// The connections to one origin. Used within one tokio runtime.
 pub struct Wire {
     origin: Origin,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -106,7 +106,11 @@ pub struct Wire {
 impl Wire {
     /// Connects to nothing yet. Fails when a secure origin's host is no name that a certificate can be for.
     pub fn new(origin: Origin) -> Result<Wire, String> {
-        let tls = origin.secure.then(|| tls(&origin.host)).transpose()?;
+        Wire::trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, origin)
+    }
+
+    fn trusting(roots: RootCertStore, origin: Origin) -> Result<Wire, String> {
+        let tls = origin.secure.then(|| tls(roots, &origin.host)).transpose()?;
         Ok(Wire { origin, tls, idle: Mutex::default() })
     }
 
@@ -222,9 +226,8 @@ fn failed(connection: Connection, byte_left: bool, failure: Failure) -> Exchange
     if byte_left { Exchanged::Unknown(failure) } else { Exchanged::NotSent(if late { too_late() } else { failure }) }
 }
 
-fn tls(host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
+fn tls(roots: RootCertStore, host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is not a name for TLS"))?;
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|why| why.to_string())?
@@ -426,3 +429,6 @@ impl AsyncRead for Gated {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! The sandbox as a gateway in the same process: what a wire would have shown, without one.
 
-use std::{future::Future, time::Instant};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use super::{Instruction, MAX_PROCESSING, NOT_FOUND_LAG, Sandbox, Shown};
 use crate::{
@@ -28,18 +31,18 @@ impl SandboxGateway {
             api_version: "1".to_owned(),
         };
         let contract = Contract {
-            max_processing: MAX_PROCESSING,
+            max_processing: Duration::from_millis(MAX_PROCESSING),
             // Three askings: the faults strike each one anew.
-            inquiry: Inquiry::ByKey { not_found_lag: NOT_FOUND_LAG, not_found_times: 3 },
+            inquiry: Inquiry::ByKey { not_found_lag: Duration::from_millis(NOT_FOUND_LAG), not_found_times: 3 },
             ..Contract::standard(identity)
         };
         SandboxGateway { sandbox, contract }
     }
 
-    /// Under another contract, which may promise less: without deduplication, for one.
+    /// Under another contract, which may promise less: without deduplication, for one. The identity stays.
     #[must_use]
     pub fn with_contract(mut self, contract: Contract) -> SandboxGateway {
-        self.contract = contract;
+        self.contract = Contract { identity: self.contract.identity, ..contract };
         self
     }
 

@@ -26,7 +26,6 @@ pub(super) enum Why {
 }
 
 /// One operation, as the ledger remembers it.
-#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) operation_key: OperationKey,
     /// A hash of every parameter, to know the same key with others.

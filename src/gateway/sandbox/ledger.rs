@@ -84,7 +84,7 @@ pub struct Summary {
     pub moved_twice: u64,
 }
 
-#[derive(Debug)]
+/// What happened, in memory, and the file that says the same.
 pub(super) struct Ledger {
     file: Option<File>,
     path: Option<PathBuf>,

@@ -20,7 +20,7 @@ mod ledger;
 
 use std::{
     collections::HashSet,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -43,20 +43,19 @@ const LATE: (u64, u64) = (1_000, 3_000);
 /// For how long [`Fault::NotFoundLag`] denies an operation, in milliseconds.
 const LAG: (u64, u64) = (1_000, 2_000);
 
-/// The longest time after which the sandbox still acts on a request.
-const MAX_PROCESSING: Duration = Duration::from_secs(5);
-/// The longest time for which the sandbox denies an operation.
-const NOT_FOUND_LAG: Duration = Duration::from_secs(3);
+/// The longest time after which the sandbox still acts on a request, in milliseconds.
+const MAX_PROCESSING: u64 = 5_000;
+/// The longest time for which the sandbox denies an operation, in milliseconds.
+const NOT_FOUND_LAG: u64 = 3_000;
 
 // What the contract promises must cover what the faults do, with a second for a busy machine.
-const _: () = assert!(MAX_PROCESSING.as_millis() >= 1_000 + LATE.1 as u128 && LATE.1 >= MAX_DELAY);
-const _: () = assert!(NOT_FOUND_LAG.as_millis() >= 1_000 + LAG.1 as u128);
+const _: () = assert!(MAX_PROCESSING >= 1_000 + LATE.1 && MAX_PROCESSING >= 1_000 + MAX_DELAY);
+const _: () = assert!(NOT_FOUND_LAG >= 1_000 + LAG.1);
 
 /// The sandbox. Clones share one ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sandbox(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     ledger: Mutex<Ledger>,
     luck: Mutex<Luck>,
@@ -64,7 +63,6 @@ struct Inner {
     busy: Mutex<HashSet<OperationKey>>,
 }
 
-#[derive(Debug)]
 struct Luck {
     faults: Faults,
     dice: Dice,
@@ -226,7 +224,9 @@ impl Sandbox {
     /// Acts on a task of its own: an asker who goes away does not stop it.
     async fn act_after_a_while(&self, asked: Instruction, struck: Struck) -> Shown {
         let (sandbox, wait) = (self.clone(), self.millis_between((1, MAX_DELAY)));
-        lock(&self.0.busy).insert(asked.operation_key);
+        if !lock(&self.0.busy).insert(asked.operation_key) {
+            return Shown::InProgress;
+        }
         let work = tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let shown = sandbox.act(&asked, struck);
@@ -251,6 +251,12 @@ impl Sandbox {
         let told = ledger.act(asked, manner, wall());
         drop(ledger);
         spoiled(asked.operation_key, told, struck)
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("account", &self.account()).finish_non_exhaustive()
     }
 }
 
