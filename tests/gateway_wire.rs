@@ -68,13 +68,6 @@ fn said(exchanged: &Exchanged) -> (&'static str, &'static str) {
     }
 }
 
-/// Lets the runtime hear what its sockets have to say.
-async fn listen_to_sockets() {
-    for _ in 0..3 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn a_refused_connection_is_not_sent() {
     // Bound, so that nobody else gets the port; and not listening.
@@ -241,7 +234,6 @@ async fn a_kept_connection_closed_by_the_peer_makes_no_doubt() {
         });
         assert_eq!(said(&exchange(&wire, PATIENT).await), ("replied", ""));
         is_closed.recv().expect("it closes");
-        listen_to_sockets().await;
         assert_eq!(said(&exchange(&wire, PATIENT).await), ("replied", ""));
         assert_eq!(server.join().expect("served"), 0);
     }

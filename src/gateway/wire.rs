@@ -1,6 +1,6 @@
 //! One HTTP/1.1 exchange, and the certainty whether a byte of it left.
 //!
-//! Everything rests on one fact: all writing goes through [`Gate`], above TLS. As long as it has let nothing through,
+//! Everything rests on one fact: all writing goes through one gate, above TLS. As long as it has let nothing through,
 //! the request cannot have been seen, whatever failed: `NotSent`. From its first byte on, whatever is not a whole reply
 //! is `Unknown`. Nothing is ever written twice, redirected, or retried once a byte has left.
 //!
@@ -15,6 +15,7 @@ use std::{
     fmt,
     future::poll_fn,
     io,
+    os::fd::AsFd,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -45,9 +46,6 @@ const MAX_IDLE: usize = 512;
 /// How long a connection is kept between exchanges. Servers close theirs after 5 s and more (Node 5 s, nginx 75 s);
 /// one that is closed while we write to it makes a doubt where there need be none.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
-/// A connection kept for longer than this may have been closed without the runtime having looked since: at full load
-/// it looks every few microseconds, and then looking once more would cost more than it is worth.
-const UNWATCHED: Duration = Duration::from_millis(1);
 /// The largest body that is read: a reply of the protocol has a few hundred bytes.
 const MAX_BODY: usize = 64 * 1024;
 /// The longest `Retry-After` that is passed on: a day. No back-off of ours is longer.
@@ -153,10 +151,6 @@ impl Wire {
     async fn take(&self) -> Option<Connection> {
         loop {
             let mut kept = self.idle().pop_back()?;
-            if kept.idle_since.elapsed() > UNWATCHED {
-                // The runtime looks for news from its sockets before it comes back here.
-                tokio::task::yield_now().await;
-            }
             if kept.idle_since.elapsed() < IDLE_LIMIT && kept.is_open().await {
                 return Some(kept);
             }
@@ -355,6 +349,24 @@ enum Stream {
     Secure(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Whether the other side has closed it, or talks out of turn. The kernel itself is asked: the runtime may not have
+    /// looked yet, and a byte written now would make a needless doubt.
+    fn is_over(&self) -> bool {
+        let (socket, secure) = match self {
+            Stream::Plain(plain) => (plain, false),
+            Stream::Secure(secure) => (secure.get_ref().0, true),
+        };
+        let Ok(handle) = socket.as_fd().try_clone_to_owned() else { return false };
+        match std::net::TcpStream::from(handle).peek(&mut [0]) {
+            Ok(0) => true,
+            // TLS has messages of its own.
+            Ok(_) => !secure,
+            Err(why) => why.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
 /// A stream with a gate before its writing side.
 struct Gated {
     stream: Stream,
@@ -365,6 +377,9 @@ impl Gated {
     fn write(&mut self, write: impl FnOnce(&mut Stream) -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if !self.gate.admits() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !self.gate.let_through() && self.stream.is_over() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let written = write(&mut self.stream);
         let left = match &written {
