@@ -133,3 +133,20 @@ async fn the_gate_lets_no_first_byte_through_after_the_deadline() {
     listener.accept().await.expect("accepted").0.read_to_string(&mut seen).await.expect("text");
     assert_eq!(seen, "in time, and its rest");
 }
+
+/// The kernel would take the bytes, and the runtime has not looked since: only asking the kernel shows it.
+#[tokio::test]
+async fn nothing_is_written_to_a_connection_that_the_other_side_has_left() {
+    for last_words in [&b""[..], b"out of turn"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let plain = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("a connection");
+        let gate = Arc::new(Gate::default());
+        let mut gated = Gated { stream: Stream::Plain(plain), gate: Arc::clone(&gate) };
+        gate.open_until(Instant::now() + Duration::from_secs(60));
+        let mut peer = listener.accept().expect("accepted").0;
+        io::Write::write_all(&mut peer, last_words).expect("written");
+        drop(peer);
+        assert!(gated.write_all(b"too late").await.is_err());
+        assert!(!gate.let_through());
+    }
+}
