@@ -2,7 +2,21 @@
 //!
 //! Knows nothing of journals, stores, engines, or why it is asked.
 
+mod judge;
+
+mod overrides;
+
+pub mod sandbox;
+
+#[cfg(feature = "http-gateway")]
+pub mod wire;
+
+#[cfg(feature = "http-gateway")]
+pub mod http;
+
 use std::{future::Future, pin::Pin, time::Instant};
+
+pub use overrides::{InvalidOverride, OVERRIDES, apply_override, parse_duration};
 
 use crate::payment::{Amount, Contract, Currency, Invalid, Kind, OperationKey, Order, Outcome};
 
