@@ -25,6 +25,8 @@ pub mod gateway;
 
 pub mod runtime;
 
+pub mod sim;
+
 pub use engine::{Filter, Page, Stopped};
 pub use journal::Lsn;
 pub use payment::{

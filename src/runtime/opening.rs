@@ -287,7 +287,8 @@ fn bring_up_store(
     let store_options = store::Options { cache_bytes: options.store_cache_bytes, ..store::Options::default() };
     let (applied, files) = match (found.closed(), found.checkpoint()) {
         (Some(closed), _) => (closed.applied, closed.files.as_slice()),
-        (None, Some(checkpoint)) => (checkpoint.upto, checkpoint.files.as_slice()),
+        // While it runs, sled also shortens its log: lengths mean something only after an orderly stop.
+        (None, Some(checkpoint)) => (checkpoint.upto, [].as_slice()),
         (None, None) => (Lsn::ZERO, [].as_slice()),
     };
     let expected = Expected { store: folder, applied, files };

@@ -204,7 +204,7 @@ fn resend_or_park(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
         Ok(true) if rules.sending => start_attempt(operation, cause, step),
         // The clock cannot be believed, or the folder may be a copy: keep asking until a person has looked.
-        Ok(_) => await_news(operation, step),
+        Ok(_) => back_off(operation, None, step),
         Err(reason) => park(operation, reason, step),
     }
 }

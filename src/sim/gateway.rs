@@ -1,0 +1,267 @@
+//! The other side: a gateway that is the ledger of truth, and a network that loses, delays and repeats, as far as the
+//! contract allows and no further.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::Rng;
+use crate::payment::{
+    Call, Contract, Deduplication, Finality, Inquiry, Lasting, NextAction, OperationKey, Outcome, Reply,
+};
+
+/// What the gateway knows of one key.
+#[derive(Clone, Debug)]
+struct Known {
+    /// When it acted, in virtual milliseconds. `None`: it is still working on it.
+    acted: Option<u64>,
+    /// When it first saw the key.
+    first_seen: u64,
+    verdict: Verdict,
+}
+
+/// What it decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Moved,
+    Declined(Finality),
+    /// Waiting; at the given time it becomes the given verdict.
+    Pending {
+        until: u64,
+        moves: bool,
+        asks_payer: bool,
+    },
+}
+
+/// How troubled the world is: chances in a hundred.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// No byte leaves.
+    pub not_sent: u64,
+    /// The request is lost on the way.
+    pub lost: u64,
+    /// The request is acted on, and the reply is lost.
+    pub reply_lost: u64,
+    /// The request is acted on as late as the contract allows, long after the reply was given up.
+    pub late: u64,
+    /// The gateway says no.
+    pub declined: u64,
+    /// The gateway decides later.
+    pub pending: u64,
+    /// The gateway refuses, for now or for good.
+    pub refused: u64,
+    /// The reply speaks of another amount.
+    pub mangled: u64,
+    /// An inquiry gets no answer.
+    pub blind: u64,
+    /// An inquiry says "not found" although the gateway acted, as long as the contract says that it may.
+    pub lagging: u64,
+}
+
+impl Weather {
+    /// Nothing goes wrong.
+    pub const CALM: Weather = Weather {
+        not_sent: 0,
+        lost: 0,
+        reply_lost: 0,
+        late: 0,
+        declined: 0,
+        pending: 0,
+        refused: 0,
+        mangled: 0,
+        blind: 0,
+        lagging: 0,
+    };
+
+    /// Each thing by a chance of its own, drawn anew for each seed: some seeds are stormy, some have one trouble only.
+    pub fn draw(rng: &mut Rng) -> Weather {
+        let mut chance = |most: u64| if rng.one_in(2) { rng.below(most + 1) } else { 0 };
+        Weather {
+            not_sent: chance(20),
+            lost: chance(25),
+            reply_lost: chance(25),
+            late: chance(20),
+            declined: chance(15),
+            pending: chance(15),
+            refused: chance(10),
+            mangled: chance(10),
+            blind: chance(40),
+            lagging: chance(60),
+        }
+    }
+}
+
+/// What a call comes to: an answer at a time, and perhaps a delivery before or after it.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// When the caller of the gateway has its outcome.
+    pub answered_at: u64,
+    /// When the request gets there, if it does.
+    pub delivered_at: Option<u64>,
+    /// What the outcome is, where it does not depend on what the gateway does.
+    pub fixed: Option<Outcome>,
+    /// The reply is lost, or comes too late: whatever the gateway does, nobody hears of it.
+    pub unheard: bool,
+    mangled: bool,
+}
+
+/// The ledger of truth.
+#[derive(Debug)]
+pub struct SimGateway {
+    contract: Contract,
+    known: BTreeMap<OperationKey, Known>,
+    moved: BTreeMap<OperationKey, u64>,
+    rng: Rng,
+    /// How troubled the world is now.
+    pub weather: Weather,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl SimGateway {
+    /// A gateway that keeps this contract.
+    pub fn new(contract: Contract, weather: Weather, rng: Rng) -> SimGateway {
+        SimGateway { contract, known: BTreeMap::new(), moved: BTreeMap::new(), rng, weather }
+    }
+
+    /// How often money moved under a key.
+    pub fn moved(&self, key: &OperationKey) -> u64 {
+        self.moved.get(key).copied().unwrap_or(0)
+    }
+
+    /// Every key under which money moved.
+    pub fn movements(&self) -> impl Iterator<Item = (&OperationKey, &u64)> {
+        self.moved.iter()
+    }
+
+    /// Plots what a sending comes to that starts now and may send bytes until `not_after`.
+    pub fn send(&mut self, now: u64, not_after: u64, skew: u64) -> Course {
+        let Weather { not_sent, lost, reply_lost, late, mangled, .. } = self.weather;
+        let fixed = |at, outcome| Course {
+            answered_at: at,
+            delivered_at: None,
+            fixed: Some(outcome),
+            unheard: true,
+            mangled: false,
+        };
+        if now >= not_after || self.rng.percent(not_sent) {
+            let at = now + self.rng.below(50);
+            return fixed(at, Outcome::NotSent(Reply::new("refused", "nobody listens")));
+        }
+        let given_up = not_after.max(now + 1);
+        if self.rng.percent(lost) {
+            let at = self.rng.between(now, given_up);
+            return fixed(at, Outcome::Unknown(Reply::new("reset", "the connection broke")));
+        }
+        let travel = self.rng.between(1, 200);
+        if self.rng.percent(late) {
+            // The last byte leaves just in time, the network holds it back, and the gateway takes all the time it may.
+            let latest = given_up + skew.saturating_sub(1) + millis(self.contract.max_processing);
+            let at = if self.rng.one_in(2) { latest } else { self.rng.between(now + 1, latest) };
+            let course = fixed(given_up, Outcome::Unknown(Reply::new("timeout", "no reply came in time")));
+            return Course { delivered_at: Some(at), ..course };
+        }
+        let acts = now + travel;
+        let reply = acts + self.rng.between(1, 200);
+        let mangled = self.rng.percent(mangled);
+        if self.rng.percent(reply_lost) || reply > given_up {
+            let course = fixed(given_up, Outcome::Unknown(Reply::new("timeout", "no reply came in time")));
+            return Course { delivered_at: Some(acts), ..course };
+        }
+        Course { answered_at: reply, delivered_at: Some(acts), fixed: None, unheard: false, mangled }
+    }
+
+    /// A request arrives. Returns what the reply will say.
+    pub fn deliver(&mut self, now: u64, call: &Call, mangled: bool) -> Outcome {
+        if let Some(known) = self.remembered(now, &call.operation_key) {
+            return self.mangle(self.tell(now, &known), mangled);
+        }
+        let Weather { declined, pending, refused, .. } = self.weather;
+        if self.rng.percent(refused) {
+            let lasting = if self.rng.one_in(3) { Lasting::ForGood } else { Lasting::ForNow { retry_after: None } };
+            return Outcome::Refused(lasting, Reply::new("refused", "never executed"));
+        }
+        let verdict = if self.rng.percent(declined) {
+            let soft = self.contract.soft_decline_window.is_some() && self.rng.one_in(2);
+            Verdict::Declined(if soft { Finality::Soft } else { Finality::Hard })
+        } else if self.rng.percent(pending) {
+            let longest = if self.rng.one_in(20) { 3 * 24 * 3_600_000 } else { 1_800_000 };
+            let until = now + self.rng.between(1_000, longest);
+            Verdict::Pending { until, moves: self.rng.one_in(2), asks_payer: self.rng.one_in(2) }
+        } else {
+            Verdict::Moved
+        };
+        if verdict == Verdict::Moved {
+            *self.moved.entry(call.operation_key).or_default() += 1;
+        }
+        let known = Known { acted: Some(now), first_seen: now, verdict };
+        self.known.insert(call.operation_key, known.clone());
+        self.mangle(self.tell(now, &known), mangled)
+    }
+
+    /// What a deduplicating gateway still remembers of a key.
+    fn remembered(&mut self, now: u64, key: &OperationKey) -> Option<Known> {
+        self.settle_pending(now, key);
+        let Deduplication::ByKey { ttl } = self.contract.deduplication else { return None };
+        self.known.get(key).filter(|known| now < known.first_seen + millis(ttl)).cloned()
+    }
+
+    /// A pending operation whose time has come is decided.
+    fn settle_pending(&mut self, now: u64, key: &OperationKey) {
+        let Some(known) = self.known.get_mut(key) else { return };
+        if let Verdict::Pending { until, moves, .. } = known.verdict
+            && now >= until
+        {
+            known.acted = Some(until);
+            known.verdict = if moves { Verdict::Moved } else { Verdict::Declined(Finality::Hard) };
+            if moves {
+                *self.moved.entry(*key).or_default() += 1;
+            }
+        }
+    }
+
+    fn tell(&self, _now: u64, known: &Known) -> Outcome {
+        match known.verdict {
+            Verdict::Moved => Outcome::Succeeded(Reply::new("approved", "").with_reference("sim_1")),
+            Verdict::Declined(finality) => Outcome::Declined(finality, Reply::new("declined", "")),
+            Verdict::Pending { asks_payer, .. } => {
+                let url = "https://bank.example/3ds".to_owned();
+                let next_action = asks_payer.then_some(NextAction { url, expires_at: None });
+                Outcome::Pending(next_action, Reply::new("pending", ""))
+            }
+        }
+    }
+
+    fn mangle(&self, outcome: Outcome, mangled: bool) -> Outcome {
+        if mangled { Outcome::Unknown(Reply::new("mismatched_reply", "it speaks of another amount")) } else { outcome }
+    }
+
+    /// Answers an inquiry that arrives now.
+    pub fn answer(&mut self, now: u64, key: &OperationKey) -> Outcome {
+        let Weather { blind, lagging, .. } = self.weather;
+        if self.rng.percent(blind) {
+            return Outcome::Unknown(Reply::new("timeout", "no answer came"));
+        }
+        self.settle_pending(now, key);
+        let lag = match self.contract.inquiry {
+            Inquiry::None => return Outcome::Unknown(Reply::new("unsupported", "it cannot be asked")),
+            Inquiry::ByKey { not_found_lag, .. } => millis(not_found_lag),
+        };
+        let Some(known) = self.known.get(key) else { return Outcome::NotFound };
+        let fresh = known.acted.is_some_and(|acted| now < acted + lag);
+        if fresh && self.rng.percent(lagging) { Outcome::NotFound } else { self.tell(now, known) }
+    }
+
+    /// Lets every pending operation be decided by a time.
+    pub fn settle_all(&mut self, now: u64) {
+        let keys: Vec<OperationKey> = self.known.keys().copied().collect();
+        keys.iter().for_each(|key| self.settle_pending(now, key));
+    }
+}
+
+impl Course {
+    /// Whether the reply is garbled.
+    pub const fn is_mangled(&self) -> bool {
+        self.mangled
+    }
+}

@@ -1,0 +1,25 @@
+//! PROVE. The whole engine on one thread, from one seed.
+//!
+//! The real core, journal, engine and recovery, over a disk that loses what was not synced ([`SimDisk`]), a gateway
+//! that is the ledger of truth and a network as bad as the contract allows ([`SimGateway`]), callers who retry, conflict
+//! and vanish, and a clock that jumps over what nobody waits for. After every step the [`Oracle`] asks for the promises.
+//!
+//! Knows nothing of threads, real files, real clocks, sled, or HTTP.
+
+#![allow(clippy::as_conversions, reason = "small counts of a simulation; no money is counted here")]
+
+mod rng;
+
+mod disk;
+
+mod gateway;
+
+mod oracle;
+
+mod world;
+
+pub use disk::{Damage, Fault, Loss, SimDisk};
+pub use gateway::{Course, SimGateway, Weather};
+pub use oracle::{Oracle, Violation};
+pub use rng::Rng;
+pub use world::{Options, Report, run};

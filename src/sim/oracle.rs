@@ -1,0 +1,159 @@
+//! The promises, asked after every step.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{SimDisk, SimGateway};
+use crate::payment::{Call, Payment, PaymentId, Standing, State, Timestamp};
+
+/// A promise of DESIGN section 1, broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which, such as `P2`.
+    pub promise: &'static str,
+    /// About which payment.
+    pub payment: Option<PaymentId>,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is broken", self.promise)?;
+        if let Some(payment) = self.payment {
+            write!(f, " for payment {payment}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// What a caller was told last, and must be told for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    state: State,
+    standing: Standing,
+    settled_at: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl Told {
+    fn of(payment: &Payment) -> Option<Told> {
+        let standing = match &payment.first()?.standing {
+            // Whether a soft decline's window is still open is nobody's answer.
+            Standing::Declined { finality, reply, .. } => {
+                Standing::Declined { finality: *finality, open_until: None, reply: reply.clone() }
+            }
+            other => other.clone(),
+        };
+        let (settled_at, created_at) = (payment.settled_at, payment.created_at);
+        Some(Told { state: payment.state(), standing, settled_at, created_at })
+    }
+}
+
+/// Remembers what the world has seen, and says when a promise is broken.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// Payments that somebody was answered about; with a final answer, what it was.
+    told: BTreeMap<PaymentId, Option<Told>>,
+    /// The first thing that went wrong.
+    pub violation: Option<Violation>,
+    checks: u64,
+}
+
+impl Oracle {
+    /// How often a promise was asked for.
+    pub const fn checks(&self) -> u64 {
+        self.checks
+    }
+
+    fn check(&mut self, promise: &'static str, payment: Option<PaymentId>, holds: bool, what: impl FnOnce() -> String) {
+        self.checks += 1;
+        if !holds && self.violation.is_none() {
+            self.violation = Some(Violation { promise, payment, what: what() });
+        }
+    }
+
+    /// P1: bytes are about to leave.
+    pub fn sending(&mut self, call: &Call, payment: Option<&Payment>, attempt: u32, request: &[u8], disk: &SimDisk) {
+        let operation = payment.and_then(|payment| payment.operations.get(call.operation as usize));
+        let recorded = operation.is_some_and(|operation| operation.attempts == attempt && operation.request == request);
+        self.check("P1", Some(call.payment), recorded && disk.unsynced() == 0, || {
+            format!("attempt {attempt} leaves, with {} bytes not synced, and recorded: {recorded}", disk.unsynced())
+        });
+    }
+
+    /// P3: somebody is answered.
+    pub fn answered(&mut self, payment: &Payment, gateway: &SimGateway, disk: &SimDisk) {
+        self.check("P3", Some(payment.id), disk.unsynced() == 0, || {
+            format!("an answer leaves with {} bytes not synced", disk.unsynced())
+        });
+        self.truth(payment, gateway);
+        let now = Told::of(payment).filter(|_| payment.is_settled());
+        let before = self.told.entry(payment.id).or_default().clone();
+        if before.is_some() {
+            self.check("P3", Some(payment.id), now == before, || format!("told {before:?}, now {now:?}"));
+        } else {
+            self.told.insert(payment.id, now);
+        }
+    }
+
+    /// What is said of a payment is what the gateway did.
+    fn truth(&mut self, payment: &Payment, gateway: &SimGateway) {
+        for operation in &payment.operations {
+            let moved = gateway.moved(&operation.operation_key);
+            let (promise, holds) = match operation.standing {
+                Standing::Succeeded(_) => ("P2", moved == 1),
+                Standing::Canceled(_) | Standing::Declined { .. } => ("P4", moved == 0),
+                Standing::Intended => ("P2", moved == 0),
+                Standing::Sent { .. }
+                | Standing::AtGateway { .. }
+                | Standing::InDoubt { .. }
+                | Standing::Parked { .. } => ("P2", moved <= 1),
+            };
+            self.check(promise, Some(payment.id), holds, || {
+                format!("{:?}, but money moved {moved} times", operation.standing)
+            });
+        }
+    }
+
+    /// P2: nothing ever moves twice.
+    pub fn moved(&mut self, gateway: &SimGateway) {
+        for (key, times) in gateway.movements() {
+            self.check("P2", None, *times <= 1, || format!("money moved {times} times under the key {key}"));
+        }
+    }
+
+    /// P3, P6: after a start, everything that anybody was told is still known.
+    pub fn started(&mut self, find: impl Fn(&PaymentId) -> Option<Payment>) {
+        for (id, told) in self.told.clone() {
+            let payment = find(&id);
+            self.check("P6", Some(id), payment.is_some(), || "an acknowledged payment is gone".to_owned());
+            let now = payment.as_ref().and_then(Told::of);
+            if told.is_some() {
+                self.check("P3", Some(id), now == told, || format!("told {told:?}, after a start {now:?}"));
+            }
+        }
+    }
+
+    /// P5: the same key with another amount was not refused.
+    pub fn conflict_let_through(&mut self, id: PaymentId) {
+        self.check("P5", Some(id), false, || "other parameters under the same key were not refused".to_owned());
+    }
+
+    /// P7: a start was refused although nothing but a crash had happened.
+    pub fn refused(&mut self, why: &str) {
+        self.check("P7", None, false, || format!("a start was refused: {why}"));
+    }
+
+    /// P8: after a failure of the disk the engine went on.
+    pub fn went_on(&mut self) {
+        self.check("P8", None, false, || "the engine went on after a failed write or fsync".to_owned());
+    }
+
+    /// P2, P6: at the end of time every payment is settled, or parked and says why.
+    pub fn ended(&mut self, payment: &Payment, gateway: &SimGateway) {
+        self.truth(payment, gateway);
+        let state = payment.state();
+        let ended = state.is_settled() || state == State::Parked;
+        self.check("P6", Some(payment.id), ended, || format!("still {} at the end of time", state.as_str()));
+    }
+}

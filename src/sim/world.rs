@@ -1,0 +1,619 @@
+//! One world from one seed: virtual time, events in order, crashes anywhere.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{Damage, Fault, Loss, Oracle, Rng, SimDisk, SimGateway, Violation, Weather};
+use crate::{
+    engine::{self, Admission, Begin, Carrying, Machine, Recovered, Told, check_mark, recover},
+    journal,
+    payment::{
+        Action, Amount, Call, Clock, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry,
+        Namespace, Now, Order, PaymentId, Response, Rules, Schedule, State, Tenant, Tick, Timestamp,
+    },
+    store::{MemoryStore, Store},
+};
+
+/// What a world is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many payments.
+    pub payments: u32,
+    /// Tells its story line by line, for a person to read.
+    pub tell: bool,
+    /// Stops after this many events: for shrinking.
+    pub events: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { payments: 100, tell: false, events: u64::MAX }
+    }
+}
+
+/// What came of one world.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// How many payments were asked for.
+    pub payments: u64,
+    /// How many ended settled, and how many parked.
+    pub settled: u64,
+    /// How many ended parked.
+    pub parked: u64,
+    /// How often the process or the machine died.
+    pub crashes: u64,
+    /// How many of those while starting.
+    pub crashes_in_recovery: u64,
+    /// How many sendings were started.
+    pub sendings: u64,
+    /// How many inquiries.
+    pub inquiries: u64,
+    /// How many milliseconds of virtual time passed.
+    pub virtual_ms: u64,
+    /// How often the oracle asked for a promise.
+    pub checks: u64,
+    /// How many events happened.
+    pub events: u64,
+    /// The promise that broke first.
+    pub violation: Option<Violation>,
+    /// Equal for equal runs.
+    pub trace: u64,
+    /// What happened, if that was asked for.
+    pub story: Vec<String>,
+}
+
+/// Virtual time begins in 2026.
+const EPOCH_MS: u64 = 1_770_000_000_000;
+
+/// The journal of a simulated world: small, so that segments roll.
+const JOURNAL: journal::Options = journal::Options {
+    segment_bytes: 512 << 10,
+    batch_bytes: 32 << 10,
+    largest_batch_bytes: 256 << 10,
+    verify_bytes: 1 << 30,
+};
+
+/// Lives one world to its end.
+pub fn run(seed: u64, options: Options) -> Report {
+    let mut world = World::new(seed, options);
+    world.live();
+    world.finish()
+}
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+enum What {
+    /// A caller asks, or asks again.
+    Ask(usize),
+    /// A request reaches the gateway; its reply, if anybody hears it, comes at the given time.
+    Deliver { call: Call, attempt: u32, reply_at: Option<u64>, mangled: bool, life: u64 },
+    /// The engine hears something.
+    Hear { life: u64, payment: PaymentId, input: Input },
+    /// An inquiry reaches the gateway.
+    Question { life: u64, call: Call, asked: Tick },
+    /// The schedule wants to be looked at.
+    Wake,
+    /// A checkpoint is begun, or finished.
+    Checkpoint,
+    /// The process dies, or the machine.
+    Crash,
+    /// The process is started.
+    Start,
+}
+
+struct Caller {
+    key: IdempotencyKey,
+    order: Order,
+    /// It has its final answer, or has gone.
+    done: bool,
+    asks_left: u32,
+}
+
+struct World {
+    rng: Rng,
+    options: Options,
+    now: u64,
+    /// How far the wall clock is off.
+    wall_off: i64,
+    clock: Clock,
+    queue: BTreeMap<(u64, u64), What>,
+    sequence: u64,
+    disk: Arc<SimDisk>,
+    store: Arc<MemoryStore>,
+    machine: Option<Machine>,
+    rules: Rules,
+    /// Which process this is; replies to a dead one are heard by nobody.
+    life: u64,
+    life_started: u64,
+    boot: u64,
+    checkpoint: Option<Carrying>,
+    gateway: SimGateway,
+    callers: Vec<Caller>,
+    oracle: Oracle,
+    report: Report,
+    calm: bool,
+    woken: BTreeSet<u64>,
+}
+
+fn contract(rng: &mut Rng) -> Contract {
+    let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
+    if rng.one_in(4) {
+        contract.deduplication = Deduplication::None;
+    }
+    if rng.one_in(5) {
+        contract.inquiry = Inquiry::None;
+    }
+    contract.max_processing = Duration::from_secs(rng.between(1, 60));
+    contract.deadline = Duration::from_secs(rng.between(1, 15));
+    if let Inquiry::ByKey { not_found_lag, not_found_times } = &mut contract.inquiry {
+        *not_found_lag = Duration::from_secs(rng.below(30));
+        *not_found_times = rng.between(1, 4) as u32;
+    }
+    contract.soft_decline_window = rng.one_in(2).then(|| Duration::from_secs(3600 * rng.between(1, 72)));
+    contract
+}
+
+impl World {
+    fn new(seed: u64, options: Options) -> World {
+        let mut rng = Rng::new(seed);
+        let contract = contract(&mut rng);
+        let weather = Weather::draw(&mut rng);
+        let gateway = SimGateway::new(contract.clone(), weather, rng.fork());
+        let rules = Rules { contract, schedule: Schedule::default(), namespace: Namespace::default(), sending: true };
+        let mut world = World {
+            options,
+            now: 0,
+            wall_off: 0,
+            clock: Clock::Trusted,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            disk: Arc::new(SimDisk::new()),
+            store: Arc::new(MemoryStore::new()),
+            machine: None,
+            rules,
+            life: 0,
+            life_started: 0,
+            boot: 1,
+            checkpoint: None,
+            gateway,
+            callers: Vec::new(),
+            oracle: Oracle::default(),
+            report: Report { seed, ..Report::default() },
+            calm: false,
+            woken: BTreeSet::new(),
+            rng,
+        };
+        world.populate();
+        world
+    }
+
+    /// Callers over a span of minutes or days, and deaths among them.
+    fn populate(&mut self) {
+        let span = [60_000, 3_600_000, 48 * 3_600_000].get(self.rng.below(3) as usize).copied().unwrap_or(60_000);
+        for number in 0..self.options.payments {
+            let caller = self.caller(number);
+            self.callers.push(caller);
+            for _ in 0..self.rng.between(1, 3) {
+                let at = self.rng.below(span);
+                self.at(at, What::Ask(number as usize));
+            }
+        }
+        for _ in 0..self.rng.below(12) {
+            let at = self.rng.below(span + span / 4);
+            self.at(at, What::Crash);
+        }
+        for _ in 0..self.rng.below(6) {
+            let at = self.rng.below(span);
+            self.at(at, What::Checkpoint);
+        }
+        self.at(0, What::Start);
+    }
+
+    fn caller(&mut self, number: u32) -> Caller {
+        let amount = Amount::new(self.rng.between(1, 100_000)).unwrap_or_else(|_| unreachable!("in range"));
+        let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
+        let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
+        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(48 * 3_600_000));
+        let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
+        let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
+        Caller { key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
+    }
+
+    fn at(&mut self, at: u64, what: What) {
+        self.sequence += 1;
+        self.queue.insert((at.max(self.now), self.sequence), what);
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.options.tell {
+            let line = format!("{:>12.3} s  {}", self.now as f64 / 1000.0, line());
+            self.report.story.push(line);
+        }
+    }
+
+    /// Folds a number into the trace: equal runs have equal traces.
+    fn trace(&mut self, value: u64) {
+        self.report.trace = (self.report.trace ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
+    }
+
+    /// As long as callers ask and processes die, there is trouble; then the sun comes out, and everything has to end.
+    fn live(&mut self) {
+        let last = self.queue.last_key_value().map_or(0, |((at, _), _)| *at);
+        self.drain_until(last);
+        self.calm = true;
+        self.gateway.weather = Weather::CALM;
+        self.disk.make_space();
+        if self.machine.is_none() {
+            self.at(self.now, What::Start);
+        }
+        let end = self.now + 10 * 24 * 3_600_000;
+        while self.now < end && !self.all_ended() {
+            let hour = self.now + 3_600_000;
+            self.at(hour, What::Wake);
+            self.drain_until(hour);
+            if self.oracle.violation.is_some() || self.report.events >= self.options.events {
+                return;
+            }
+        }
+    }
+
+    /// Whether nothing is left that time alone, and a gateway that answers, would end.
+    fn all_ended(&self) -> bool {
+        self.machine.as_ref().is_some_and(|machine| {
+            let state = |caller: &Caller| {
+                let id = PaymentId::derive(&Tenant::default(), &caller.key);
+                machine.get(&id).ok().flatten().map(|payment| payment.state())
+            };
+            self.callers.iter().filter_map(state).all(|state| state.is_settled() || state == State::Parked)
+        })
+    }
+
+    fn drain_until(&mut self, end: u64) {
+        while self.oracle.violation.is_none() && self.report.events < self.options.events {
+            if self.queue.first_key_value().is_none_or(|((at, _), _)| *at > end) {
+                break;
+            }
+            let Some(((at, _), what)) = self.queue.pop_first() else { break };
+            self.now = at;
+            self.report.events += 1;
+            self.trace(at);
+            self.happen(what);
+            self.oracle.moved(&self.gateway);
+        }
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Ask(caller) => self.ask(caller),
+            What::Deliver { call, attempt, reply_at, mangled, life } => {
+                let outcome = self.gateway.deliver(self.now, &call, mangled);
+                self.note(|| format!("gateway: {} of {} -> {}", call.kind.as_str(), call.payment, outcome.name()));
+                if let Some(at) = reply_at {
+                    let input = Input::Ended { operation: call.operation, attempt, outcome };
+                    self.at(at, What::Hear { life, payment: call.payment, input });
+                }
+            }
+            What::Hear { life, payment, input } if life == self.life => self.turn(vec![(payment, input)]),
+            What::Hear { .. } => {}
+            What::Question { life, call, asked } => self.question(life, call, asked),
+            What::Wake => self.wake(),
+            What::Checkpoint => self.checkpoint(),
+            What::Crash => self.crash(),
+            What::Start => self.start(),
+        }
+    }
+
+    fn clocks(&self) -> Now {
+        let wall = (EPOCH_MS + self.now).saturating_add_signed(self.wall_off);
+        let tick = Tick::from_millis(self.now - self.life_started);
+        Now { wall: Timestamp::from_millis(wall), tick, clock: self.clock }
+    }
+
+    /// A caller asks; often with company: the same turn then takes several.
+    fn ask(&mut self, number: usize) {
+        let again = self.rng.between(10, 120_000);
+        let conflicts = self.rng.one_in(10);
+        let Some(caller) = self.callers.get_mut(number).filter(|caller| !caller.done && caller.asks_left > 0) else {
+            return;
+        };
+        caller.asks_left -= 1;
+        let tenant = Tenant::default();
+        let id = PaymentId::derive(&tenant, &caller.key);
+        let input = |order: &Order| Input::Pay {
+            tenant: tenant.clone(),
+            key: caller.key.clone(),
+            order: Box::new(order.clone()),
+            request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
+        };
+        let mut inputs = vec![(id, input(&caller.order))];
+        if conflicts {
+            let other = caller.order.clone().with_capture(crate::payment::Capture::Manual);
+            inputs.push((id, input(&other)));
+        }
+        let left = caller.asks_left;
+        self.turn(inputs);
+        if left > 0 {
+            self.at(self.now + again, What::Ask(number));
+        }
+    }
+
+    fn question(&mut self, life: u64, call: Call, asked: Tick) {
+        let outcome = self.gateway.answer(self.now, &call.operation_key);
+        self.note(|| format!("gateway: asked about {} -> {}", call.payment, outcome.name()));
+        let input = Input::Answered { operation: call.operation, asked, outcome };
+        let at = self.now + self.rng.between(1, 500);
+        self.at(at, What::Hear { life, payment: call.payment, input });
+    }
+
+    fn wake(&mut self) {
+        self.woken.remove(&self.now);
+        let now = self.clocks();
+        let due = self.machine.as_ref().map(|machine| machine.due(&now, 64)).unwrap_or_default();
+        if !due.is_empty() {
+            self.turn(due);
+        }
+        self.wake_when_due();
+    }
+
+    fn wake_when_due(&mut self) {
+        let Some(due) = self.machine.as_ref().and_then(Machine::next_due) else { return };
+        let at = (self.life_started + due.as_millis()).max(self.now + 1);
+        if self.woken.insert(at) {
+            self.at(at, What::Wake);
+        }
+    }
+
+    fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) {
+        let now = self.clocks();
+        let Some(mut machine) = self.machine.take() else { return };
+        let turned = machine.turn(now, &inputs, Admission { new_payments: 64 });
+        let Ok(turned) = turned else {
+            self.note(|| "the engine stopped: the disk failed".to_owned());
+            let refuses = machine.turn(now, &inputs, Admission { new_payments: 64 }).is_err();
+            let wrote_nothing = inputs.iter().all(|(_, input)| matches!(input, Input::Pay { .. }));
+            if !refuses && !wrote_nothing {
+                self.oracle.went_on();
+            }
+            return self.die();
+        };
+        self.trace(machine.durable().get());
+        for ((id, input), told) in inputs.iter().zip(&turned.told) {
+            self.told(*id, input, told);
+        }
+        for action in turned.actions {
+            self.act(action, &machine, &now);
+        }
+        let mark = machine.mark();
+        if engine::put(self.store.as_ref(), &turned.resting, &mark).is_ok() {
+            let taken: Vec<_> = turned.resting.iter().map(|row| (row.payment.id, row.lsn)).collect();
+            machine.stored(&taken);
+        }
+        self.machine = Some(machine);
+        self.wake_when_due();
+    }
+
+    fn told(&mut self, id: PaymentId, input: &Input, told: &Told) {
+        let Input::Pay { order, .. } = input else { return };
+        let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
+        match response {
+            Response::Fresh | Response::Attached | Response::Replayed => {
+                if !payment.order.differing_fields(order).is_empty() {
+                    self.oracle.conflict_let_through(id);
+                }
+                self.oracle.answered(payment, &self.gateway, &self.disk);
+            }
+            Response::Conflict(_)
+            | Response::Inexpressible(_)
+            | Response::Moved
+            | Response::Done
+            | Response::InvalidState(_)
+            | Response::NotFound => {}
+        }
+        self.note(|| format!("caller: {id} -> {response:?}, {}", payment.state().as_str()));
+    }
+
+    fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
+        match action {
+            Action::Send { call, attempt, request, not_after } => {
+                self.report.sendings += 1;
+                let payment = machine.get(&call.payment).ok().flatten();
+                self.oracle.sending(&call, payment.as_deref(), attempt, &request, &self.disk);
+                let skew = self.rules.schedule.skew.as_millis() as u64;
+                let until = self.now + not_after.since(now.wall).as_millis() as u64;
+                let course = self.gateway.send(self.now, until, skew);
+                self.note(|| format!("engine: sends attempt {attempt} of {}", call.payment));
+                if let Some(at) = course.delivered_at {
+                    let reply_at = (!course.unheard).then_some(course.answered_at);
+                    let mangled = course.is_mangled();
+                    self.at(at, What::Deliver { call, attempt, reply_at, mangled, life: self.life });
+                }
+                if let Some(outcome) = course.fixed {
+                    let input = Input::Ended { operation: call.operation, attempt, outcome };
+                    self.at(course.answered_at, What::Hear { life: self.life, payment: call.payment, input });
+                }
+            }
+            Action::Inquire(call) => {
+                self.report.inquiries += 1;
+                let at = self.now + self.rng.between(1, 500);
+                self.at(at, What::Question { life: self.life, call, asked: now.tick });
+            }
+        }
+    }
+
+    /// Begun, and finished some events later: whatever happens in between must not matter.
+    fn checkpoint(&mut self) {
+        let wall = self.clocks().wall;
+        let Some(mut machine) = self.machine.take() else { return };
+        let done = match self.checkpoint.take() {
+            None => {
+                let marked = engine::put(self.store.as_ref(), &[], &machine.mark());
+                let begun = marked.and_then(|_| machine.begin_checkpoint(wall));
+                let again = self.now + self.rng.below(2_000);
+                self.at(again, What::Checkpoint);
+                begun.map(|carrying| self.checkpoint = Some(carrying))
+            }
+            Some(carrying) => match self.store.flush() {
+                Ok(files) => machine.finish_checkpoint(wall, carrying, files),
+                Err(error) => Err(error.into()),
+            },
+        };
+        match done {
+            Ok(()) => self.machine = Some(machine),
+            Err(_) => self.die(),
+        }
+    }
+
+    /// The process dies, or the machine; it may stay dead for days.
+    fn crash(&mut self) {
+        if self.rng.one_in(3) {
+            // Not now, but at some step of the disk from here on.
+            let step = self.disk.steps() + self.rng.below(12);
+            let fault = match self.rng.below(4) {
+                0 => Fault::Io,
+                1 => Fault::Full,
+                _ => Fault::Stop,
+            };
+            self.disk.fail_at(step, fault);
+            return;
+        }
+        self.die();
+    }
+
+    fn die(&mut self) {
+        self.report.crashes += 1;
+        self.machine = None;
+        self.checkpoint = None;
+        self.life += 1;
+        self.lose();
+        self.cut_short();
+        let pause = match self.rng.below(4) {
+            0 => 0,
+            1 => self.rng.below(5_000),
+            2 => self.rng.below(120_000),
+            _ => self.rng.below(30 * 3_600_000),
+        };
+        self.wall_off += if self.rng.one_in(6) { self.rng.below(7_200_000) as i64 - 3_600_000 } else { 0 };
+        self.at(self.now + pause, What::Start);
+    }
+
+    fn lose(&mut self) {
+        let mut rng = self.rng.fork();
+        let loss = if self.rng.one_in(2) {
+            Loss::Process
+        } else {
+            Loss::Machine(Damage::ALL.get(self.rng.below(8) as usize).copied().unwrap_or(Damage::Nothing))
+        };
+        self.note(|| format!("crash: {loss:?}"));
+        self.disk.crash(loss, &mut rng);
+        match loss {
+            Loss::Process => {
+                let mut left = self.rng.below(50);
+                self.store.crash(|| {
+                    left = left.saturating_sub(1);
+                    left > 0
+                });
+            }
+            Loss::Machine(_) => {
+                self.boot += 1;
+                self.store.crash(|| rng.one_in(2));
+            }
+        }
+    }
+
+    /// A dead process sends nothing: what the network holds of it arrives, and is acted on, within the contract's time.
+    fn cut_short(&mut self) {
+        let skew = self.rules.schedule.skew.as_millis() as u64;
+        let last = self.now + skew.saturating_sub(1) + self.rules.contract.max_processing.as_millis() as u64;
+        let late: Vec<(u64, u64)> = self.queue.range((last + 1, 0)..).map(|(at, _)| *at).collect();
+        for at in late {
+            if let Some(what) = self.queue.remove(&at) {
+                let then = if matches!(what, What::Deliver { .. }) { last } else { at.0 };
+                self.at(then, what);
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if self.machine.is_some() {
+            return;
+        }
+        self.life += 1;
+        self.life_started = self.now;
+        if !self.calm && self.rng.one_in(4) {
+            let step = self.disk.steps() + self.rng.below(20);
+            self.disk.fail_at(step, Fault::Stop);
+        }
+        match self.recover() {
+            Ok(Recovered { machine, resume, .. }) => {
+                self.note(|| format!("started; {} unresolved", resume.len()));
+                self.oracle.started(|id| machine.get(id).ok().flatten().map(|payment| payment.as_ref().clone()));
+                self.machine = Some(machine);
+                self.turn(resume);
+            }
+            Err(_) if self.disk.has_stopped() => {
+                self.report.crashes_in_recovery += 1;
+                self.die();
+            }
+            Err(engine::OpenError::Append(journal::AppendError::Full(_))) => self.die(),
+            Err(error) => self.oracle.refused(&error.to_string()),
+        }
+    }
+
+    /// What the runtime does at a start, with the simulated disk and store.
+    fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
+        let found = journal::open(self.disk.clone(), JOURNAL)?;
+        let mut boot_id = [0; 16];
+        boot_id.iter_mut().zip(self.boot.to_le_bytes()).for_each(|(to, from)| *to = from);
+        let mark = self.store.mark().map_err(engine::Stopped::from)?;
+        let whole = match &mark {
+            Some(mark) => check_mark(&found, mark)?,
+            None => found.is_new(),
+        };
+        let other_boot = !found.is_new() && found.closed().is_none() && found.boot_id() != Some(boot_id);
+        let rebuild = !whole || other_boot;
+        if rebuild {
+            self.store = Arc::new(MemoryStore::new());
+        }
+        let recorded = found.last_wall().unwrap_or_default();
+        let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
+        self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
+        let begin = Begin {
+            rules: self.rules.clone(),
+            journal: journal::Begin { store_uuid: [7; 16], salt: self.rng.next(), boot_id, lock_inode: 1 },
+            rebuild,
+            moved: false,
+            now: self.clocks().wall,
+        };
+        recover(found, self.store.clone(), begin)
+    }
+
+    fn finish(mut self) -> Report {
+        if self.oracle.violation.is_none() && self.options.events == u64::MAX {
+            self.gateway.settle_all(self.now);
+            self.end();
+        }
+        self.report.checks = self.oracle.checks();
+        self.report.virtual_ms = self.now;
+        self.report.payments = self.callers.len() as u64;
+        self.report.violation = self.oracle.violation;
+        self.report
+    }
+
+    fn end(&mut self) {
+        let Some(machine) = self.machine.take() else {
+            return self.oracle.refused("no process is up at the end of time");
+        };
+        for caller in &self.callers {
+            let id = PaymentId::derive(&Tenant::default(), &caller.key);
+            let Ok(Some(payment)) = machine.get(&id) else { continue };
+            self.oracle.ended(&payment, &self.gateway);
+            self.report.settled += u64::from(payment.is_settled());
+            self.report.parked += u64::from(!payment.is_settled());
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Whole worlds from seeds: every promise, after every step.
+
+use payonce::sim::{Options, run};
+
+/// Seeds that once broke a promise.
+const REGRESSIONS: [u64; 0] = [];
+
+#[test]
+fn no_promise_is_broken_in_any_simulated_world() {
+    let mut crashes = 0;
+    for seed in REGRESSIONS.into_iter().chain(0..200) {
+        let report = run(seed, Options { payments: 40, ..Options::default() });
+        assert_eq!(report.violation, None, "seed {seed}");
+        crashes += report.crashes;
+    }
+    assert!(crashes > 200, "{crashes}");
+}
+
+#[test]
+fn the_same_seed_lives_the_same_world_twice() {
+    for seed in 1_000..1_010 {
+        let (one, two) = (run(seed, Options::default()), run(seed, Options::default()));
+        assert_eq!((one.trace, one.events, one.sendings), (two.trace, two.events, two.sendings));
+    }
+}
