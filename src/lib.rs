@@ -12,4 +12,10 @@ pub mod store;
 
 pub mod gateway;
 
+pub mod runtime;
+
 pub use payment::{Amount, Currency, Invalid, Order};
+pub use runtime::{
+    Answer, Delivery, Engine, Events, Filter, OpenError, OpenReport, Options, Page, Rejection, Resolution, Stopped,
+    Verdict,
+};
