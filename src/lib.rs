@@ -14,6 +14,9 @@ pub mod gateway;
 
 pub mod runtime;
 
+#[cfg(feature = "server")]
+pub mod http;
+
 pub use payment::{Amount, Currency, Invalid, Order};
 pub use runtime::{
     Answer, Delivery, Engine, Events, Filter, OpenError, OpenReport, Options, Page, Rejection, Resolution, Stopped,
