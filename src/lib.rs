@@ -17,6 +17,9 @@ pub mod runtime;
 #[cfg(feature = "server")]
 pub mod http;
 
+#[cfg(feature = "cli")]
+pub mod config;
+
 pub use payment::{Amount, Currency, Invalid, Order};
 pub use runtime::{
     Answer, Delivery, Engine, Events, Filter, OpenError, OpenReport, Options, Page, Rejection, Resolution, Stopped,

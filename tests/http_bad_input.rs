@@ -1,0 +1,743 @@
+//! However bad a request is, the answer is a problem document with a stable code, at once, and the key is not spent.
+
+#![cfg(feature = "server")]
+#![allow(missing_docs, dead_code, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod http_support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use http_support::{Reaction, Server, post};
+
+const PATH: &str = "/v1/payments";
+const KEY: &str = "Idempotency-Key: \"spent-by-nothing\"\r\n";
+const ID: &str = "c4d27dc8-fc8b-8dba-b307-ab7b907f7933";
+
+/// A request, and what must come back.
+struct Case {
+    request: Vec<u8>,
+    status: u16,
+    code: &'static str,
+}
+
+fn invalid(request: Vec<u8>) -> Case {
+    Case { request, status: 400, code: "invalid_request" }
+}
+
+/// An order in which one field has another value, in JSON.
+fn order(field: &str, value: &str) -> Vec<u8> {
+    let mut fields = vec![("amount", "1050"), ("currency", "\"USD\""), ("source", "\"a\""), ("destination", "\"b\"")];
+    fields.retain(|(name, _)| *name != field);
+    fields.push((field, value));
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(",")).into_bytes()
+}
+
+fn pay(body: &[u8]) -> Vec<u8> {
+    post(PATH, KEY, body)
+}
+
+fn check(server: &Server, cases: &[Case]) {
+    let distinct: BTreeSet<_> = cases.iter().map(|case| &case.request).collect();
+    assert_eq!(distinct.len(), cases.len(), "each case is another request");
+    for case in cases {
+        let reaction = server.exchange(&case.request);
+        let request = String::from_utf8_lossy(&case.request);
+        let told = format!("{}\n-> {reaction:?}", request.chars().take(400).collect::<String>());
+        assert_problem(&reaction, case.status, case.code, &told);
+    }
+    // The server is unharmed, and no bad request has spent its key.
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.exchange(&pay(&order("amount", "1050"))).status, 201);
+}
+
+fn assert_problem(reaction: &Reaction, status: u16, code: &str, told: &str) {
+    assert_eq!(reaction.status, status, "{told}");
+    assert_eq!(reaction.header("content-type"), Some("application/problem+json"), "{told}");
+    let document = reaction.json();
+    assert_eq!(document["code"], code, "{told}");
+    assert_eq!(document["status"], status, "{told}");
+    for member in ["type", "title", "detail"] {
+        assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {told}");
+    }
+}
+
+/// Values that a field must not have, in JSON.
+fn bad_values() -> Vec<(&'static str, Vec<String>)> {
+    let list = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length));
+    let amount = list(&[
+        "0",
+        "-1",
+        "-0",
+        "1.0",
+        "1050.0",
+        "1050.5",
+        "0.1",
+        "1e3",
+        "1E3",
+        "1e-3",
+        "\"1050\"",
+        "\"\"",
+        "true",
+        "false",
+        "null",
+        "[]",
+        "[1050]",
+        "{}",
+        "{\"value\":1050}",
+        "9007199254740992",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "99999999999999999999999999",
+        "-9223372036854775809",
+        "1e400",
+        "01050",
+        "+1",
+        ".5",
+        "1.",
+        "0x10",
+        "NaN",
+        "Infinity",
+        "1_000",
+        "'1'",
+        "1e",
+        "-",
+        "1050 1050",
+        "undefined",
+    ]);
+    let currency = list(&[
+        "\"usd\"",
+        "\"US\"",
+        "\"USDX\"",
+        "\"ABC\"",
+        "\"XXX\"",
+        "\"\"",
+        "\" USD\"",
+        "\"USD \"",
+        "840",
+        "null",
+        "true",
+        "[]",
+        "[\"USD\"]",
+        "{}",
+        "\"$\"",
+        "\"U\\u0000D\"",
+        "\"U\u{405}D\"",
+        "\"USD,EUR\"",
+    ]);
+    let mut party = list(&[
+        "\"\"",
+        "null",
+        "1",
+        "1.5",
+        "true",
+        "[]",
+        "[\"a\"]",
+        "{}",
+        "\"\\u0000\"",
+        "\"a\\u0000b\"",
+        "\"4242424242424242\"",
+        "\"4242 4242 4242 4242\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\ud800\"",
+        "\"\\ud800x\"",
+        "\"\\q\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"a\nb\"",
+        "\"a\tb\"",
+        "\"a\u{1}b\"",
+        "\"a",
+        "a",
+        "'a'",
+    ]);
+    party.push(text(256));
+    let capture = list(&["\"Automatic\"", "\"MANUAL\"", "\"auto\"", "\"\"", "null", "0", "true", "false", "[]", "{}"]);
+    let mut description = list(&["1", "true", "[]", "{}", "\"\\u0000\"", "\"pan 5555-5555-5555-4444\"", "\"\\ud83d\""]);
+    description.push(text(1001));
+    let mut metadata = list(&[
+        "null",
+        "[]",
+        "\"x\"",
+        "1",
+        "true",
+        "{\"k\":1}",
+        "{\"k\":null}",
+        "{\"k\":true}",
+        "{\"k\":[]}",
+        "{\"k\":{}}",
+        "{\"k\":1.5}",
+        "{\"\":\"v\"}",
+        "{\"a\":\"1\",\"a\":\"1\"}",
+        "{\"a\":\"1\",\"\\u0061\":\"2\"}",
+        "{\"\\u0000\":\"v\"}",
+        "{\"k\":\"\\u0000\"}",
+        "{\"k\":\"378282246310005\"}",
+        "{\"\\ud800\":\"v\"}",
+        "{k:\"v\"}",
+        "{\"k\":\"v\",}",
+        "{\"k\"}",
+        "{1:\"v\"}",
+    ]);
+    metadata.push(format!("{{\"{}\":\"v\"}}", "k".repeat(41)));
+    metadata.push(format!("{{\"k\":{}}}", text(501)));
+    let pairs: Vec<String> = (0..51).map(|n| format!("\"k{n}\":\"v\"")).collect();
+    metadata.push(format!("{{{}}}", pairs.join(",")));
+    let expires_at = list(&[
+        "1795493106",
+        "true",
+        "[]",
+        "{}",
+        "\"\"",
+        "\"tomorrow\"",
+        "\"2030-01-01\"",
+        "\"2030-01-01T00:00:00\"",
+        "\"2030-01-01 00:00:00Z\"",
+        "\"1969-12-31T23:59:59Z\"",
+        "\"2030-02-30T00:00:00Z\"",
+        "\"2030-01-01T00:00:00Z[UTC]\"",
+        "\"2030-01-01T25:00:00Z\"",
+        "\"P1D\"",
+    ]);
+    vec![
+        ("amount", amount),
+        ("currency", currency),
+        ("source", party.clone()),
+        ("destination", party),
+        ("capture", capture),
+        ("description", description),
+        ("metadata", metadata),
+        ("expires_at", expires_at),
+    ]
+}
+
+#[test]
+fn every_bad_value_of_every_field_is_refused() {
+    let mut cases = Vec::new();
+    for (field, values) in bad_values() {
+        cases.extend(values.iter().map(|value| invalid(pay(&order(field, value)))));
+    }
+    assert!(cases.len() >= 150, "{} cases", cases.len());
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn a_refused_field_is_named() {
+    let server = Server::start();
+    for (field, value) in [
+        ("amount", "1050.0"),
+        ("currency", "\"usd\""),
+        ("source", "null"),
+        ("destination", "\"\""),
+        ("capture", "null"),
+        ("description", "1"),
+        ("metadata", "null"),
+        ("expires_at", "\"soon\""),
+        ("colour", "1"),
+    ] {
+        let reaction = server.exchange(&pay(&order(field, value)));
+        let detail = reaction.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(field), "{field}: {detail}");
+    }
+}
+
+#[test]
+fn fields_missing_repeated_or_unknown_are_refused() {
+    let whole = String::from_utf8(order("amount", "1050")).expect("ASCII");
+    let mut cases = Vec::new();
+    for field in ["\"amount\":1050", "\"currency\":\"USD\",", "\"source\":\"a\",", "\"destination\":\"b\","] {
+        let without = whole.replace(field, "").replace(",}", "}");
+        cases.push(invalid(pay(without.as_bytes())));
+    }
+    for (field, value) in [
+        ("amount", "1050"),
+        ("currency", "\"USD\""),
+        ("source", "\"a\""),
+        ("destination", "\"b\""),
+        ("\\u0061mount", "1050"),
+        ("Amount", "1"),
+        ("amount ", "1"),
+        (" amount", "1"),
+        ("id", "\"x\""),
+        ("", "1"),
+        ("idempotency_key", "\"k\""),
+        ("__proto__", "{}"),
+        ("currency\\u0000", "\"USD\""),
+        ("state", "\"succeeded\""),
+    ] {
+        cases.push(invalid(pay(whole.replace('}', &format!(",\"{field}\":{value}}}")).as_bytes())));
+    }
+    for (field, value) in [
+        ("capture", "\"manual\""),
+        ("description", "\"d\""),
+        ("description", "null"),
+        ("metadata", "{}"),
+        ("expires_at", "null"),
+    ] {
+        let twice = format!(",\"{field}\":{value},\"{field}\":{value}}}");
+        cases.push(invalid(pay(whole.replace('}', &twice).as_bytes())));
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn what_is_not_one_json_object_in_utf_8_is_refused() {
+    let whole = order("amount", "1050");
+    let mut cases: Vec<Case> = (2..whole.len()).step_by(7).map(|end| invalid(pay(&whole[..end]))).collect();
+    for body in [
+        "",
+        " ",
+        "\n",
+        "null",
+        "true",
+        "1",
+        "\"x\"",
+        "[]",
+        "[{}]",
+        "{}",
+        "{",
+        "}",
+        "{,}",
+        "{\"amount\"}",
+        "{amount:1}",
+        "{'amount':1}",
+        "amount=1050&currency=USD",
+        "<xml/>",
+        "\u{feff}{}",
+    ] {
+        cases.push(invalid(pay(body.as_bytes())));
+    }
+    for (before, after) in [
+        ("", "x"),
+        ("", "{}"),
+        ("", ","),
+        ("", "]"),
+        ("[", "]"),
+        ("\u{feff}", ""),
+        ("/**/", ""),
+        ("", "//"),
+        ("", "\0"),
+        ("\0", ""),
+        (")]}'\n", ""),
+        ("", "\u{a0}"),
+    ] {
+        cases.push(invalid(pay(&[before.as_bytes(), &whole, after.as_bytes()].concat())));
+    }
+    for bytes in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xe2\x82", b"\x80", b"\xc3\x28"] {
+        cases.push(invalid(pay(&[
+            b"{\"amount\":1050,\"currency\":\"USD\",\"destination\":\"b\",\"source\":\"",
+            bytes,
+            b"\"}",
+        ]
+        .concat())));
+        cases.push(invalid(pay(&[b"{\"", bytes, b"\":1}"].concat())));
+        cases.push(invalid(pay(&[&whole, bytes].concat())));
+    }
+    cases.push(invalid(pay(&whole.iter().flat_map(|byte| [0, *byte]).collect::<Vec<u8>>())));
+    cases.push(invalid(pay(&[b"\x1f\x8b\x08\x00", &whole[..]].concat())));
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn bodies_nested_too_deep_are_refused_without_harm() {
+    let mut cases = Vec::new();
+    for (open, close) in [("[", "]"), ("{\"k\":", "}"), ("[{\"k\":", "}]")] {
+        let depth = 60_000 / (open.len() + close.len());
+        let closed = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        let open = open.repeat(depth);
+        for bomb in [closed.as_str(), open.as_str()] {
+            cases.push(invalid(pay(bomb.as_bytes())));
+            for field in ["amount", "metadata", "unknown"] {
+                cases.push(invalid(pay(&order(field, bomb))));
+            }
+        }
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn keys_that_are_not_one_plain_string_are_refused() {
+    let long = "k".repeat(256);
+    let quoted_long = format!("\"{}\"", "k".repeat(256));
+    let mut cases = Vec::new();
+    for key in [
+        "\"\"",
+        "\"",
+        "\"a",
+        "a\"",
+        "a\"b",
+        "\"a\"b",
+        "\"a\" \"b\"",
+        "\"a\";p",
+        "\"a\";p=1",
+        "\"a\", \"b\"",
+        "\"a\",\"b\"",
+        "a,b",
+        "a, b",
+        ",",
+        "a;b",
+        "a;",
+        ";",
+        "a b",
+        "\"a b\"",
+        "\" a\"",
+        "\"a\\b\"",
+        "\"a\\\"",
+        "\"\\\\",
+        "a\tb",
+        "\u{e9}",
+        "\"\u{e9}\"",
+        "\u{20ac}",
+        long.as_str(),
+        quoted_long.as_str(),
+    ] {
+        cases.push(invalid(post(PATH, &format!("Idempotency-Key: {key}\r\n"), &order("amount", "1"))));
+    }
+    let mut raw = post(PATH, "Idempotency-Key: \u{1}\r\n", &order("amount", "1"));
+    cases.push(invalid(raw.clone()));
+    let place = raw.iter().position(|byte| *byte == 1).expect("the key");
+    for byte in [0, 0x7f, 0x80, 0xff] {
+        raw[place] = byte;
+        cases.push(invalid(raw.clone()));
+    }
+    for twice in ["Idempotency-Key: a\r\nIdempotency-Key: a\r\n", "idempotency-key: a\r\nIDEMPOTENCY-KEY: b\r\n"] {
+        cases.push(invalid(post(PATH, twice, &order("amount", "1"))));
+    }
+    for missing in ["", "Idempotency-Key:\r\n", "Idempotency-Key:  \r\n", "X-Idempotency-Key: a\r\n"] {
+        let request = post(PATH, missing, &order("amount", "1"));
+        cases.push(Case { request, status: 400, code: "idempotency_key_required" });
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn bodies_that_are_not_declared_to_be_json_are_refused() {
+    let unsupported = |lines: &str| {
+        let body = String::from_utf8(order("amount", "1050")).expect("ASCII");
+        let request =
+            format!("POST {PATH} HTTP/1.1\r\nHost: a\r\n{KEY}{lines}Content-Length: {}\r\n\r\n{body}", body.len());
+        Case { request: request.into_bytes(), status: 415, code: "unsupported_media_type" }
+    };
+    let mut cases = vec![unsupported("")];
+    for media_type in [
+        "",
+        "text/plain",
+        "text/json",
+        "application/jsonx",
+        "application/xjson",
+        "application/json5",
+        "application/problem+json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "json",
+        "application/",
+        "application json",
+        "application/json, text/plain",
+        "application/json text/plain",
+        "*/*",
+        "\u{e9}",
+    ] {
+        cases.push(unsupported(&format!("Content-Type: {media_type}\r\n")));
+    }
+    let json = "Content-Type: application/json\r\n";
+    cases.push(unsupported(&format!("{json}{json}")));
+    for encoding in ["gzip", "br", "deflate, gzip", ""] {
+        cases.push(unsupported(&format!("{json}Content-Encoding: {encoding}\r\n")));
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_read() {
+    let too_large = |request: Vec<u8>| Case { request, status: 413, code: "payload_too_large" };
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{KEY}");
+    let mut cases = Vec::new();
+    for length in ["65537", "1000000", "9223372036854775807"] {
+        cases.push(too_large(format!("{head}Content-Length: {length}\r\n\r\n").into_bytes()));
+    }
+    for size in [65_537, 300_000, 3_000_000] {
+        cases.push(too_large(pay(&vec![b' '; size])));
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", " ".repeat(size));
+        cases.push(too_large(chunked.into_bytes()));
+    }
+    let many = format!("{head}Transfer-Encoding: chunked\r\n\r\n{}", "1\r\n{\r\n".repeat(70_000));
+    cases.push(too_large(many.into_bytes()));
+    for size in [9_000, 60_000, 70_000] {
+        let target = format!("GET {PATH}/{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(size));
+        cases.push(Case { request: target.into_bytes(), status: 414, code: "invalid_request" });
+        let target = format!("GET {PATH}?after={} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(size));
+        cases.push(Case { request: target.into_bytes(), status: 414, code: "invalid_request" });
+    }
+    for size in [33_000, 100_000, 200_000, 2_000_000] {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(size));
+        cases.push(Case { request: request.into_bytes(), status: 431, code: "invalid_request" });
+    }
+    for count in [101, 2_000] {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: x\r\n".repeat(count));
+        cases.push(Case { request: request.into_bytes(), status: 431, code: "invalid_request" });
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn the_largest_legal_body_is_accepted() {
+    let mut body = order("amount", "1050");
+    body.resize(64 * 1024, b' ');
+    assert_eq!(Server::start().exchange(&pay(&body)).status, 201);
+}
+
+#[test]
+fn what_is_not_http_is_refused() {
+    let mut cases = Vec::new();
+    for request in [
+        "GARBAGE\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET / HTTP\r\n\r\n",
+        "GET / HTTP/1.1 x\r\nHost: a\r\n\r\n",
+        "G\u{e9}T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "{\"amount\":1050}\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX\u{e9}: a\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        "GET http:// HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}",
+        "\0\0\0\0\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.9\r\n",
+    ] {
+        cases.push(invalid(request.as_bytes().to_vec()));
+    }
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{KEY}");
+    for framing in [
+        "Content-Length: -1\r\n\r\n",
+        "Content-Length: abc\r\n\r\n",
+        "Content-Length: 1.5\r\n\r\n",
+        "Content-Length: +5\r\n\r\n12345",
+        "Content-Length: 99999999999999999999999\r\n\r\n",
+        "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        "Content-Length: 2, 3\r\n\r\n{}x",
+        "Content-Length:\r\n\r\n",
+        "Transfer-Encoding: gzip\r\n\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\n{}x\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
+        "\r\n",
+    ] {
+        cases.push(invalid(format!("{head}{framing}").into_bytes()));
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn a_body_that_ends_early_is_refused() {
+    let server = Server::start();
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{KEY}");
+    for rest in [
+        "Content-Length: 100\r\n\r\n{\"amount\":1050",
+        "Content-Length: 100\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"am",
+        "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    ] {
+        let reaction = server.exchange_and_end(format!("{head}{rest}").as_bytes());
+        assert_problem(&reaction, 400, "invalid_request", rest);
+    }
+}
+
+#[test]
+fn a_body_that_never_comes_is_not_waited_for_beyond_patience() {
+    let server = Server::with_patience(Duration::from_millis(50), true);
+    let head = format!("POST {PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{KEY}");
+    for rest in ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"] {
+        let reaction = server.exchange(format!("{head}{rest}").as_bytes());
+        assert_problem(&reaction, 408, "invalid_request", rest);
+    }
+}
+
+#[test]
+fn paths_and_methods_that_lead_nowhere_are_refused() {
+    let request = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let mut cases = Vec::new();
+    for target in [
+        "/v1",
+        "/v1/",
+        "/v1/payments/",
+        "//v1/payments",
+        "/v1//payments",
+        "/V1/payments",
+        "/v2/payments",
+        "/payments",
+        "/v1/payments/../payments",
+        "/v1/payments%2f",
+        "/%ff",
+        "/%",
+        "/favicon.ico",
+        "/.env",
+        "*",
+    ] {
+        cases.push(Case { request: request(&format!("GET {target}")), status: 404, code: "not_found" });
+    }
+    for id in [
+        "x",
+        "%ff",
+        "%00",
+        "%",
+        "1",
+        "null",
+        "c4d27dc8fc8b8dbab307ab7b907f7933",
+        "C4D27DC8-FC8B-8DBA-B307-AB7B907F7933",
+        "c4d27dc8-fc8b-8dba-b307-ab7b907f793",
+        "{c4d27dc8-fc8b-8dba-b307-ab7b907f7933}",
+        "00000000-0000-0000-0000-000000000000",
+        ID,
+        "c4d27dc8-fc8b-8dba-b307-ab7b907f7933%20",
+        "%2e%2e",
+        "a%2fb",
+    ] {
+        let target = format!("GET {PATH}/{id}");
+        cases.push(Case { request: request(&target), status: 404, code: "not_found" });
+    }
+    cases.push(Case { request: request(&format!("GET {PATH}/{ID}/x")), status: 404, code: "not_found" });
+    cases.push(Case { request: request(&format!("POST {PATH}/{ID}/inquire")), status: 404, code: "not_found" });
+    for line in [
+        "PUT /v1/payments",
+        "DELETE /v1/payments",
+        "PATCH /v1/payments",
+        "OPTIONS /v1/payments",
+        "TRACE /v1/payments",
+        "FOO /v1/payments",
+        "get /v1/payments",
+        "POST /healthz",
+        "POST /readyz",
+        "DELETE /",
+        "POST /v1/events",
+        "GET /v1/payments/x/inquire",
+        "GET /v1/payments/x/resolve",
+        "PUT /v1/payments/x",
+        "DELETE /v1/payments/x",
+    ] {
+        cases.push(Case { request: request(line), status: 405, code: "method_not_allowed" });
+    }
+    let server = Server::start();
+    check(&server, &cases);
+    for (line, allow) in [("PUT /v1/payments", "GET,HEAD,POST"), ("GET /v1/payments/x/inquire", "POST")] {
+        let reaction = server.exchange(&request(line));
+        let mut methods: Vec<_> = reaction.header("allow").expect("an Allow header").split(',').collect();
+        methods.sort_unstable();
+        assert_eq!(methods.join(","), allow);
+    }
+}
+
+#[test]
+fn bad_queries_and_event_ids_are_refused() {
+    let mut cases = Vec::new();
+    let long = format!("idempotency_key={}", "k".repeat(256));
+    for query in [
+        "state=",
+        "state=Succeeded",
+        "state=unknown",
+        "state=in_doubt,parked",
+        "state=in_doubt&state=parked",
+        "state",
+        "limit=",
+        "limit=0",
+        "limit=-1",
+        "limit=501",
+        "limit=1.5",
+        "limit=abc",
+        "limit=%2B1",
+        "limit=+1",
+        "limit=1&limit=1",
+        "limit=99999999999999999999",
+        "after=",
+        "after=x",
+        "after=0",
+        "after=null",
+        "idempotency_key=",
+        "idempotency_key=a+b",
+        "idempotency_key=%C3%A9",
+        "idempotency_key=%00",
+        "other=1",
+        "page=2",
+        "=",
+        "%",
+        "state=%",
+        "state=%f",
+        "state=%zz",
+        "state=%ff",
+        "%ff=1",
+        "a&b",
+        "limit=1;state=parked",
+        long.as_str(),
+    ] {
+        cases.push(invalid(format!("GET {PATH}?{query} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()));
+    }
+    for id in ["x", "-1", "1.5", "18446744073709551616", "1, 2", "\u{e9}", "1\r\nLast-Event-ID: 2"] {
+        let request = format!("GET /v1/events HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {id}\r\n\r\n");
+        cases.push(invalid(request.into_bytes()));
+    }
+    check(&Server::start(), &cases);
+}
+
+#[test]
+fn bad_resolutions_are_refused() {
+    let server = Server::start();
+    let id = server.post(PATH, "doubtful", "Prefer: wait=0\r\n", &doubtful()).json()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let resolve = format!("{PATH}/{id}/resolve");
+    let long = format!(r#"{{"actor":"{}","reason":"r","as":"resend"}}"#, "a".repeat(256));
+    let mut cases = Vec::new();
+    for body in [
+        "",
+        "{}",
+        "[]",
+        r#"{"actor":"a","reason":"r"}"#,
+        r#"{"actor":"a","as":"succeeded"}"#,
+        r#"{"reason":"r","as":"succeeded"}"#,
+        r#"{"actor":"","reason":"r","as":"succeeded"}"#,
+        r#"{"actor":" ","reason":"r","as":"succeeded"}"#,
+        r#"{"actor":"a","reason":"","as":"succeeded"}"#,
+        r#"{"actor":"a\nb","reason":"r","as":"succeeded"}"#,
+        r#"{"actor":1,"reason":"r","as":"succeeded"}"#,
+        r#"{"actor":"a","reason":null,"as":"succeeded"}"#,
+        r#"{"actor":"a","reason":"r","as":"cancel"}"#,
+        r#"{"actor":"a","reason":"r","as":"Succeeded"}"#,
+        r#"{"actor":"a","reason":"r","as":null}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","operation":-1}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","operation":"0"}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","operation":4294967296}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","operation":null}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","gateway_reference":""}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","gateway_reference":null}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","gateway_reference":"a\u0007"}"#,
+        r#"{"actor":"a","reason":"r","as":"succeeded","note":"x"}"#,
+        r#"{"actor":"a","actor":"a","reason":"r","as":"succeeded"}"#,
+        long.as_str(),
+    ] {
+        cases.push(invalid(post(&resolve, "", body.as_bytes())));
+    }
+    for body in ["[]", "{\"a\":1}", "x", "null"] {
+        cases.push(invalid(post(&format!("{PATH}/{id}/inquire"), "", body.as_bytes())));
+    }
+    check(&server, &cases);
+}
+
+fn doubtful() -> String {
+    String::from_utf8(order("source", "\"acct_doubt\"")).expect("ASCII")
+}
