@@ -122,13 +122,17 @@ impl Settings {
         options
     }
 
-    /// The contract of an HTTP gateway at this URL: the standard one, with what was overridden.
-    pub fn contract(&self, url: &Uri) -> Result<Contract, ConfigError> {
-        let identity = match &self.gateway_account {
+    /// Which gateway it is that answers at this URL.
+    pub fn identity(&self, url: &Uri) -> Identity {
+        match &self.gateway_account {
             // An account keeps its identity when its address changes.
             Some(account) => Identity { name: "http".to_owned(), account: account.clone(), ..Identity::default() },
             None => Identity { name: origin_and_path(url), ..Identity::default() },
-        };
+        }
+    }
+
+    /// The contract of this gateway: the standard one, with what was overridden.
+    pub fn contract(&self, identity: Identity) -> Result<Contract, ConfigError> {
         let mut contract = Contract::standard(identity);
         for (key, value) in &self.gateway_contract {
             override_contract(&mut contract, key, value)
@@ -142,15 +146,13 @@ impl Settings {
         let text = fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         let table: toml::Table = text.parse().map_err(|error| fail(format!("is not valid TOML: {error}")))?;
         for (key, value) in &table {
-            match value {
-                toml::Value::Table(pairs) if key == "gateway_contract" => {
-                    for (name, value) in pairs {
-                        self.set(key, &format!("{name}={}", plain(value)))
-                            .map_err(|why| fail(format!("{key} {why}")))?;
-                    }
+            match value.as_table().filter(|_| key == "gateway_contract") {
+                Some(pairs) => {
+                    pairs.iter().try_for_each(|(name, value)| self.set(key, &format!("{name}={}", plain(value))))
                 }
-                value => self.set(key, &plain(value)).map_err(|why| fail(format!("{key} {why}")))?,
+                None => self.set(key, &plain(value)),
             }
+            .map_err(|why| fail(format!("{key} {why}")))?;
         }
         Ok(())
     }
@@ -379,7 +381,8 @@ mod tests {
         let options = settings.options(true);
         assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
         assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
-        let contract = settings.contract(&Uri::from_static("http://h:1/p")).expect("valid");
+        let identity = settings.identity(&Uri::from_static("http://h:1/p"));
+        let contract = settings.contract(identity).expect("valid");
         assert_eq!(contract.identity.to_string(), "http, account a");
         assert_eq!(contract.deduplication, Deduplication::None);
         assert!(matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 5, .. }));
@@ -419,8 +422,7 @@ mod tests {
 
     #[test]
     fn a_gateway_has_one_identity_however_its_url_is_spelt() {
-        let identity =
-            |url: &'static str| Settings::default().contract(&Uri::from_static(url)).expect("valid").identity.name;
+        let identity = |url: &'static str| Settings::default().identity(&Uri::from_static(url)).name;
         for url in ["http://Pay.example", "http://pay.example/", "http://pay.example:80/"] {
             assert_eq!(identity(url), "http://pay.example");
         }
@@ -446,7 +448,7 @@ mod tests {
         ] {
             settings.set_flag("gateway_contract", pair).expect(pair);
         }
-        let contract = settings.contract(&Uri::from_static("http://h")).expect("valid");
+        let contract = settings.contract(Identity::default()).expect("valid");
         assert_eq!(contract.deduplication, Deduplication::ByKey { ttl: Duration::from_secs(12 * 3600) });
         assert_eq!(contract.inquiry, Inquiry::ByKey { not_found_lag: Duration::from_secs(1), not_found_times: 3 });
         assert_eq!(contract.max_processing, Duration::from_secs(5));

@@ -741,3 +741,26 @@ fn bad_resolutions_are_refused() {
 fn doubtful() -> String {
     String::from_utf8(order("source", "\"acct_doubt\"")).expect("ASCII")
 }
+
+#[test]
+fn no_change_of_one_byte_brings_about_a_server_error_a_hang_or_a_bare_refusal() {
+    let server = Server::with_patience(Duration::from_millis(50), true);
+    let whole = pay(&order("metadata", "{\"a\":\"b\"}"));
+    let head_ends = |request: &[u8]| request.windows(4).any(|bytes| bytes == b"\r\n\r\n");
+    for place in 0..whole.len() {
+        for byte in [0, b' ', b'\n', b'"', b'9', 0xff] {
+            let mut request = whole.clone();
+            request[place] = byte;
+            // A head that never ends is waited for, as it should be.
+            if !head_ends(&request) {
+                continue;
+            }
+            let reaction = server.exchange(&request);
+            let told = format!("byte {place} is {byte}: {reaction:?}");
+            assert!(reaction.status < 500, "{told}");
+            if reaction.status >= 400 {
+                assert_problem(&reaction, reaction.status, &reaction.code(), &told);
+            }
+        }
+    }
+}
