@@ -57,12 +57,11 @@ fn a_settled_payment_is_answered_in_the_frozen_form() {
     assert_eq!(authorized.status, 201);
     assert_eq!(
         timeless(&authorized),
-        "{\"id\":\"1d1dc27f-1b1e-867f-ba46-0d09b4fa4b0a\",\"state\":\"authorized\",\"amount\":1050,\
+        "{\"id\":\"7de456dd-3e94-8596-891f-657e4c2b5fd3\",\"state\":\"authorized\",\"amount\":1050,\
          \"currency\":\"USD\",\"source\":\"acct_alice\",\"destination\":\"acct_bob\",\"capture\":\"manual\",\
          \"description\":\"two \\\"coffees\\\" \u{e9}\",\"metadata\":{\"a\":\"\u{e9}\",\"table\":\"7\"},\
          \"outcome\":{\"code\":\"approved\",\"message\":\"thank you\"},\"next_action\":null,\
          \"gateway_reference\":\"gw_1\",\"created_at\":\"<time>\",\"settled_at\":\"<time>\"}"
-            .replace("1d1dc27f-1b1e-867f-ba46-0d09b4fa4b0a", authorized.json()["id"].as_str().expect("an id"))
     );
 }
 

@@ -1,6 +1,7 @@
 //! A server on port 0 with a gateway that does what the order's `source` says, and a client that sends raw bytes.
 
 use std::{
+    collections::BTreeSet,
     future::ready,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -192,4 +193,62 @@ fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("http-{}-{number}", std::process::id()))
+}
+
+/// Where payments are made.
+pub(crate) const PATH: &str = "/v1/payments";
+/// A key that no malformed request spends.
+pub(crate) const KEY: &str = "Idempotency-Key: \"spent-by-nothing\"\r\n";
+
+/// A request, and what must come back.
+pub(crate) struct Case {
+    pub(crate) request: Vec<u8>,
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+}
+
+/// A request that is not what the endpoint takes.
+pub(crate) fn invalid(request: Vec<u8>) -> Case {
+    Case { request, status: 400, code: "invalid_request" }
+}
+
+/// An order in which one field has another value, in JSON.
+pub(crate) fn order(field: &str, value: &str) -> Vec<u8> {
+    let mut fields = vec![("amount", "1050"), ("currency", "\"USD\""), ("source", "\"a\""), ("destination", "\"b\"")];
+    fields.retain(|(name, _)| *name != field);
+    fields.push((field, value));
+    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(",")).into_bytes()
+}
+
+/// A POST of this body.
+pub(crate) fn pay(body: &[u8]) -> Vec<u8> {
+    post(PATH, KEY, body)
+}
+
+/// Sends each, and then makes sure that nothing has come of it.
+pub(crate) fn check(server: &Server, cases: &[Case]) {
+    let distinct: BTreeSet<_> = cases.iter().map(|case| &case.request).collect();
+    assert_eq!(distinct.len(), cases.len(), "each case is another request");
+    for case in cases {
+        let reaction = server.exchange(&case.request);
+        let request = String::from_utf8_lossy(&case.request);
+        let told = format!("{}\n-> {reaction:?}", request.chars().take(400).collect::<String>());
+        assert_problem(&reaction, case.status, case.code, &told);
+    }
+    // The server is unharmed, and no bad request has spent its key.
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.exchange(&pay(&order("amount", "1050"))).status, 201);
+}
+
+/// A problem document with this status and code.
+pub(crate) fn assert_problem(reaction: &Reaction, status: u16, code: &str, told: &str) {
+    assert_eq!(reaction.status, status, "{told}");
+    assert_eq!(reaction.header("content-type"), Some("application/problem+json"), "{told}");
+    let document = reaction.json();
+    assert_eq!(document["code"], code, "{told}");
+    assert_eq!(document["status"], status, "{told}");
+    for member in ["type", "title", "detail"] {
+        assert!(document[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {told}");
+    }
 }
