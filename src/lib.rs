@@ -25,6 +25,12 @@ pub mod gateway;
 
 pub mod runtime;
 
+#[cfg(feature = "server")]
+pub mod http;
+
+#[cfg(feature = "cli")]
+pub mod config;
+
 pub mod sim;
 
 pub use engine::{Filter, Page, Stopped};

@@ -20,7 +20,7 @@ use std::{fmt, sync::Arc};
 
 pub use checkpoint::Carrying;
 pub use list::{Filter, Page};
-pub use recovery::{Begin, OpenError, Recovered, check_mark, put, recover};
+pub use recovery::{Begin, OpenError, Recovered, check_mark, put, rebuild, recover};
 pub use turn::{Admission, Told, Turned};
 
 use crate::{

@@ -151,6 +151,19 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     Ok(Recovered { machine, resume, replayed, relogged: relog.len(), rows })
 }
 
+/// Fills an empty store from the whole journal, without opening a new epoch. Returns how many records were read, and how
+/// many rows were put. What the last batch says, whose durability is not evident, is left to the next start.
+pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError> {
+    let mut replay = Replay::new(found, store)?;
+    found.replay(ReplayFrom::Beginning, &mut |lsn, _, record| replay.take(lsn, record))?;
+    replay.put_rows()?;
+    if let (Some(folder), Some(chain)) = (found.store_uuid(), found.chain_at(found.proven())) {
+        let mark = Mark { store: folder, epoch: found.epoch(), applied: found.proven(), chain };
+        put(store, &[], &mark)?;
+    }
+    Ok((replay.replayed, replay.rows))
+}
+
 impl Machine {
     /// The first batches of an epoch: the copies for the feed, every payment that must not be forgotten, and the word
     /// that the opening is complete. All durable when this returns.

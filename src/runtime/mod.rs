@@ -25,7 +25,10 @@ mod clock;
 
 mod events;
 
+mod offline;
+
 pub use events::Events;
 pub use handle::{Answer, Delivery, Engine, Rejection};
+pub use offline::{Rebuilt, rebuild_store};
 pub use opening::{OpenError, OpenReport};
 pub use options::Options;

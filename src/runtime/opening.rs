@@ -37,6 +37,8 @@ use crate::{
 pub enum OpenError {
     /// Contract and schedule cannot both hold: a matter of configuration.
     Impossible(ImpossibleHorizon),
+    /// Sizes that cannot be: a matter of configuration.
+    Options(&'static str),
     /// Another process has the folder, or it lies where a lock means nothing.
     Lock(LockError),
     /// The folder, or a thread, could not be made.
@@ -55,7 +57,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether the configuration is at fault, rather than the data or the machine.
     pub const fn is_usage(&self) -> bool {
-        matches!(self, OpenError::Impossible(_))
+        matches!(self, OpenError::Impossible(_) | OpenError::Options(_))
     }
 }
 
@@ -63,6 +65,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Impossible(error) => write!(f, "the gateway's contract cannot be kept: {error}"),
+            OpenError::Options(why) => f.write_str(why),
             OpenError::Lock(error) => error.fmt(f),
             OpenError::System { what, error } => write!(f, "{what}: {error}"),
             OpenError::Engine(error) => error.fmt(f),
@@ -91,7 +94,7 @@ impl From<store::OpenError> for OpenError {
     }
 }
 
-fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
     let what = what.into();
     move |error| OpenError::System { what, error }
 }
@@ -118,28 +121,25 @@ pub struct OpenReport {
 
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "gateway    {}", self.contract.identity)?;
-        writeln!(f, "           {}", self.contract)?;
-        writeln!(f, "guarantee  {}", self.contract.guarantee())?;
-        write!(f, "recovered  {} records replayed, {} unresolved payments taken up", self.replayed, self.resumed)?;
+        write!(f, "{} records replayed, {} unresolved payments taken up", self.replayed, self.resumed)?;
         if self.torn {
             write!(
                 f,
-                "\n           the last batch was torn by a crash before anybody was told of it: stepped over, and kept"
+                "\nthe last batch was torn by a crash before anybody was told of it: stepped over, and kept"
             )?;
         }
         if let Some(why) = &self.rebuilt {
-            write!(f, "\nstore      rebuilt from the journal: {why}")?;
+            write!(f, "\nthe store was rebuilt from the journal: {why}")?;
         }
         if self.moved {
             write!(
                 f,
-                "\nmoved      this folder is a copy or was restored: money may have moved since. Payments are answered and \
+                "\nMOVED: this folder is a copy or was restored: money may have moved since. Payments are answered and \
                  asked about, but nothing is sent until `payonce serve --moved` has been said once, with the original \
                  stopped for good"
             )?;
         }
-        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning    {warning}"))
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }
 
@@ -204,12 +204,13 @@ fn run(turner: Turner, lock: FolderLock, intake: &Intake, stopped: &watch::Sende
 }
 
 /// The store's folder in the data folder.
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 
 type Ready = (Turner, FolderLock, OpenReport, Reader);
 
 fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Ready, OpenError> {
     let contract = gateway.contract().clone();
+    options.check().map_err(OpenError::Options)?;
     options.schedule.check(&contract).map_err(OpenError::Impossible)?;
     let data = options.data.clone();
     std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
@@ -268,7 +269,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     Ok((turner, lock, report, reader))
 }
 
-fn journal_options(options: &Options) -> journal::Options {
+pub(super) fn journal_options(options: &Options) -> journal::Options {
     journal::Options {
         segment_bytes: options.segment_bytes,
         verify_bytes: options.verify_bytes,

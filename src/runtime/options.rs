@@ -61,4 +61,18 @@ impl Options {
             drain: Duration::from_secs(10),
         }
     }
+
+    /// What cannot be, if there is something.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.segment_bytes < LEAST_SEGMENT || !self.segment_bytes.is_multiple_of(4096) {
+            return Err("segment_bytes must be a multiple of 4096 from 8388608 (8 MiB) on: the largest batch must fit");
+        }
+        if self.gateway_slots == 0 || self.queue == 0 {
+            return Err("gateway_slots and queue must be at least 1");
+        }
+        Ok(())
+    }
 }
+
+/// Twice the largest batch.
+const LEAST_SEGMENT: u64 = 8 << 20;

@@ -1,20 +1,87 @@
-//! The payonce program.
+//! The payonce program: the daemon and its clients. Uses the library's public API only.
+
+mod args;
+
+mod serve;
+
+mod gateway;
 
 mod sandbox;
 
-use std::process::ExitCode;
+mod client;
+
+mod pay;
+
+mod show;
+
+mod list;
+
+mod resolve;
+
+mod journal;
+
+mod output;
+
+use std::{future::Future, process::ExitCode};
 
 use clap::Parser;
 
-/// Makes one payment happen once.
-#[derive(Parser)]
-enum Command {
-    Sandbox(sandbox::SandboxArgs),
+use args::{Args, Command};
+
+/// What the exit codes mean; 0 is fine.
+mod exit {
+    use std::process::ExitCode;
+
+    /// A promise was broken, or what was asked for did not come about.
+    pub(crate) fn failed() -> ExitCode {
+        ExitCode::from(1)
+    }
+
+    /// The command line or the configuration is wrong. clap uses the same.
+    pub(crate) fn usage() -> ExitCode {
+        ExitCode::from(2)
+    }
+
+    /// Refused to start, or had to stop: damage, a lock, the disk.
+    pub(crate) fn refused() -> ExitCode {
+        ExitCode::from(3)
+    }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Command::parse() {
-        Command::Sandbox(args) => sandbox::run(args).await,
+fn main() -> ExitCode {
+    log();
+    match Args::parse().command {
+        Command::Serve(args) => run(serve::run(args)),
+        Command::Sandbox(args) => run(sandbox::run(args)),
+        Command::Pay(args) => pay::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Resolve(args) => resolve::run(&args),
+        Command::Journal(args) => journal::run(&args),
     }
+}
+
+/// Runs what waits for many things at once.
+fn run(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => {
+            let code = runtime.block_on(command);
+            // What is still under way has been given its time.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("payonce: cannot start threads: {error}");
+            exit::refused()
+        }
+    }
+}
+
+/// Logs to standard error; `PAYONCE_LOG` filters, as in `PAYONCE_LOG=payonce=debug`.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+        .with_env_var("PAYONCE_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

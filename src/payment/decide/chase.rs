@@ -40,7 +40,7 @@ fn conclude_attempt(operation: &Operation, outcome: &Outcome, step: &mut Step<'_
     match &outcome {
         Outcome::Succeeded(_) | Outcome::Declined(Finality::Hard, _) => {}
         Outcome::Declined(Finality::Soft, _) => open_window(operation, &outcome, Evidence::Reply, step),
-        Outcome::Pending(_, _) => await_news(operation, step),
+        Outcome::Pending(_, _) => await_pending(operation, step),
         Outcome::NotSent(_) | Outcome::Refused(_, _) if operation.may_have_acted => begin_doubt(operation, step),
         Outcome::NotSent(_) => back_off(operation, None, step),
         Outcome::Refused(Lasting::ForNow { retry_after }, _) => back_off(operation, *retry_after, step),
@@ -87,7 +87,7 @@ pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
         Standing::Intended => send_if_possible(operation, step),
         // Its worker will report.
         Standing::Sent { .. } => {}
-        Standing::AtGateway { .. } => ask(operation, step),
+        Standing::AtGateway { since, .. } => pursue_pending(operation, *since, step),
         Standing::InDoubt { since, .. } => pursue_doubt(operation, *since, step),
         Standing::Parked { .. } => ask(operation, step),
         Standing::Declined { open_until: Some(until), .. } => look_through_window(operation, *until, step),
@@ -294,6 +294,24 @@ fn pursue_doubt(operation: &Operation, since: Timestamp, step: &mut Step<'_>) {
     }
 }
 
+/// Accepted, and not decided yet. Where the gateway cannot be asked, its answer to the same bytes under the same key is
+/// as good; where that would be a second sending, only a webhook or a person can end it, and in time a person is told.
+fn pursue_pending(operation: &Operation, since: Timestamp, step: &mut Step<'_>) {
+    let rules = step.rules;
+    let askable = matches!(rules.contract.inquiry, Inquiry::ByKey { .. });
+    if askable && is_ours(operation, step) {
+        return ask(operation, step);
+    }
+    match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
+        Ok(true) if rules.sending => start_attempt(operation, Cause::SameKey, step),
+        Err(ParkReason::GatewayChanged) => park(operation, ParkReason::GatewayChanged, step),
+        Err(_) if step.now.wall >= since.plus(rules.contract.park_after) => {
+            park(operation, ParkReason::NoWayToKnow, step);
+        }
+        Ok(_) | Err(_) => ask(operation, step),
+    }
+}
+
 /// Asks, where the gateway can be asked and is the one that may have acted. Returns whether it does.
 pub(super) fn ask_now(operation: &Operation, step: &mut Step<'_>) -> bool {
     let askable = matches!(step.rules.contract.inquiry, Inquiry::ByKey { .. }) && is_ours(operation, step);
@@ -310,6 +328,17 @@ fn ask(operation: &Operation, step: &mut Step<'_>) {
         // Nobody to ask: what ends it is a webhook or a person, and neither needs waking for.
         let due = step.now.tick.plus(step.rules.schedule.pause_parked);
         step.pursuit(operation).due = due;
+    }
+}
+
+/// A sending was accepted, and will be decided later.
+fn await_pending(operation: &Operation, step: &mut Step<'_>) {
+    if matches!(step.rules.contract.inquiry, Inquiry::None) {
+        // To look again is to send again: not often.
+        let due = step.now.tick.plus(step.rules.schedule.pause_parked);
+        step.pursuit(operation).due = due;
+    } else {
+        await_news(operation, step);
     }
 }
 

@@ -1,0 +1,45 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs, show::ShowArgs,
+};
+
+const EXAMPLES: &str = "\
+Try it:
+  payonce serve                        the daemon, with a sandbox for a gateway
+  payonce pay --key order-1234 --amount 1050 --currency USD --source acct_alice --destination acct_bob
+  payonce pay ...                      the same again: the same payment, and no money moves
+  payonce list --state in_doubt        what is being found out
+  payonce show --key order-1234        one payment, with all that happened to it
+
+Exit codes: 0 fine, 1 failed, 2 usage, 3 refused to start (damage, lock, disk).
+Logs go to standard error; PAYONCE_LOG=debug shows more.";
+
+/// Makes one payment happen once.
+#[derive(Debug, Parser)]
+#[command(name = "payonce", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon.
+    Serve(ServeArgs),
+    /// Run the faulty gateway.
+    Sandbox(SandboxArgs),
+    /// Make a payment, or join or replay the one of that key.
+    Pay(PayArgs),
+    /// Show one payment, with all that happened to it.
+    Show(ShowArgs),
+    /// List payments.
+    List(ListArgs),
+    /// Decide about a payment that only a person can decide about.
+    Resolve(ResolveArgs),
+    /// Look into the journal of a data folder, or rebuild its store.
+    Journal(JournalArgs),
+}

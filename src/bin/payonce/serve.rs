@@ -1,0 +1,288 @@
+//! `payonce serve`: the daemon.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use payonce::{
+    Engine, OpenError, Stopped,
+    config::{ConfigError, Settings},
+    gateway::Gateway,
+    http::{self, Face},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use crate::{
+    exit, gateway,
+    output::{columns, say},
+};
+
+/// How long callers get to hear that the engine has stopped by itself. Their answers are ready: they only have to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+const EXAMPLES: &str = "\
+Examples:
+  payonce serve                                        a sandbox for a gateway, data in ./payonce-data
+  payonce serve --gateway http://127.0.0.1:7412        a gateway that speaks the HTTP protocol
+  payonce serve --gateway http://127.0.0.1:7412 --gateway-contract dedup=none --gateway-contract inquiry=yes
+  payonce serve --moved                                once, after the data folder was copied or restored
+
+Every flag but --config, --moved and --json is also a key of payonce.toml (gateway_account = \"main\") and a variable
+(PAYONCE_GATEWAY_ACCOUNT=main). Flags win over variables, variables over the file.
+SIGTERM and SIGINT: admit nothing more, let what is under way end for up to 10 s, exit 0.";
+
+/// The flags of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ServeArgs {
+    /// The data folder [default: ./payonce-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Where to listen; whoever can connect can pay [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// Which gateway: sandbox, or http://HOST:PORT [default: sandbox]
+    #[arg(long, value_name = "GATEWAY")]
+    gateway: Option<String>,
+    /// The account at the gateway; its identity then, in place of the URL
+    #[arg(long, value_name = "NAME")]
+    gateway_account: Option<String>,
+    /// What the gateway promises other than usual: dedup=none|24h, inquiry=yes|no, max_processing=5s, not_found_lag=1s,
+    /// deadline=2s, not_found_times=3, park_after=24h (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    gateway_contract: Vec<String>,
+    /// Keeps installs apart that share one account at a gateway; never change it
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// How many callers may wait for the engine
+    #[arg(long, value_name = "N")]
+    queue: Option<String>,
+    /// How many calls to the gateway may be under way
+    #[arg(long, value_name = "N")]
+    gateway_slots: Option<String>,
+    /// The size of a journal segment, in bytes
+    #[arg(long, value_name = "BYTES")]
+    segment_bytes: Option<String>,
+    /// The store's cache, in bytes
+    #[arg(long, value_name = "BYTES")]
+    store_cache_bytes: Option<String>,
+    /// The configuration file [default: payonce.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "PAYONCE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Says that the data folder was moved on purpose, and that no copy of it is in use: sending is resumed
+    #[arg(long)]
+    moved: bool,
+    /// Say what was started as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs until told to stop, or until the engine stops by itself.
+pub(crate) async fn run(args: ServeArgs) -> ExitCode {
+    match daemon(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("payonce: {failure}");
+            failure.code()
+        }
+    }
+}
+
+/// Why the daemon ended otherwise than by being told to.
+enum Failure {
+    Config(ConfigError),
+    Ledger(PathBuf, std::io::Error),
+    Listen(SocketAddr, std::io::Error),
+    Signals(std::io::Error),
+    Open(OpenError),
+    Stopped(Stopped),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Failure::Config(_) => exit::usage(),
+            Failure::Open(error) if error.is_usage() => exit::usage(),
+            Failure::Ledger(..) | Failure::Listen(..) | Failure::Signals(_) | Failure::Open(_) | Failure::Stopped(_) => exit::refused(),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Config(error) => write!(f, "{error}"),
+            Failure::Ledger(folder, error) => {
+                write!(f, "the sandbox's ledger in {} cannot be opened: {error}", folder.display())
+            }
+            Failure::Listen(address, error) => {
+                write!(f, "cannot listen on {address}: {error}; nothing was opened, choose another with --listen")
+            }
+            Failure::Signals(error) => write!(f, "cannot listen for signals: {error}; nothing was opened"),
+            Failure::Open(error) => write!(f, "{error}"),
+            Failure::Stopped(stopped) => write!(
+                f,
+                "stopped: {stopped}\nPayments under way are in doubt until the next start, which finds out about them."
+            ),
+        }
+    }
+}
+
+async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
+    let settings = settings(args).map_err(Failure::Config)?;
+    let gateway = gateway::build(&settings).map_err(|missing| match missing {
+        gateway::Missing::Config(error) => Failure::Config(error),
+        gateway::Missing::Ledger(folder, error) => Failure::Ledger(folder, error),
+    })?;
+    let mut signals = Signals::listen().map_err(Failure::Signals)?;
+    // Bound first: /healthz answers while the engine recovers, and a second daemon fails before it opens anything.
+    let listen = |error| Failure::Listen(settings.listen, error);
+    let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let server = Server::start(listener);
+    let engine = tokio::select! {
+        opened = Engine::open(settings.options(args.moved), gateway.clone()) => opened.map_err(Failure::Open)?,
+        () = signals.told_to_stop() => return Ok(()),
+    };
+    introduce(args.json, &engine, &*gateway, address);
+    // Nobody else opens it.
+    let _ = server.face.open(engine.clone());
+    tokio::select! {
+        () = signals.told_to_stop() => close(server, engine).await,
+        stopped = engine.stopped() => {
+            server.stop(Some(LAST_WORDS)).await;
+            Err(Failure::Stopped(stopped))
+        }
+    }
+}
+
+fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
+    let environment =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let mut settings = Settings::load(args.config.as_deref(), environment)?;
+    let flags = [
+        ("data", &args.data),
+        ("listen", &args.listen),
+        ("gateway", &args.gateway),
+        ("gateway_account", &args.gateway_account),
+        ("namespace", &args.namespace),
+        ("queue", &args.queue),
+        ("gateway_slots", &args.gateway_slots),
+        ("segment_bytes", &args.segment_bytes),
+        ("store_cache_bytes", &args.store_cache_bytes),
+    ];
+    for (key, value) in flags {
+        value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
+    }
+    args.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair))?;
+    Ok(settings)
+}
+
+/// The HTTP server, and how to end it.
+struct Server {
+    face: Arc<Face>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(listener: TcpListener) -> Server {
+        let face = Arc::new(Face::new());
+        let (stop, stopped) = oneshot::channel();
+        let asked = async { drop(stopped.await) };
+        let task = tokio::spawn(http::serve(listener, face.clone(), asked));
+        Server { face, stop, task }
+    }
+
+    /// Admits nothing more, and waits for the answers under way: up to `limit`, or as long as the server itself allows.
+    async fn stop(self, limit: Option<Duration>) {
+        // If the server has ended by itself, there is nobody to tell.
+        let _ = self.stop.send(());
+        let ended = match limit {
+            Some(limit) => tokio::time::timeout(limit, self.task).await.unwrap_or(Ok(())),
+            None => self.task.await,
+        };
+        if let Err(error) = ended {
+            tracing::error!(%error, "the HTTP server failed");
+        }
+    }
+}
+
+/// Drains both at once: it is the engine that brings about the answers for which the server waits.
+async fn close(server: Server, engine: Engine) -> Result<(), Failure> {
+    server.face.stop();
+    let ((), closed) = tokio::join!(server.stop(None), engine.close());
+    closed.map_err(Failure::Stopped)
+}
+
+/// SIGTERM and SIGINT, listened for from the first moment on.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Says what was started, what it guarantees, and how to try it.
+fn introduce(json: bool, engine: &Engine, gateway: &dyn Gateway, address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "listening beyond this machine: whoever can connect can pay");
+    }
+    let contract = gateway.contract();
+    let url = format!("http://{}", reachable(address));
+    let report = engine.report().to_string();
+    if json {
+        let line = serde_json::json!({
+            "url": url, "guarantee": contract.guarantee(), "gateway": contract.identity.to_string(),
+            "contract": contract.to_string(), "recovery": report.lines().collect::<Vec<_>>(),
+        });
+        return say(line);
+    }
+    say(format_args!("payonce {}", env!("CARGO_PKG_VERSION")));
+    columns(&[
+        ("guarantee", contract.guarantee().to_owned()),
+        ("gateway", contract.identity.to_string()),
+        ("contract", contract.to_string()),
+        ("recovery", report),
+        ("listening", url.clone()),
+    ]);
+    say(format_args!("\nTry it, twice:\n{}\n\nCtrl-C stops it.", example(&url)));
+}
+
+/// An address at which this machine reaches the listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// One line that pays when it is pasted into a shell.
+fn example(url: &str) -> String {
+    format!(
+        "curl -sS {url}/v1/payments -H 'Content-Type: application/json' -H 'Idempotency-Key: \"order-1234\"' -d \
+         '{{\"amount\":1050,\"currency\":\"USD\",\"source\":\"acct_alice\",\"destination\":\"acct_bob\"}}'"
+    )
+}

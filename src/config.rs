@@ -1,0 +1,384 @@
+//! What can be set, from where: `payonce.toml`, then `PAYONCE_*` in the environment, then flags; later ones win.
+//!
+//! Every key is one word in three spellings: `gateway_account` in the file, `PAYONCE_GATEWAY_ACCOUNT` in the
+//! environment, `--gateway-account` as a flag. An unknown key is refused: a limit that was misspelt must not be
+//! silently absent.
+//!
+//! Knows nothing of HTTP routes, engines at work, or the command line's grammar.
+
+use std::{fmt, fs, net::SocketAddr, path::Path, path::PathBuf};
+
+use crate::{
+    gateway::{apply_override, http::HttpGateway},
+    payment::{Contract, Identity, Namespace},
+    runtime::Options,
+};
+
+/// The file that is read if it is there and no other is named.
+pub const DEFAULT_FILE: &str = "payonce.toml";
+
+/// The variables that are no keys of ours but begin like them: the file's own name, the log filter, the client's URL,
+/// and the secret that must be in no file.
+const OTHER_VARIABLES: [&str; 4] = ["config", "log", "url", "gateway_credential"];
+
+/// Every key, in the order of [`Settings`].
+const KEYS: [&str; 10] = [
+    "data",
+    "listen",
+    "gateway",
+    "gateway_account",
+    "gateway_contract",
+    "namespace",
+    "queue",
+    "gateway_slots",
+    "segment_bytes",
+    "store_cache_bytes",
+];
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The data folder. Default: `./payonce-data`, so that a first try leaves everything in one visible place.
+    pub data: PathBuf,
+    /// Where to listen. Default: `127.0.0.1:7411`, this machine only: whoever can connect can pay.
+    pub listen: SocketAddr,
+    /// Which gateway to ask. Default: `sandbox`, in this process: a first try must not need an account anywhere.
+    pub gateway: GatewayChoice,
+    /// The account at the gateway. Default: none: the URL's origin and path are its identity.
+    pub gateway_account: Option<String>,
+    /// What the gateway promises other than its adapter says, as `KEY=VALUE`. Default: nothing.
+    pub gateway_contract: Vec<String>,
+    /// Keeps installs apart that share an account. Default: empty: there is one install.
+    pub namespace: Namespace,
+    /// How many callers may wait for the engine. `None`: the engine's default.
+    pub queue: Option<usize>,
+    /// How many calls to the gateway may be under way. `None`: the engine's default.
+    pub gateway_slots: Option<usize>,
+    /// The size of a journal segment, in bytes. `None`: the engine's default.
+    pub segment_bytes: Option<u64>,
+    /// The store's cache, in bytes. `None`: the engine's default.
+    pub store_cache_bytes: Option<u64>,
+}
+
+/// Which gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayChoice {
+    /// The one in this process, with its ledger in the data folder.
+    Sandbox,
+    /// One that speaks our HTTP protocol, at this URL.
+    Http(String),
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            data: PathBuf::from("./payonce-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7411)),
+            gateway: GatewayChoice::Sandbox,
+            gateway_account: None,
+            gateway_contract: Vec::new(),
+            namespace: Namespace::default(),
+            queue: None,
+            gateway_slots: None,
+            segment_bytes: None,
+            store_cache_bytes: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults, then the file, then the environment. `file`: one that must exist; without it, `payonce.toml` is
+    /// read if it is there. Flags are applied by the caller, last, with [`Settings::set_flag`].
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        let default = Path::new(DEFAULT_FILE);
+        match file {
+            Some(file) => settings.read_file(file)?,
+            None if default.exists() => settings.read_file(default)?,
+            None => {}
+        }
+        settings.read_environment(environment)?;
+        Ok(settings)
+    }
+
+    /// Sets one key as a flag does.
+    pub fn set_flag(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        self.set(key, value).map_err(|why| ConfigError(format!("--{} {why}", key.replace('_', "-"))))
+    }
+
+    /// How to open the engine.
+    pub fn options(&self, moved: bool) -> Options {
+        let mut options = Options::new(&self.data);
+        options.moved = moved;
+        options.namespace = self.namespace.clone();
+        options.queue = self.queue.unwrap_or(options.queue);
+        options.gateway_slots = self.gateway_slots.unwrap_or(options.gateway_slots);
+        options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
+        options.store_cache_bytes = self.store_cache_bytes.unwrap_or(options.store_cache_bytes);
+        options
+    }
+
+    /// A gateway's contract, with what was overridden.
+    pub fn contract(&self, contract: &Contract) -> Result<Contract, ConfigError> {
+        let mut contract = contract.clone();
+        for pair in &self.gateway_contract {
+            apply_override(&mut contract, pair).map_err(|error| ConfigError(error.to_string()))?;
+        }
+        Ok(contract)
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let fail = |why: String| ConfigError(format!("{}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let table: toml::Table = text.parse().map_err(|error| fail(format!("is not valid TOML: {error}")))?;
+        for (key, value) in &table {
+            match value.as_table().filter(|_| key == "gateway_contract") {
+                Some(pairs) => {
+                    pairs.iter().try_for_each(|(name, value)| self.set(key, &format!("{name}={}", plain(value))))
+                }
+                None => self.set(key, &plain(value)),
+            }
+            .map_err(|why| fail(format!("{key} {why}")))?;
+        }
+        Ok(())
+    }
+
+    /// Reads `PAYONCE_*`. Orchestrators put variables of their own under a service's name (`PAYONCE_PORT`), so what
+    /// is unknown is refused only where it looks like a slip.
+    fn read_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
+        for (variable, value) in variables {
+            let Some(key) = variable.strip_prefix("PAYONCE_").map(str::to_ascii_lowercase) else { continue };
+            let ours = KEYS.contains(&key.as_str());
+            let slip = !OTHER_VARIABLES.contains(&key.as_str()) && nearest(&key, &KEYS).is_some();
+            if ours || slip {
+                self.set(&key, &value).map_err(|why| ConfigError(format!("{variable} {why}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one key; an error goes on from its name.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "data" => self.data = PathBuf::from(not_empty(value)?),
+            "listen" => self.listen = parsed(value, "an address and a port, such as 127.0.0.1:7411")?,
+            "gateway" => self.gateway = gateway(value)?,
+            "gateway_account" => self.gateway_account = Some(not_empty(value)?.to_owned()),
+            "gateway_contract" => self.add_contract(value)?,
+            "namespace" => self.namespace = Namespace::new(value).map_err(|invalid| invalid.why.to_owned())?,
+            "queue" => self.queue = Some(at_least_one(value)?),
+            "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
+            "segment_bytes" => self.segment_bytes = Some(parsed(value, "a number of bytes")?),
+            "store_cache_bytes" => self.store_cache_bytes = Some(parsed(value, "a number of bytes")?),
+            _ => return Err(unknown(key, &KEYS)),
+        }
+        Ok(())
+    }
+
+    /// Takes `KEY=VALUE`, or several with commas between; a later value of a key replaces an earlier one.
+    fn add_contract(&mut self, text: &str) -> Result<(), String> {
+        for pair in text.split(',').map(str::trim) {
+            // A trial on a contract that is thrown away: what is wrong is said where it was set.
+            apply_override(&mut Contract::standard(Identity::default()), pair).map_err(|error| error.to_string())?;
+            let key = |pair: &str| pair.split('=').next().map(str::to_owned);
+            self.gateway_contract.retain(|known| key(known) != key(pair));
+            self.gateway_contract.push(pair.to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn gateway(text: &str) -> Result<GatewayChoice, String> {
+    if text == "sandbox" {
+        return Ok(GatewayChoice::Sandbox);
+    }
+    match HttpGateway::new(text, None) {
+        Ok(_) => Ok(GatewayChoice::Http(text.to_owned())),
+        Err(error) => Err(format!("must be \"sandbox\" or a URL, such as http://127.0.0.1:7412: it {error}")),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("must be {what}, not {text:?}"))
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match parsed(text, "a number from 1 on")? {
+        0 => Err("must be a number from 1 on, not 0".to_owned()),
+        number => Ok(number),
+    }
+}
+
+fn not_empty(text: &str) -> Result<&str, String> {
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) }
+}
+
+/// A TOML value as it would be written in the environment.
+fn plain(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn unknown(key: &str, keys: &[&str]) -> String {
+    match nearest(key, keys) {
+        Some(near) => format!("is not known; did you mean {near}?"),
+        None => format!("is not known; known are {}", keys.join(", ")),
+    }
+}
+
+/// The key that is at most two slips away.
+fn nearest<'a>(key: &str, keys: &[&'a str]) -> Option<&'a str> {
+    let near = keys.iter().map(|known| (slips(key, known), *known)).min()?;
+    (near.0 <= 2 || near.1.replace('_', "") == key.replace(['_', '-'], "")).then_some(near.1)
+}
+
+/// How many characters have to be added, dropped or changed to make one text of the other (Levenshtein).
+fn slips(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (line, a) in from.chars().enumerate() {
+        let mut next = vec![line + 1];
+        for (b, pair) in to.chars().zip(row.windows(2)) {
+            if let ([diagonal, above], Some(left)) = (pair, next.last()) {
+                next.push((diagonal + usize::from(a != b)).min(above + 1).min(left + 1));
+            }
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// What is wrong with the configuration: where, what, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    /// Something about the configuration that shows only where it is used.
+    pub fn new(why: String) -> ConfigError {
+        ConfigError(why)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::payment::{Deduplication, Inquiry};
+
+    fn from_environment(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        settings.read_environment(pairs).map(|()| settings).map_err(|error| error.to_string())
+    }
+
+    fn from_file(name: &str, text: &str) -> Result<Settings, String> {
+        let path = std::env::temp_dir().join(format!("payonce-config-{}-{name}.toml", std::process::id()));
+        fs::write(&path, text).expect("writable");
+        let read = Settings::default().tap_file(&path);
+        fs::remove_file(&path).expect("removable");
+        read.map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
+    }
+
+    impl Settings {
+        fn tap_file(mut self, path: &Path) -> Result<Settings, ConfigError> {
+            self.read_file(path).map(|()| self)
+        }
+    }
+
+    #[test]
+    fn every_key_is_set_from_the_file() {
+        let settings = from_file(
+            "whole",
+            "data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
+             queue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
+             [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
+        )
+        .expect("valid");
+        assert_eq!(settings.data, PathBuf::from("/d"));
+        assert_eq!(settings.listen.to_string(), "[::1]:1");
+        assert_eq!(settings.gateway, GatewayChoice::Http("http://h:1/p".to_owned()));
+        let options = settings.options(true);
+        assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
+        assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
+        let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
+        assert_eq!(contract.deduplication, Deduplication::None);
+        assert!(matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 5, .. }));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_name() {
+        assert_eq!(from_file("near", "lisen = 'x'"), Err("FILE: lisen is not known; did you mean listen?".to_owned()));
+        assert_eq!(
+            from_file("hyphen", "gateway-account = 'x'"),
+            Err("FILE: gateway-account is not known; did you mean gateway_account?".to_owned())
+        );
+        assert!(from_file("far", "colour = 1").is_err_and(|why| why.contains("known are data, listen,")));
+        assert!(
+            from_environment(&[("PAYONCE_LISTN", "x")])
+                .is_err_and(|why| why == "PAYONCE_LISTN is not known; did you mean listen?")
+        );
+        assert!(from_file("contract", "gateway_contract = 'dedupe=24h'").is_err_and(|why| why.contains("known: dedup=")));
+    }
+
+    #[test]
+    fn what_an_orchestrator_sets_is_left_alone() {
+        let foreign = [("PAYONCE_PORT", "tcp://10.0.0.1:7411"), ("PAYONCE_SERVICE_HOST", "10.0.0.1"), ("HOME", "/")];
+        assert_eq!(from_environment(&foreign), Ok(Settings::default()));
+        assert_eq!(from_environment(&[("PAYONCE_LOG", "debug"), ("PAYONCE_URL", "x")]), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let mut settings = from_environment(&[("PAYONCE_LISTEN", "127.0.0.1:1")]).expect("valid");
+        assert_eq!(settings.listen.port(), 1);
+        settings.set_flag("listen", "127.0.0.1:2").expect("valid");
+        assert_eq!(settings.listen.port(), 2);
+        let error = settings.set_flag("listen", "here").expect_err("no address").to_string();
+        assert!(error.starts_with("--listen must be an address and a port"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_gateway_is_refused() {
+        for url in ["", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "h:1", "/path", "Sandbox"] {
+            assert!(gateway(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn contracts_are_overridden_in_the_words_of_the_manual() {
+        let mut settings = Settings::default();
+        for pair in [
+            "dedup=none",
+            "inquiry=no",
+            "inquiry=yes",
+            "max_processing=5s",
+            "not_found_lag=1s",
+            "deadline=2s",
+            "not_found_times=3",
+            "park_after=24h",
+            "dedup=12h",
+        ] {
+            settings.set_flag("gateway_contract", pair).expect(pair);
+        }
+        let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
+        assert_eq!(contract.deduplication, Deduplication::ByKey { ttl: Duration::from_secs(12 * 3600) });
+        assert_eq!(contract.inquiry, Inquiry::ByKey { not_found_lag: Duration::from_secs(1), not_found_times: 3 });
+        assert_eq!(contract.max_processing, Duration::from_secs(5));
+        for pair in
+            ["dedup", "dedup=", "dedup=0s", "dedup=1", "dedup=1.5h", "inquiry=maybe", "not_found_times=0", "x=1"]
+        {
+            assert!(settings.set_flag("gateway_contract", pair).is_err(), "{pair}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! SERVE. The HTTP API: JSON in, JSON out, every refusal a problem document.
+//!
+//! ```text
+//! socket   what hyper leaves undone          intake    form and size of every request
+//! routes   method and path to a call         key, prefer, query, json   strict readers, one a kind of input
+//! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
+//! ```
+//!
+//! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
+//! The server answers from the moment it listens: [`Face`] says 503 until it has been given an engine.
+//!
+//! Knows nothing of journals, stores, gateways, or how a payment is decided.
+
+mod socket;
+
+mod intake;
+
+mod routes;
+
+mod key;
+
+mod prefer;
+
+mod query;
+
+mod json;
+
+mod bodies;
+
+mod problems;
+
+mod events;
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::{payment::Tenant, runtime::Engine};
+use problems::Problem;
+
+/// How long a head may take to arrive, and a connection to stay idle: longer than the 60 s for which load balancers
+/// keep theirs, so that it is they who close.
+const HEAD_TIME: Duration = Duration::from_secs(75);
+/// How long a body may take to arrive: 64 KiB over a bad line.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long answers under way may take once the server is told to stop: as long as the engine drains.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long to wait when no connection can be accepted, most likely for want of file descriptors.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// What the server shows of the engine, which may not be open yet.
+pub struct Face {
+    engine: OnceLock<Engine>,
+    stopping: watch::Sender<bool>,
+    tenant: Tenant,
+    patience: Duration,
+}
+
+impl Default for Face {
+    fn default() -> Face {
+        Face::new()
+    }
+}
+
+impl Face {
+    /// Not ready yet.
+    pub fn new() -> Face {
+        Face {
+            engine: OnceLock::new(),
+            stopping: watch::Sender::new(false),
+            tenant: Tenant::default(),
+            patience: BODY_TIME,
+        }
+    }
+
+    /// Gives each body this long to arrive instead of 30 s.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Face {
+        self.patience = patience;
+        self
+    }
+
+    /// Ready, with this engine. A second one is refused and given back.
+    pub fn open(&self, engine: Engine) -> Result<(), Engine> {
+        self.engine.set(engine)
+    }
+
+    /// Stops admitting: new payments are answered 503, and feeds end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    fn engine(&self) -> Result<&Engine, Problem> {
+        self.engine.get().ok_or_else(|| Problem::not_now("the server is starting: nothing was recorded, repeat soon"))
+    }
+
+    /// The engine, for what changes something.
+    fn admitting(&self) -> Result<&Engine, Problem> {
+        match *self.stopping.borrow() {
+            true => Err(Problem::not_now("the server is stopping: nothing was recorded, repeat soon")),
+            false => self.engine(),
+        }
+    }
+
+    fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+}
+
+/// Answers until `shutdown`; then admits nothing more, gives the answers under way up to 10 s, and returns.
+pub async fn serve(listener: TcpListener, face: Arc<Face>, shutdown: impl Future<Output = ()>) {
+    let router = routes::router(face.clone());
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(converse(stream, router.clone(), face.stopping()))),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(BREATH).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            () = &mut shutdown => break,
+        }
+    }
+    drop(listener);
+    face.stop();
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("connections were cut: their answers took longer than the server may take to stop");
+    }
+}
+
+/// One connection, request after request.
+async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+    // An answer is one small write: it must not wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(intake::MAX_BUFFER)
+        // One copy of a small body is cheaper than a vectored write, and `Socket` sees each answer whole.
+        .writev(false)
+        .serve_connection(TokioIo::new(socket::Socket::new(stream)), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told_to_stop(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Waits until the server is told to stop, or is gone.
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}

@@ -1,0 +1,182 @@
+//! Method and path to a call of the engine.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request, State as Shared, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use super::{
+    Face, bodies, events, intake, key,
+    prefer::Preference,
+    problems::{Code, Problem},
+    query,
+};
+use crate::{
+    payment::{IdempotencyKey, Payment, PaymentId, State},
+    runtime::{Answer, Delivery, Engine, Filter},
+};
+
+/// How many payments a page holds where the caller does not say: a screenful or two.
+const DEFAULT_LIMIT: usize = 50;
+/// The most that a page holds: about 250 KB of JSON.
+const MAX_LIMIT: usize = 500;
+const _: () = assert!(DEFAULT_LIMIT <= MAX_LIMIT);
+
+type Answered = Result<Response, Problem>;
+type Id = Result<Path<String>, PathRejection>;
+
+/// Every route there is.
+pub(super) fn router(face: Arc<Face>) -> Router {
+    Router::new()
+        .route("/v1/payments", post(pay).get(list))
+        .route("/v1/payments/{id}", get(show))
+        .route("/v1/payments/{id}/inquire", post(inquire))
+        .route("/v1/payments/{id}/resolve", post(resolve))
+        .route("/v1/events", get(feed))
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready))
+        .route("/", get(greeting))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn(intake::gate))
+        .with_state(face)
+}
+
+async fn pay(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
+    let (head, body) = request.into_parts();
+    let key = key::read(&head.headers)?;
+    let preference = Preference::read(&head.headers);
+    let body = intake::json(&head.headers, body, face.patience).await?;
+    let order = bodies::order(&body)?;
+    drop(body);
+    let answer = face.admitting()?.submit(&face.tenant, &key, order, preference.wait()).await?;
+    Ok(told(&answer, preference))
+}
+
+/// 201 for what is settled, 202 for what is not yet.
+fn told(answer: &Answer, preference: Preference) -> Response {
+    let payment = &answer.payment;
+    let mut response = json(bodies::payment(payment));
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/payments/{}", payment.id)) {
+        headers.insert(header::LOCATION, location);
+    }
+    if let Some(applied) = preference.applied() {
+        headers.insert(HeaderName::from_static("preference-applied"), applied);
+    }
+    match retry_after(payment.state()) {
+        None => {
+            if answer.delivery == Delivery::Replayed {
+                headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+            }
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        Some(seconds) => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            *response.status_mut() = StatusCode::ACCEPTED;
+        }
+    }
+    response
+}
+
+/// When to ask again, in seconds; never, about what is settled.
+const fn retry_after(state: State) -> Option<u64> {
+    match state {
+        State::Authorized | State::Succeeded | State::Declined | State::Canceled => None,
+        // Gateways answer within seconds.
+        State::Processing => Some(1),
+        // Inquiries come seconds apart; so do payers.
+        State::InDoubt | State::RequiresAction => Some(5),
+        // People take longer.
+        State::Parked => Some(60),
+    }
+}
+
+async fn show(Shared(face): Shared<Arc<Face>>, id: Id) -> Answered {
+    let engine = face.engine()?;
+    let payment = own(&face, engine, id).await?;
+    Ok(json(bodies::detailed(&payment)))
+}
+
+async fn list(Shared(face): Shared<Arc<Face>>, uri: Uri) -> Answered {
+    let [state, limit, after, key] = query::read(uri.query(), ["state", "limit", "after", "idempotency_key"])?;
+    let invalid = |why: &'static str| Problem::invalid_request(why);
+    let state = state.map(|state| State::parse(&state).ok_or_else(|| invalid("state must be a payment's state")));
+    let limit = limit.map(|limit| whole_number(&limit).ok_or_else(|| invalid("limit must be from 1 to 500")));
+    let after = after.map(|after| PaymentId::parse(&after).ok_or_else(|| invalid("after must be a page's next")));
+    let filter = Filter {
+        tenant: face.tenant.clone(),
+        state: state.transpose()?,
+        key: key.map(|key| IdempotencyKey::new(&key)).transpose()?,
+        after: after.transpose()?,
+        limit: limit.transpose()?.unwrap_or(DEFAULT_LIMIT),
+    };
+    let page = face.engine()?.list(filter).await?;
+    Ok(json(bodies::page(&page)))
+}
+
+/// A limit: digits only, in range.
+fn whole_number(text: &str) -> Option<usize> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+}
+
+async fn inquire(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+    let (head, body) = request.into_parts();
+    intake::nothing(&head.headers, body, face.patience).await?;
+    let engine = face.admitting()?;
+    let payment = engine.inquire(own(&face, engine, id).await?.id).await?;
+    Ok(json(bodies::detailed(&payment)))
+}
+
+async fn resolve(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+    let (head, body) = request.into_parts();
+    let body = intake::json(&head.headers, body, face.patience).await?;
+    let resolution = bodies::resolution(&body)?;
+    let engine = face.admitting()?;
+    let payment = engine.resolve(own(&face, engine, id).await?.id, resolution).await?;
+    Ok(json(bodies::detailed(&payment)))
+}
+
+/// The tenant's payment of an id; what is no id names no payment.
+async fn own(face: &Face, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+    let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
+    let payment = engine.get(id).await?.filter(|payment| payment.tenant == face.tenant);
+    payment.ok_or_else(Problem::no_such_payment)
+}
+
+async fn feed(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
+    let after = events::last_event_id(request.headers())?;
+    Ok(events::stream(face.engine()?.events(after), face.stopping()))
+}
+
+async fn healthy() -> Response {
+    json(br#"{"status":"alive"}"#.to_vec())
+}
+
+async fn ready(Shared(face): Shared<Arc<Face>>) -> Answered {
+    face.admitting().map(|_| json(br#"{"status":"ready"}"#.to_vec()))
+}
+
+async fn greeting() -> &'static str {
+    "payonce makes one payment happen once.\n\nPOST /v1/payments with an Idempotency-Key, GET /v1/payments/{id}.\n"
+}
+
+async fn nowhere() -> Problem {
+    Problem::new(Code::NotFound, "there is nothing at this path")
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path")
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(body)).into_response()
+}

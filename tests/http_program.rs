@@ -1,0 +1,163 @@
+//! The program as its users meet it: start, pay, show, list, stop.
+
+#![cfg(feature = "cli")]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+const PAY: [&str; 8] = ["--amount", "1050", "--currency", "USD", "--source", "acct_alice", "--destination", "acct_bob"];
+
+fn payonce(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
+    let variables = std::env::vars_os().map(|(key, _)| key);
+    for ours in variables.filter(|key| key.to_string_lossy().starts_with("PAYONCE")) {
+        command.env_remove(ours);
+    }
+    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// A daemon, and what it has said so far.
+struct Daemon {
+    child: Child,
+    said: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Daemon {
+    fn start(name: &str, more: &[&str]) -> Daemon {
+        let data = folder(name);
+        let mut command = payonce(&["serve", "--listen", "127.0.0.1:0", "--json", "--data"]);
+        let mut child = command.arg(data).args(more).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut said = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("an introduction");
+        let introduction: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        for member in ["guarantee", "gateway", "contract", "recovery"] {
+            assert!(introduction[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {line}");
+        }
+        let url = introduction["url"].as_str().expect("a URL").to_owned();
+        Daemon { child, said, url }
+    }
+
+    fn client(&self, arguments: &[&str]) -> Output {
+        payonce(arguments).args(["--url", &self.url]).output().expect("runs")
+    }
+
+    /// Sends a signal, and waits for the end.
+    fn stop(mut self, signal: &str) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+        let code = self.child.wait().expect("ends").code();
+        self.said.read_to_string(&mut String::new()).expect("closed");
+        code
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn a_payment_is_made_replayed_shown_and_listed() {
+    let daemon = Daemon::start("journey", &[]);
+    let pay = [&["pay", "--key", "order-1234", "--metadata", "table=7"][..], &PAY].concat();
+    let first = daemon.client(&pay);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert!(text(&first.stdout).contains("state      succeeded\n"), "{}", text(&first.stdout));
+    assert!(!text(&first.stdout).contains("replayed"));
+    let second = daemon.client(&pay);
+    assert!(text(&second.stdout).contains("replayed   yes"), "{}", text(&second.stdout));
+    let json = daemon.client(&[&pay[..], &["--json"]].concat());
+    let payment: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(payment["metadata"]["table"], "7");
+    let shown = daemon.client(&["show", "--key", "order-1234"]);
+    assert!(text(&shown.stdout).contains("attempt_ended: succeeded"), "{}", text(&shown.stdout));
+    let listed = daemon.client(&["list", "--state", "succeeded"]);
+    assert!(text(&listed.stdout).contains("c4d27dc8-fc8b-8dba-b307-ab7b907f7933  succeeded  1050"));
+    assert_eq!(daemon.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn refusals_show_the_daemons_reason_and_fail() {
+    let daemon = Daemon::start("refusals", &[]);
+    daemon.client(&[&["pay", "--key", "k"][..], &PAY].concat());
+    let conflict = daemon.client(&[&["pay", "--key", "k", "--manual"][..], &PAY].concat());
+    assert_eq!(conflict.status.code(), Some(1));
+    assert!(text(&conflict.stderr).contains("differs in capture"), "{}", text(&conflict.stderr));
+    assert!(text(&conflict.stderr).contains("(idempotency_conflict, HTTP 422)"));
+    let keyless = daemon.client(&["show", "--key", "other"]);
+    assert_eq!(keyless.status.code(), Some(1));
+    assert!(text(&keyless.stderr).contains("no payment with this key"), "{}", text(&keyless.stderr));
+    let unknown = daemon.client(&["show", "c4d27dc8-fc8b-8dba-b307-ab7b907f7933"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("(not_found, HTTP 404)"));
+    let resolved = ["resolve", "x", "--as", "succeeded", "--actor", "a", "--reason", "r"];
+    assert_eq!(daemon.client(&resolved).status.code(), Some(1));
+    assert_eq!(daemon.stop("-INT"), Some(0));
+}
+
+#[test]
+fn a_payment_without_a_key_is_refused_with_the_reason_for_keys() {
+    let refused = payonce(&["pay"]).args(PAY).output().expect("runs");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("a repeat would be a second payment"));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_a_refused_start_with_3() {
+    for arguments in [
+        &["serve", "--listen", "here"][..],
+        &["serve", "--gateway", "ftp://h"],
+        &["serve", "--gateway-contract", "dedup"],
+        &["serve", "--config", "no-such-file.toml"],
+        &["serve", "--colour"],
+        &["frobnicate"],
+        &["show"],
+    ] {
+        assert_eq!(payonce(arguments).output().expect("runs").status.code(), Some(2), "{arguments:?}");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let refused = payonce(&["serve", "--listen", &address]).output().expect("runs");
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(text(&refused.stderr).contains("cannot listen on"));
+    let no_folder = folder("refused").join("file");
+    std::fs::write(&no_folder, "").expect("writable");
+    let data = no_folder.to_str().expect("UTF-8");
+    let refused = payonce(&["serve", "--listen", "127.0.0.1:0", "--data", data]).output().expect("runs");
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_line_to_try_pays_when_it_is_pasted() {
+    let data = folder("paste");
+    let mut command = payonce(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+    let mut child = command.arg(data).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut said = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    while !line.starts_with("curl ") {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("an introduction") > 0, "no line to try");
+    }
+    // Where there is no curl, what it would send is at least what a shell would make of it.
+    match Command::new("sh").args(["-c", &line]).output() {
+        Ok(pasted) if pasted.status.success() => {
+            assert!(text(&pasted.stdout).contains("\"state\":\"succeeded\""), "{}", text(&pasted.stdout));
+        }
+        Ok(_) | Err(_) => assert!(line.contains("Idempotency-Key: \"order-1234\"")),
+    }
+    let daemon = Daemon { child, said, url: String::new() };
+    assert_eq!(daemon.stop("-TERM"), Some(0));
+}
