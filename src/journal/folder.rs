@@ -37,19 +37,13 @@ pub(super) struct Segment {
 impl Folder {
     /// Lists the folder and reads every header. A folder that is not there is an empty one.
     pub(super) fn read(disk: &Arc<dyn Disk>) -> Result<Folder, OpenError> {
-        let names = match disk.list(FOLDER) {
-            Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(OpenError::disk("listing its folder")(error)),
-        };
+        let names = names(disk)?;
         let unfinished = names.iter().filter(|name| name.ends_with(".tmp")).cloned().collect();
         let mut folder = Folder { begun: BTreeMap::new(), unbegun: BTreeMap::new(), unfinished };
         for number in names.iter().filter_map(|name| number_of(name)) {
-            let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
-            let bytes = file.len().map_err(reading(number))?;
-            match read_header(&file, number)? {
-                Some(header) => drop(folder.begun.insert(number, Segment { header, bytes })),
-                None => drop(folder.unbegun.insert(number, bytes)),
+            match look_at(disk, number)? {
+                (Some(header), bytes) => drop(folder.begun.insert(number, Segment { header, bytes })),
+                (None, bytes) => drop(folder.unbegun.insert(number, bytes)),
             }
         }
         folder.check_identity()?;
@@ -132,7 +126,25 @@ impl Folder {
     }
 }
 
-/// `None`: not begun.
+/// The numbers of the segments in the folder, in order.
+pub(super) fn numbers(disk: &Arc<dyn Disk>) -> Result<BTreeSet<u64>, OpenError> {
+    Ok(names(disk)?.iter().filter_map(|name| number_of(name)).collect())
+}
+
+/// A segment's header, or `None` if it was not begun, and its file's length.
+pub(super) fn look_at(disk: &Arc<dyn Disk>, number: u64) -> Result<(Option<Header>, u64), OpenError> {
+    let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
+    Ok((read_header(&file, number)?, file.bytes()))
+}
+
+fn names(disk: &Arc<dyn Disk>) -> Result<Vec<String>, OpenError> {
+    match disk.list(FOLDER) {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(OpenError::disk("listing its folder")(error)),
+    }
+}
+
 fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenError> {
     let bytes = file.read(0, to_usize(HEADER)).map_err(reading(number))?;
     match Header::decode(&bytes) {

@@ -30,7 +30,7 @@ mod writer;
 
 pub use codec::{Malformed, decode_payment, encode_payment};
 pub use damage::{Damage, OpenError};
-pub use reader::{Entry, Reader, Records};
+pub use reader::{Entry, Reader, Records, Verified, dump, verify};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
 pub use scan::{Found, ReplayFrom, open};
 pub use segment::SpareMaker;

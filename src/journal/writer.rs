@@ -271,7 +271,7 @@ impl Journal {
         }
         let mut freed = 0;
         for number in std::mem::take(&mut self.old.ignored) {
-            freed += SegmentFile::open(&self.disk, number, Access::Read)?.len()?;
+            freed += SegmentFile::open(&self.disk, number, Access::Read)?.bytes();
             self.disk.remove(&path(number))?;
         }
         self.disk.sync_dir(FOLDER)?;
