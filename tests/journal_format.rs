@@ -7,10 +7,10 @@ mod journal_kit;
 use std::{fs, path::PathBuf, sync::Arc};
 
 use journal_kit::{
-    Image, MemoryDisk, at, begin,
+    Image, MemoryDisk, at,
     samples::{every_record, full_payment, payment},
 };
-use payonce::journal::{Options, Record, ReplayFrom, decode_payment, dump, encode_payment, open, verify};
+use payonce::journal::{Begin, Options, Record, ReplayFrom, decode_payment, dump, encode_payment, open, verify};
 
 const SEGMENT: &str = "journal/0000000001.log";
 const SIZES: Options =
@@ -28,7 +28,8 @@ fn read_golden(name: &str) -> Vec<u8> {
 fn written_now() -> Vec<u8> {
     let disk = MemoryDisk::default();
     let found = open(Arc::new(disk.clone()), SIZES).expect("a new journal");
-    let mut journal = found.begin(begin(1)).expect("space");
+    let begin = Begin { store_uuid: [0xAB; 16], salt: 0x5A17_0001, boot_id: [7; 16], lock_inode: 42 };
+    let mut journal = found.begin(begin).expect("space");
     let groups: Vec<Vec<Record>> = every_record().into_iter().map(|record| vec![record]).collect();
     let appended = journal.append(at(1_700_000_000_000), &groups).expect("space");
     assert!(appended.batches > 1, "several batches");

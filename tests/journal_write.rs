@@ -260,11 +260,20 @@ fn a_start_tells_the_next_one_where_it_ran() {
     let disk = MemoryDisk::default();
     assert!(open(Arc::new(disk.clone()), SMALL).expect("nothing there").is_new());
     let journal = start(&disk, 1).expect("a start").journal;
-    assert_eq!((journal.epoch(), journal.store_uuid()), (1, journal_kit::STORE));
+    assert_eq!((journal.epoch(), journal.store_uuid()), (1, [1; 16]));
     let found = open(Arc::new(disk), SMALL).expect("a journal");
     assert!(!found.is_new() && found.closed().is_none());
-    assert_eq!(found.store_uuid(), Some(journal_kit::STORE));
+    assert_eq!(found.store_uuid(), Some([1; 16]));
     assert_eq!((found.epoch(), found.boot_id(), found.lock_inode()), (1, Some([7; 16]), Some(42)));
+}
+
+#[test]
+fn parts_can_be_given_to_other_threads() {
+    fn sendable<T: Send>(_: &T) {}
+    let journal = start(&MemoryDisk::default(), 1).expect("a start").journal;
+    sendable(&journal);
+    sendable(&journal.reader());
+    sendable(&journal.spare_maker());
 }
 
 /// A folder of this test's own, removed when it is done.

@@ -133,7 +133,8 @@ impl Found {
         let header = Header {
             largest_batch: self.options.largest_batch_bytes,
             segment_bytes: self.options.segment_bytes,
-            store: self.store_uuid().unwrap_or(begin.store_uuid),
+            // A first start that was cut short has named the folder already.
+            store: self.folder.begun.values().next().map_or(begin.store_uuid, |segment| segment.header.store),
             boot: begin.boot_id,
             epoch: self.folder.begun.values().map(|segment| segment.header.epoch).max().unwrap_or(0) + 1,
             salt: begin.salt,
@@ -282,8 +283,10 @@ impl Journal {
                 let file = SegmentFile::open(&self.disk, old.header.number, Access::ReadWrite)?;
                 // A torn batch is stepped over and kept: only zeros go.
                 let end = file.last_written(end)?.unwrap_or(end);
-                file.cut(end)?;
-                freed += old.bytes.saturating_sub(end);
+                if end < old.bytes {
+                    file.cut(end)?;
+                    freed += old.bytes - end;
+                }
             }
         }
         self.old.segments.clear();

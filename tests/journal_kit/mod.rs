@@ -23,8 +23,6 @@ pub(crate) use samples::{event, payment, payment_number};
 pub(crate) const SMALL: Options =
     Options { segment_bytes: 12 << 10, batch_bytes: 2 << 10, largest_batch_bytes: 4 << 10, verify_bytes: 1 << 30 };
 
-pub(crate) const STORE: [u8; 16] = [0xAB; 16];
-
 pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
@@ -86,7 +84,12 @@ fn with_its_payment(record: Record) -> Vec<Record> {
             let carried = Record::Carried(Box::new(payment(payment_number(&event.payment))));
             vec![Record::Relogged(event), carried]
         }
-        other => vec![other],
+        other @ (Record::Event(_)
+        | Record::Carried(_)
+        | Record::Inbox(_)
+        | Record::Opened(_)
+        | Record::Checkpoint(_)
+        | Record::Closed(_)) => vec![other],
     }
 }
 
@@ -94,8 +97,9 @@ pub(crate) fn start(disk: &MemoryDisk, salt: u64) -> Result<Started, Failure> {
     start_with(Arc::new(disk.clone()), SMALL, salt)
 }
 
+/// Each start offers another uuid: only the first one's counts.
 pub(crate) fn begin(salt: u64) -> Begin {
-    Begin { store_uuid: STORE, salt: 0x5A17_0000 + salt, boot_id: [7; 16], lock_inode: 42 }
+    Begin { store_uuid: [salt as u8; 16], salt: 0x5A17_0000 + salt, boot_id: [7; 16], lock_inode: 42 }
 }
 
 /// Appends one event a payment, each a group of its own.
