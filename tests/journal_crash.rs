@@ -171,7 +171,12 @@ fn acknowledged_records_survive_a_crash_at_every_step_and_another_while_starting
         let disk = MemoryDisk::default();
         disk.die_at(step);
         let (told, begun) = live(&disk);
-        for (kind, image) in [("killed", disk.after_kill()), ("power lost", disk.after_power_loss())] {
+        let images = [
+            ("killed", disk.after_kill()),
+            ("power lost", disk.after_power_loss()),
+            ("power lost, some of it written", disk.after_power_loss_in_part(step)),
+        ];
+        for (kind, image) in images {
             let what = format!("{kind} at step {step}");
             let settled = check_start(image.clone(), 11, &told, &begun, &what);
             check_start(settled, 12, &told, &begun, &format!("{what}, then started twice"));
@@ -194,6 +199,7 @@ fn crash_while_starting(image: &Image, told: &Known, begun: &Known, what: &str) 
         let what = format!("{what}, then at step {step} of the next start");
         check_start(disk.after_power_loss(), 22, told, begun, &format!("{what} by power"));
         check_start(disk.after_kill(), 22, told, begun, &format!("{what} by kill"));
+        check_start(disk.after_power_loss_in_part(step), 22, told, begun, &format!("{what} by power, in part"));
     }
 }
 
@@ -204,7 +210,7 @@ fn a_missing_segment_is_refused() {
     for missing in &begun[..begun.len() - 1] {
         let mut image = image.clone();
         image.remove(*missing);
-        let error = open_image(image).err().expect("noticed");
+        let error = open_image(image).expect_err("noticed");
         let damage = error.damage().expect("damage");
         assert_eq!(journal_kit::memory_disk::segment_path(damage.segment), **missing, "{error}");
     }
@@ -218,7 +224,7 @@ fn a_missing_last_segment_is_refused_where_its_spare_tells_of_it() {
     journal.spare_maker().make().expect("space");
     let mut image = disk.after_kill();
     image.remove(FIRST);
-    let error = open_image(image).err().expect("noticed");
+    let error = open_image(image).expect_err("noticed");
     assert_eq!(error.damage().map(|damage| damage.segment), Some(1), "{error}");
 }
 
@@ -239,7 +245,7 @@ fn what_follows_a_close_mark_is_refused() {
     let bytes = written.get_mut(FIRST).expect("there");
     let end = written_end(bytes);
     bytes[end + 100] = 1;
-    let error = open_image(written).err().expect("noticed");
+    let error = open_image(written).expect_err("noticed");
     assert_eq!(error.damage().map(|damage| damage.offset), Some(end as u64), "{error}");
 }
 
@@ -251,7 +257,7 @@ fn a_durable_batch_that_reads_as_zeros_is_refused() {
     for from in [end_before - 512, 4096] {
         let mut image = after.clone();
         image.get_mut(FIRST).expect("there")[from..from + 512].fill(0);
-        let error = open_image(image).err().expect("noticed");
+        let error = open_image(image).expect_err("noticed");
         assert_eq!(error.damage().map(|damage| (damage.segment, damage.offset)), Some((1, from as u64)), "{error}");
     }
 }

@@ -124,6 +124,23 @@ fn an_empty_batch_makes_the_last_one_evident_once() {
 }
 
 #[test]
+fn the_chain_of_what_was_recorded_again_is_known_even_when_the_original_is_lost() {
+    let disk = MemoryDisk::default();
+    let mut journal = start(&disk, 1).expect("a start").journal;
+    pay(&mut journal, 1..3).expect("room");
+    let before = journal.position().offset as usize;
+    let appended = pay(&mut journal, 3..5).expect("room");
+    let mut second = start(&disk, 2).expect("a start").journal;
+    let again = pay(&mut second, 5..6).expect("room");
+    let mut image = disk.after_kill();
+    image.get_mut("journal/0000000001.log").expect("there")[before..].fill(0);
+    let found = open_image(image).expect("a journal");
+    assert_eq!(found.chain_at(appended.last), Some(appended.chain));
+    assert_eq!(found.chain_at(again.last), Some(again.chain));
+    assert_eq!(known(&found, ReplayFrom::Beginning).expect("readable"), (1..6).collect::<Known>());
+}
+
+#[test]
 fn a_torn_batch_whose_header_landed_proves_the_one_before() {
     let disk = MemoryDisk::default();
     let mut journal = start(&disk, 1).expect("a start").journal;
@@ -233,7 +250,7 @@ fn damage_before_the_checkpoint_is_found_within_the_budget() {
     drop(with_checkpoint(&disk));
     let mut image = disk.after_kill();
     image.get_mut("journal/0000000001.log").expect("there")[5_000] ^= 1;
-    let refused = open_image(image.clone()).err().expect("noticed");
+    let refused = open_image(image.clone()).expect_err("noticed");
     assert_eq!(refused.damage().map(|damage| damage.segment), Some(1), "{refused}");
     let unread = open(Arc::new(MemoryDisk::of(image)), Options { verify_bytes: 0, ..SMALL }).expect("not read");
     assert!(known(&unread, ReplayFrom::Beginning).is_err(), "but not trusted when it is read");
@@ -251,7 +268,7 @@ fn a_journal_of_another_folder_among_the_segments_is_refused() {
     }
     let mut image = one.after_kill();
     image.insert("journal/0000000002.log".to_owned(), other.after_kill()["journal/0000000002.log"].clone());
-    let refused = open_image(image).err().expect("noticed");
+    let refused = open_image(image).expect_err("noticed");
     assert_eq!(refused.damage().map(|damage| damage.segment), Some(2), "{refused}");
 }
 

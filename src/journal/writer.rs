@@ -96,8 +96,9 @@ pub(super) type Line = Arc<RwLock<Vec<Header>>>;
 
 /// A journal that is being written.
 ///
-/// A start: [`super::open`], replay, [`Found::begin`]; then append copies of the unproven records ([`Found::proven`]),
-/// every unresolved payment ([`Record::Carried`]) and, last, [`Record::Opened`]; then [`Journal::clean_up`].
+/// A start: [`super::open`], replay, [`Found::to_record_again`], [`Found::begin`]; then append those records, each payment
+/// whole that they are about or that is unresolved ([`Record::Carried`]) and, last, [`Record::Opened`]; then
+/// [`Journal::clean_up`].
 pub struct Journal {
     disk: Arc<dyn Disk>,
     options: Options,
@@ -381,6 +382,16 @@ impl Journal {
     fn stop(&mut self, why: String) -> AppendError {
         self.stopped = Some(why.clone());
         AppendError::Stopped(why)
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("epoch", &self.header.epoch)
+            .field("at", &self.at)
+            .field("stopped", &self.stopped)
+            .finish_non_exhaustive()
     }
 }
 

@@ -68,6 +68,28 @@ impl MemoryDisk {
         state.durable_names.iter().map(|(path, id)| (path.clone(), state.files[id].durable.clone())).collect()
     }
 
+    /// What is left when the machine lost power, and of what was not synced any sectors, by chance, had reached the disk.
+    pub(crate) fn after_power_loss_in_part(&self, seed: u64) -> Image {
+        let state = self.state();
+        let mut chance = seed;
+        let mut coin = || {
+            // Knuth's MMIX generator; the high bits are the good ones.
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            chance >> 63 == 1
+        };
+        let mut part = |content: &Content| {
+            let mut bytes = content.durable.clone();
+            bytes.resize(if coin() { content.seen.len() } else { content.durable.len() }, 0);
+            for (sector, seen) in bytes.chunks_mut(512).zip(content.seen.chunks(512)) {
+                if sector.len() == seen.len() && sector != seen && coin() {
+                    sector.copy_from_slice(seen);
+                }
+            }
+            bytes
+        };
+        state.durable_names.iter().map(|(path, id)| (path.clone(), part(&state.files[id]))).collect()
+    }
+
     /// How many changes and syncs there were.
     pub(crate) fn steps(&self) -> u64 {
         self.state().steps
