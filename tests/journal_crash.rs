@@ -182,7 +182,16 @@ fn acknowledged_records_survive_a_crash_at_every_step_and_another_while_starting
             check_start(settled, 12, &told, &begun, &format!("{what}, then started twice"));
             crash_while_starting(&image, &told, &begun, &what);
         }
+        lose_power_after_a_kill(&disk, &begun, &format!("killed at step {step}"));
     }
+}
+
+/// A start reads what the killed process had not synced; what it has shown must survive even if the original does not.
+fn lose_power_after_a_kill(disk: &MemoryDisk, begun: &Known, what: &str) {
+    disk.next_process();
+    let shown = start(disk, 31).unwrap_or_else(|error| panic!("{what}: {error:?}")).known;
+    check_start(disk.after_power_loss(), 32, &shown, begun, &format!("{what}, then power lost"));
+    check_start(disk.after_power_loss_in_part(7), 32, &shown, begun, &format!("{what}, then power lost in part"));
 }
 
 /// Starts again from `image`, crashing at each step of it; then once more.

@@ -100,6 +100,13 @@ impl MemoryDisk {
         self.state().dies_at = Some(step);
     }
 
+    /// The process was killed, and another one starts: what was not synced is still only seen.
+    pub(crate) fn next_process(&self) {
+        let mut state = self.state();
+        state.dies_at = None;
+        state.handles.clear();
+    }
+
     /// Makes writes or fsyncs fail.
     pub(crate) fn fail(&self, fails: Option<(Fails, ErrorKind)>) {
         self.state().fails = fails;
