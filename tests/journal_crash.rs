@@ -6,8 +6,8 @@ mod journal_kit;
 
 use std::collections::BTreeSet;
 
-use journal_kit::{Image, Known, MemoryDisk, feed, known, open_image, pay, start};
-use payonce::journal::{Closed, Lsn, ReplayFrom};
+use journal_kit::{Image, Known, MemoryDisk, at, feed, known, open_image, pay, samples::long_event, start};
+use payonce::journal::{Closed, Lsn, Record, ReplayFrom};
 
 const FIRST: &str = "journal/0000000001.log";
 
@@ -133,15 +133,17 @@ fn live(disk: &MemoryDisk) -> (Known, Known) {
     for salt in 1..=2 {
         let Ok(mut started) = start(disk, salt) else { break };
         let _ = started.journal.clean_up();
-        for batch in 0..5 {
-            let range = next..next + 2 + batch;
+        for batch in 0..4 {
+            let range = next..next + 2;
             begun.extend(range.clone());
-            if pay(&mut started.journal, range.clone()).is_err() {
+            // Long ones: each life goes on in a second segment.
+            let groups: Vec<_> = range.clone().map(|number| vec![Record::Event(long_event(number, 900))]).collect();
+            if started.journal.append(at(1), &groups).is_err() {
                 return (told, begun);
             }
             told.extend(range.clone());
             next = range.end;
-            if batch == 1 && started.journal.confirm(journal_kit::at(5)).is_err() {
+            if batch == 1 && started.journal.confirm(at(5)).is_err() {
                 return (told, begun);
             }
             if batch == 2 {
@@ -180,7 +182,9 @@ fn acknowledged_records_survive_a_crash_at_every_step_and_another_while_starting
             let what = format!("{kind} at step {step}");
             let settled = check_start(image.clone(), 11, &told, &begun, &what);
             check_start(settled, 12, &told, &begun, &format!("{what}, then started twice"));
-            crash_while_starting(&image, &told, &begun, &what);
+            if kind != "power lost, some of it written" {
+                crash_while_starting(&image, &told, &begun, &what);
+            }
         }
         lose_power_after_a_kill(&disk, &begun, &format!("killed at step {step}"));
     }
@@ -189,7 +193,12 @@ fn acknowledged_records_survive_a_crash_at_every_step_and_another_while_starting
 /// A start reads what the killed process had not synced; what it has shown must survive even if the original does not.
 fn lose_power_after_a_kill(disk: &MemoryDisk, begun: &Known, what: &str) {
     disk.next_process();
-    let shown = start(disk, 31).unwrap_or_else(|error| panic!("{what}: {error:?}")).known;
+    let mut started = start(disk, 31).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+    pay(&mut started.journal, 900..901).expect("room");
+    let (mut shown, mut begun) = (started.known, begun.clone());
+    shown.insert(900);
+    begun.insert(900);
+    let begun = &begun;
     check_start(disk.after_power_loss(), 32, &shown, begun, &format!("{what}, then power lost"));
     check_start(disk.after_power_loss_in_part(7), 32, &shown, begun, &format!("{what}, then power lost in part"));
 }

@@ -74,7 +74,8 @@ impl Folder {
                 ));
             }
             if is_opened(disk, &run)? {
-                check_length(last)?;
+                let line = without_bare_end(disk, line)?;
+                line.last().map_or(Ok(()), check_length)?;
                 return Ok(line);
             }
         }
@@ -164,6 +165,19 @@ fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenEr
             }
         }
     }
+}
+
+/// Leaves out a last segment that has a header and nothing else. Its header may have been seen and not be durable, so it
+/// must be neither believed nor followed; once a batch had been written after it, it was durable.
+fn without_bare_end(disk: &Arc<dyn Disk>, mut line: Vec<Segment>) -> Result<Vec<Segment>, OpenError> {
+    if let Some(last) = line.last() {
+        let number = last.header.number;
+        let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
+        if file.last_written(HEADER).map_err(reading(number))?.is_none() {
+            line.pop();
+        }
+    }
+    Ok(line)
 }
 
 fn is_opened(disk: &Arc<dyn Disk>, run: &[Segment]) -> Result<bool, OpenError> {

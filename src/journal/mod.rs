@@ -54,7 +54,8 @@
 //! again what lacks evidence of being durable (between the *proven* and the *seen* end; the originals are *superseded*, and
 //! may be lost from then on), carries what is unresolved, and ends with `Opened`. Without a valid `Opened` an epoch does not
 //! count: the next start goes back to where this one began. The segments that count are those of the newest epoch that
-//! has its `Opened`, and all that they follow, header by header, to the first.
+//! has its `Opened`, and all that they follow, header by header, to the first. A last one without a batch does not count
+//! either: its header may have been seen without being durable.
 //!
 //! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole
 //! or front to back. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was

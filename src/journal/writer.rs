@@ -170,6 +170,8 @@ impl Found {
         for name in &self.folder.unfinished {
             self.disk.remove(&format!("{FOLDER}/{name}"))?;
         }
+        // The last process may have been killed before the name of the spare that is used next was durable.
+        self.disk.sync_dir(FOLDER)?;
         let begun = self.folder.begun.last_key_value().map_or(0, |(number, _)| *number);
         let (mut ready, mut ignored) = (Vec::new(), Vec::new());
         for (&number, &bytes) in &self.folder.unbegun {
