@@ -252,7 +252,7 @@ fn what_follows_a_close_mark_is_refused() {
     let mut journal = start(&disk, 1).expect("a start").journal;
     pay(&mut journal, 1..3).expect("room");
     let closed = Closed { store: [1; 16], applied: Lsn::new(2), files: vec![("db".to_owned(), 9)] };
-    journal.close(journal_kit::at(9), closed.clone()).expect("room");
+    journal.close(at(9), closed.clone()).expect("room");
     assert!(pay(&mut journal, 3..4).is_err(), "nothing is appended after it");
     let image = disk.after_kill();
     let found = open_image(image.clone()).expect("a clean journal");
