@@ -27,15 +27,11 @@ struct Files {
 impl OsDisk {
     /// The disk under `root`, which is made, with its parents, and made to survive the machine, if it is not there.
     pub fn new(root: &Path) -> io::Result<OsDisk> {
-        if !root.is_dir() {
-            fs::create_dir_all(root).map_err(|error| about(root, error))?;
-            for folder in root.canonicalize()?.ancestors().skip(1) {
-                // Up to the first folder that is not ours to open: those above it were there before us.
-                match File::open(folder) {
-                    Ok(folder) => folder.sync_all()?,
-                    Err(_) => break,
-                }
-            }
+        let missing: Vec<&Path> = root.ancestors().take_while(|folder| !folder.exists()).collect();
+        fs::create_dir_all(root).map_err(|error| about(root, error))?;
+        for folder in missing {
+            let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| about(parent, error))?;
         }
         Ok(OsDisk { root: root.to_owned(), files: RwLock::default() })
     }

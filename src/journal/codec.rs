@@ -18,8 +18,8 @@ use super::{
 
 /// A record's length, kind and version.
 pub(super) const FRAME: usize = 6;
-/// The largest payload, in bytes: the largest batch (4 MiB), which has to hold it whole.
-const MAX_PAYLOAD: u64 = 4 << 20;
+/// The largest payload, in bytes. The largest batch there may be has to hold it whole.
+pub(super) const MAX_PAYLOAD: u64 = 4 << 20;
 /// The version of every kind that is written.
 const VERSION: u8 = 1;
 
@@ -181,4 +181,48 @@ fn options() -> impl bincode::Options {
 
 fn options_unlimited() -> impl bincode::Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_little_endian().reject_trailing_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Opened;
+
+    fn frame_of(bytes: &[u8]) -> Frame<'_> {
+        frames(bytes, 1).expect("one frame").remove(0)
+    }
+
+    #[test]
+    fn a_kind_or_version_that_is_not_known_is_refused_by_name() {
+        let mut bytes = Vec::new();
+        encode(&Record::Opened(Opened::default()), &mut bytes).expect("short");
+        assert_eq!(frame_of(&bytes).decode(), Ok(Record::Opened(Opened::default())));
+        for (place, name) in [(4, "kind 200, version 1"), (5, "kind 5, version 200")] {
+            let mut bytes = bytes.clone();
+            bytes[place] = 200;
+            let refused = frame_of(&bytes).decode().expect_err("unknown").to_string();
+            assert!(refused.contains(name), "{refused}");
+        }
+    }
+
+    #[test]
+    fn frames_that_do_not_fill_their_batch_are_refused() {
+        let mut bytes = Vec::new();
+        encode(&Record::Opened(Opened::default()), &mut bytes).expect("short");
+        assert!(frames(&bytes, 1).is_some());
+        assert!(frames(&bytes, 0).is_none() && frames(&bytes, 2).is_none() && frames(&bytes, u32::MAX).is_none());
+        bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(frames(&bytes, 1).is_none(), "a length is not believed");
+    }
+
+    #[test]
+    fn a_payload_with_a_byte_too_many_or_too_few_is_refused() {
+        let mut bytes = Vec::new();
+        encode(&Record::Opened(Opened::default()), &mut bytes).expect("short");
+        let payload = &bytes[FRAME..];
+        let longer = [payload, &[0]].concat();
+        for payload in [&payload[1..], &longer, &[]] {
+            assert!(Frame { kind: kind::OPENED, version: VERSION, payload }.decode().is_err());
+        }
+    }
 }

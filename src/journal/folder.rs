@@ -37,19 +37,13 @@ pub(super) struct Segment {
 impl Folder {
     /// Lists the folder and reads every header. A folder that is not there is an empty one.
     pub(super) fn read(disk: &Arc<dyn Disk>) -> Result<Folder, OpenError> {
-        let names = match disk.list(FOLDER) {
-            Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(OpenError::disk("listing its folder")(error)),
-        };
+        let names = names(disk)?;
         let unfinished = names.iter().filter(|name| name.ends_with(".tmp")).cloned().collect();
         let mut folder = Folder { begun: BTreeMap::new(), unbegun: BTreeMap::new(), unfinished };
         for number in names.iter().filter_map(|name| number_of(name)) {
-            let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
-            let bytes = file.len().map_err(reading(number))?;
-            match read_header(&file, number)? {
-                Some(header) => drop(folder.begun.insert(number, Segment { header, bytes })),
-                None => drop(folder.unbegun.insert(number, bytes)),
+            match look_at(disk, number)? {
+                (Some(header), bytes) => drop(folder.begun.insert(number, Segment { header, bytes })),
+                (None, bytes) => drop(folder.unbegun.insert(number, bytes)),
             }
         }
         folder.check_identity()?;
@@ -80,7 +74,8 @@ impl Folder {
                 ));
             }
             if is_opened(disk, &run)? {
-                check_length(last)?;
+                let line = without_bare_end(disk, line)?;
+                line.last().map_or(Ok(()), check_length)?;
                 return Ok(line);
             }
         }
@@ -132,7 +127,25 @@ impl Folder {
     }
 }
 
-/// `None`: not begun.
+/// The numbers of the segments in the folder, in order.
+pub(super) fn numbers(disk: &Arc<dyn Disk>) -> Result<BTreeSet<u64>, OpenError> {
+    Ok(names(disk)?.iter().filter_map(|name| number_of(name)).collect())
+}
+
+/// A segment's header, or `None` if it was not begun, and its file's length.
+pub(super) fn look_at(disk: &Arc<dyn Disk>, number: u64) -> Result<(Option<Header>, u64), OpenError> {
+    let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
+    Ok((read_header(&file, number)?, file.bytes()))
+}
+
+fn names(disk: &Arc<dyn Disk>) -> Result<Vec<String>, OpenError> {
+    match disk.list(FOLDER) {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(OpenError::disk("listing its folder")(error)),
+    }
+}
+
 fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenError> {
     let bytes = file.read(0, to_usize(HEADER)).map_err(reading(number))?;
     match Header::decode(&bytes) {
@@ -152,6 +165,19 @@ fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenEr
             }
         }
     }
+}
+
+/// Leaves out a last segment that has a header and nothing else. Its header may have been seen and not be durable, so it
+/// must be neither believed nor followed; once a batch had been written after it, it was durable.
+fn without_bare_end(disk: &Arc<dyn Disk>, mut line: Vec<Segment>) -> Result<Vec<Segment>, OpenError> {
+    if let Some(last) = line.last() {
+        let number = last.header.number;
+        let file = SegmentFile::open(disk, number, Access::Read).map_err(reading(number))?;
+        if file.last_written(HEADER).map_err(reading(number))?.is_none() {
+            line.pop();
+        }
+    }
+    Ok(line)
 }
 
 fn is_opened(disk: &Arc<dyn Disk>, run: &[Segment]) -> Result<bool, OpenError> {

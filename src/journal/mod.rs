@@ -1,6 +1,67 @@
 //! RECORD. The write-ahead log: the truth.
 //!
-//! Knows nothing of deciding.
+//! A journal is a line of segments, files under `journal/`; a segment is a header and batches; a batch is the records
+//! under one fsync. All integers are little-endian. Format 1:
+//!
+//! ```text
+//! segment    0 +------------------------------------------+
+//!              | header                           4096 B  |  written and fsynced before the first batch
+//!         4096 +------------------------------------------+
+//!              | batch          a multiple of     512 B   |  one write, one fdatasync each
+//!              +------------------------------------------+
+//!              | batch                                    |
+//!              +------------------------------------------+
+//!              | zeros, to the length it was made with    |  given back once a later start counts
+//!              +------------------------------------------+
+//!
+//! header     0  magic "PAYONCEJ"        8        batch      0  magic "POB1"             4
+//!            8  format: 1               4                   4  length, of all but       4
+//!           12  largest batch, bytes    4                      the padding
+//!           16  length as made, bytes   8                   8  epoch                    8
+//!           24  the folder's uuid      16                  16  salt                     8
+//!           40  boot id                16                  24  first LSN                8
+//!           56  epoch                   8                  32  durable before: LSN      8
+//!           64  salt                    8                  40  wall time, ms            8
+//!           72  number                  8                  48  number of records        4
+//!           80  lock file's inode       8                  52  chain before it          4
+//!           88  predecessor's number,   8                  56  sectors zero by content  2
+//!               0 for none                                 58  zero                     1
+//!           96  its proven end:                            59  CRC of 0..59             4
+//!               offset                  8                  63  end stamp: E5            1
+//!               next LSN                8                  64  records
+//!               chain                   4                   n  chain after it           4
+//!          116  its seen end, likewise 20                 n+4  zero                     3
+//!          136  zeros                                     n+7  end stamp: E5            1
+//!         4088  CRC of 0..4088          4                 n+8  zeros to the sector's end
+//!         4092  zeros                   3
+//!         4095  end stamp: E5           1        record     0  payload length           4
+//!                                                           4  kind                     1
+//!                                                           5  version                  1
+//!                                                           6  payload: see `format1`
+//! ```
+//!
+//! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and records, seeded with the chain
+//! before it; a segment's first batch is seeded with its header's CRC. The first record of a segment has the LSN that
+//! its predecessor's seen end names as the next. An empty batch has no records and only shows that all before it is
+//! durable; so does any batch, for those before it, and a header, for its predecessor up to the *proven* end.
+//!
+//! **What is valid.** A batch is, if its header and its chain match, and it continues the one before. At most one batch is
+//! ever not fsynced, so only the last one may be torn: it is, if its end stamp, or a sector that was written with content,
+//! reads zero, nothing was written after it, and nothing says that it was durable. A torn batch was never acknowledged; it
+//! is stepped over, and kept. Everything else is damage, and refused. The whole table is in `verdict`.
+//!
+//! **Epochs.** Every start makes a new epoch, in a new segment, and changes nothing that earlier ones wrote. It records
+//! again what lacks evidence of being durable (between the *proven* and the *seen* end; the originals are *superseded*, and
+//! may be lost from then on), carries what is unresolved, and ends with `Opened`. Without a valid `Opened` an epoch does not
+//! count: the next start goes back to where this one began. The segments that count are those of the newest epoch that
+//! has its `Opened`, and all that they follow, header by header, to the first. A last one without a batch does not count
+//! either: its header may have been seen without being durable.
+//!
+//! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole
+//! or front to back. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was
+//! zero-filled and fsynced needs no more space when it is overwritten.
+//!
+//! Knows nothing of deciding, of what a record means, of stores, gateways, threads or clocks.
 
 mod batch;
 
@@ -30,7 +91,7 @@ mod writer;
 
 pub use codec::{Malformed, decode_payment, encode_payment};
 pub use damage::{Damage, OpenError};
-pub use reader::{Entry, Reader, Records};
+pub use reader::{Entry, Reader, Records, Verified, dump, verify};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
 pub use scan::{Found, ReplayFrom, open};
 pub use segment::SpareMaker;
@@ -66,8 +127,10 @@ impl Default for Options {
     }
 }
 
-/// See [`Options::largest_batch_bytes`].
+/// See [`Options::largest_batch_bytes`]. No payload is longer, and a batch's sectors are counted in 16 bits.
 const LARGEST_BATCH: u32 = 4 << 20;
+
+const _: () = assert!(codec::MAX_PAYLOAD == 4 << 20 && LARGEST_BATCH / 512 <= 0xFFFF);
 
 /// The most that one step records: an order, in characters of up to four bytes, and its request, of up to 64 KiB, with
 /// keys, identities and replies. It must fit in one batch: a group is never split.
@@ -83,6 +146,7 @@ const _: () = assert!(LARGEST_STEP < 1 << 20, "one step fits in one batch of the
 impl Options {
     /// Asserts how sizes relate.
     fn check(&self) {
+        assert!(self.largest_batch_bytes <= LARGEST_BATCH, "decoding and the count of zero sectors have limits");
         assert!(self.batch_bytes <= self.largest_batch_bytes, "the usual batch is no larger than the largest");
         let largest = u64::from(self.largest_batch_bytes);
         assert!(self.segment_bytes >= HEADER + largest, "a segment holds the largest batch");

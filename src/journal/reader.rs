@@ -2,13 +2,15 @@
 
 use std::{
     collections::VecDeque,
+    iter,
     sync::{Arc, PoisonError},
 };
 
 use crate::{disk::Disk, payment::Timestamp};
 
 use super::{
-    Lsn, OpenError, Position, Record,
+    Lsn, OpenError, Options, Position, Record, folder,
+    scan::open,
     segment::Header,
     walk::{Batch, Bounds, Step, Walk},
     writer::Line,
@@ -31,39 +33,83 @@ pub struct Entry {
     pub record: Record,
 }
 
-/// Every record, in order. Ends after the first error: what comes after damage is not to be trusted.
+/// Every record, in order.
 pub struct Records {
     disk: Arc<dyn Disk>,
     line: VecDeque<Header>,
     from: Option<Position>,
     walk: Option<Walk>,
-    ready: VecDeque<Entry>,
+    ready: VecDeque<Result<Entry, OpenError>>,
+    /// Whether to go on with the next segment after damage.
+    goes_on: bool,
+}
+
+/// Everything that can be read, damaged or not, for people: each segment in turn, those that do not count included, each
+/// up to its first damage. Changes nothing.
+pub fn dump(disk: Arc<dyn Disk>) -> Result<Records, OpenError> {
+    let mut records = Records::new(Arc::clone(&disk), iter::empty(), None);
+    records.goes_on = true;
+    for number in folder::numbers(&disk)? {
+        match folder::look_at(&disk, number) {
+            Ok((Some(header), _)) => records.line.push_back(header),
+            Ok((None, _)) => {}
+            Err(error) => records.ready.push_back(Err(error)),
+        }
+    }
+    Ok(records)
+}
+
+/// What reading everything came to.
+#[derive(Debug)]
+pub struct Verified {
+    /// How many records could be read.
+    pub records: u64,
+    /// Why a start would refuse, and the first damage of each segment. None: all is well.
+    pub failures: Vec<OpenError>,
+}
+
+/// Reads everything there is, every record of every segment, whatever is found. Changes nothing.
+pub fn verify(disk: Arc<dyn Disk>, options: Options) -> Result<Verified, OpenError> {
+    let opened = open(Arc::clone(&disk), Options { verify_bytes: u64::MAX, ..options });
+    let mut verified = Verified { records: 0, failures: opened.err().into_iter().collect() };
+    for entry in dump(disk)? {
+        match entry {
+            Ok(_) => verified.records += 1,
+            Err(error) => {
+                let known = verified.failures.iter().any(|known| known.to_string() == error.to_string());
+                if !known {
+                    verified.failures.push(error);
+                }
+            }
+        }
+    }
+    Ok(verified)
 }
 
 impl Records {
-    /// Of these segments, from `from` or their beginning.
+    /// Of these segments, from `from` or their beginning, to the first damage.
     pub(super) fn new(disk: Arc<dyn Disk>, line: impl Iterator<Item = Header>, from: Option<Position>) -> Records {
         let first = from.map_or(0, |from| from.segment);
         let line = line.filter(|header| header.number >= first).collect();
-        Records { disk, line, from, walk: None, ready: VecDeque::new() }
+        Records { disk, line, from, walk: None, ready: VecDeque::new(), goes_on: false }
     }
 
-    /// Reads batches until one holds a record; `false` at the end.
-    fn read_on(&mut self) -> Result<bool, OpenError> {
+    /// Reads batches until one holds a record, or there is no more.
+    fn read_on(&mut self) -> Result<(), OpenError> {
         while self.ready.is_empty() {
             let Some(walk) = &mut self.walk else {
-                let Some(header) = self.line.pop_front() else { return Ok(false) };
-                let bounds = self.line.front().map_or(Bounds::Last, Bounds::before);
+                let Some(header) = self.line.pop_front() else { break };
+                let next = self.line.iter().rfind(|next| next.predecessor() == Some(header.number));
                 let from = self.from.take().unwrap_or_else(|| header.start());
-                self.walk = Some(Walk::new(&self.disk, header, bounds, from)?);
+                self.walk = Some(Walk::new(&self.disk, header, next.map_or(Bounds::Last, Bounds::before), from)?);
                 continue;
             };
             match walk.next()? {
-                Step::Batch(batch) => decode(&batch, Lsn::ZERO, usize::MAX, &mut self.ready)?,
+                Step::Batch(batch) => self.ready.extend(decode(&batch, Lsn::ZERO, usize::MAX)?.into_iter().map(Ok)),
                 Step::End(_) => self.walk = None,
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -71,13 +117,15 @@ impl Iterator for Records {
     type Item = Result<Entry, OpenError>;
 
     fn next(&mut self) -> Option<Result<Entry, OpenError>> {
-        match self.read_on() {
-            Ok(_) => self.ready.pop_front().map(Ok),
-            Err(error) => {
-                (self.walk, self.line) = (None, VecDeque::new());
-                Some(Err(error))
+        if let Err(error) = self.read_on() {
+            self.walk = None;
+            if !self.goes_on {
+                // What comes after damage is not to be trusted.
+                self.line.clear();
             }
+            return Some(Err(error));
         }
+        self.ready.pop_front()
     }
 }
 
@@ -100,7 +148,7 @@ impl Reader {
     /// where the last reading stopped.
     pub fn read_from(&mut self, from: Lsn, durable: Lsn, max: usize) -> Result<Vec<(Lsn, Record)>, OpenError> {
         let line = self.line_from(from);
-        let mut entries = VecDeque::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for (index, header) in line.iter().enumerate() {
             let bounds = line.get(index + 1).map_or(Bounds::Durable(durable), Bounds::before);
             let start = header.start();
@@ -109,9 +157,9 @@ impl Reader {
             while entries.len() < max && walk.at().next <= durable {
                 let Step::Batch(batch) = walk.next()? else { break };
                 if !batch.superseded && batch.end.next > from {
-                    decode(&batch, from, max, &mut entries)?;
+                    entries.extend(decode(&batch, from, max - entries.len())?);
                 }
-                if batch.end.next <= from.max(entries.back().map_or(Lsn::ZERO, |entry| entry.lsn.plus(1))) {
+                if batch.end.next <= from.max(entries.last().map_or(Lsn::ZERO, |entry| entry.lsn.plus(1))) {
                     self.cursor = batch.end;
                 }
             }
@@ -131,20 +179,18 @@ impl Reader {
     }
 }
 
-/// Decodes a batch's records from `from` on, until `into` holds `max`.
-fn decode(batch: &Batch<'_>, from: Lsn, max: usize, into: &mut VecDeque<Entry>) -> Result<(), OpenError> {
-    for (lsn, frame) in batch.records().filter(|(lsn, _)| *lsn >= from) {
-        if into.len() >= max {
-            break;
-        }
-        into.push_back(Entry {
+/// Decodes a batch's records from `from` on, up to `max` of them.
+fn decode(batch: &Batch<'_>, from: Lsn, max: usize) -> Result<Vec<Entry>, OpenError> {
+    let wanted = batch.records().filter(|(lsn, _)| *lsn >= from).take(max);
+    let entries = wanted.map(|(lsn, frame)| {
+        Ok(Entry {
             lsn,
             segment: batch.at.segment,
             offset: batch.at.offset,
             wall: batch.wall,
             superseded: batch.superseded,
             record: frame.decode().map_err(|why| batch.malformed(lsn, &why))?,
-        });
-    }
-    Ok(())
+        })
+    });
+    entries.collect()
 }

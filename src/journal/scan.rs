@@ -1,6 +1,6 @@
 //! What a start finds: which segments count, where the journal ends, and from where it has to be replayed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{disk::Disk, payment::Timestamp};
 
@@ -241,6 +241,18 @@ impl Found {
         }
         let why = "a checkpoint names this place, which is not in the journal".to_owned();
         Err(Damage { segment: from.segment, offset: from.offset, lsn: from.next, why }.into())
+    }
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Found { proven, seen, torn, .. } = self;
+        f.debug_struct("Found")
+            .field("epoch", &self.epoch())
+            .field("proven", proven)
+            .field("seen", seen)
+            .field("torn", torn)
+            .finish_non_exhaustive()
     }
 }
 

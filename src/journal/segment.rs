@@ -139,21 +139,25 @@ impl Header {
 pub(super) struct SegmentFile {
     disk: Arc<dyn Disk>,
     handle: Handle,
+    bytes: u64,
 }
 
 impl SegmentFile {
     pub(super) fn open(disk: &Arc<dyn Disk>, number: u64, access: Access) -> io::Result<SegmentFile> {
         let handle = disk.open(&path(number), access)?;
-        Ok(SegmentFile { disk: Arc::clone(disk), handle })
+        let mut file = SegmentFile { disk: Arc::clone(disk), handle, bytes: 0 };
+        file.bytes = file.disk.len(handle)?;
+        Ok(file)
     }
 
-    pub(super) fn len(&self) -> io::Result<u64> {
-        self.disk.len(self.handle)
+    /// How long it was when it was opened: while it is open nothing makes it longer.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Up to `length` bytes from `offset`; fewer where the file ends.
     pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
+        let mut bytes = vec![0; length.min(to_usize(self.bytes.saturating_sub(offset)))];
         let read = self.disk.read_at(self.handle, offset, &mut bytes)?;
         bytes.truncate(read);
         Ok(bytes)

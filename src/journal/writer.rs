@@ -96,8 +96,9 @@ pub(super) type Line = Arc<RwLock<Vec<Header>>>;
 
 /// A journal that is being written.
 ///
-/// A start: [`super::open`], replay, [`Found::begin`]; then append copies of the unproven records ([`Found::proven`]),
-/// every unresolved payment ([`Record::Carried`]) and, last, [`Record::Opened`]; then [`Journal::clean_up`].
+/// A start: [`super::open`], replay, [`Found::to_record_again`], [`Found::begin`]; then append those records, each payment
+/// whole that they are about or that is unresolved ([`Record::Carried`]) and, last, [`Record::Opened`]; then
+/// [`Journal::clean_up`].
 pub struct Journal {
     disk: Arc<dyn Disk>,
     options: Options,
@@ -133,7 +134,8 @@ impl Found {
         let header = Header {
             largest_batch: self.options.largest_batch_bytes,
             segment_bytes: self.options.segment_bytes,
-            store: self.store_uuid().unwrap_or(begin.store_uuid),
+            // A first start that was cut short has named the folder already.
+            store: self.folder.begun.values().next().map_or(begin.store_uuid, |segment| segment.header.store),
             boot: begin.boot_id,
             epoch: self.folder.begun.values().map(|segment| segment.header.epoch).max().unwrap_or(0) + 1,
             salt: begin.salt,
@@ -168,6 +170,8 @@ impl Found {
         for name in &self.folder.unfinished {
             self.disk.remove(&format!("{FOLDER}/{name}"))?;
         }
+        // The last process may have been killed before the name of the spare that is used next was durable.
+        self.disk.sync_dir(FOLDER)?;
         let begun = self.folder.begun.last_key_value().map_or(0, |(number, _)| *number);
         let (mut ready, mut ignored) = (Vec::new(), Vec::new());
         for (&number, &bytes) in &self.folder.unbegun {
@@ -271,7 +275,7 @@ impl Journal {
         }
         let mut freed = 0;
         for number in std::mem::take(&mut self.old.ignored) {
-            freed += SegmentFile::open(&self.disk, number, Access::Read)?.len()?;
+            freed += SegmentFile::open(&self.disk, number, Access::Read)?.bytes();
             self.disk.remove(&path(number))?;
         }
         self.disk.sync_dir(FOLDER)?;
@@ -282,8 +286,10 @@ impl Journal {
                 let file = SegmentFile::open(&self.disk, old.header.number, Access::ReadWrite)?;
                 // A torn batch is stepped over and kept: only zeros go.
                 let end = file.last_written(end)?.unwrap_or(end);
-                file.cut(end)?;
-                freed += old.bytes.saturating_sub(end);
+                if end < old.bytes {
+                    file.cut(end)?;
+                    freed += old.bytes - end;
+                }
             }
         }
         self.old.segments.clear();
@@ -378,6 +384,16 @@ impl Journal {
     fn stop(&mut self, why: String) -> AppendError {
         self.stopped = Some(why.clone());
         AppendError::Stopped(why)
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("epoch", &self.header.epoch)
+            .field("at", &self.at)
+            .field("stopped", &self.stopped)
+            .finish_non_exhaustive()
     }
 }
 

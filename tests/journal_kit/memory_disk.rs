@@ -9,10 +9,10 @@ use std::{
 use payonce::disk::{Access, Disk, Handle};
 
 /// Every file, by path.
-pub type Image = BTreeMap<String, Vec<u8>>;
+pub(crate) type Image = BTreeMap<String, Vec<u8>>;
 
 #[derive(Clone, Default)]
-pub struct MemoryDisk(Arc<Mutex<State>>);
+pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -36,13 +36,13 @@ struct Content {
 
 /// What is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fails {
+pub(crate) enum Fails {
     Write,
     Sync,
 }
 
 impl MemoryDisk {
-    pub fn of(image: Image) -> MemoryDisk {
+    pub(crate) fn of(image: Image) -> MemoryDisk {
         let disk = MemoryDisk::default();
         let mut state = disk.state();
         for (path, bytes) in image {
@@ -57,34 +57,63 @@ impl MemoryDisk {
     }
 
     /// What the next process sees after this one was killed.
-    pub fn after_kill(&self) -> Image {
+    pub(crate) fn after_kill(&self) -> Image {
         let state = self.state();
         state.names.iter().map(|(path, id)| (path.clone(), state.files[id].seen.clone())).collect()
     }
 
     /// What is left when the machine lost power, and nothing that was not synced had reached the disk.
-    pub fn after_power_loss(&self) -> Image {
+    pub(crate) fn after_power_loss(&self) -> Image {
         let state = self.state();
         state.durable_names.iter().map(|(path, id)| (path.clone(), state.files[id].durable.clone())).collect()
     }
 
+    /// What is left when the machine lost power, and of what was not synced any sectors, by chance, had reached the disk.
+    pub(crate) fn after_power_loss_in_part(&self, seed: u64) -> Image {
+        let state = self.state();
+        let mut chance = seed;
+        let mut coin = || {
+            // Knuth's MMIX generator; the high bits are the good ones.
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            chance >> 63 == 1
+        };
+        let mut part = |content: &Content| {
+            let mut bytes = content.durable.clone();
+            bytes.resize(if coin() { content.seen.len() } else { content.durable.len() }, 0);
+            for (sector, seen) in bytes.chunks_mut(512).zip(content.seen.chunks(512)) {
+                if sector.len() == seen.len() && sector != seen && coin() {
+                    sector.copy_from_slice(seen);
+                }
+            }
+            bytes
+        };
+        state.durable_names.iter().map(|(path, id)| (path.clone(), part(&state.files[id]))).collect()
+    }
+
     /// How many changes and syncs there were.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.state().steps
     }
 
     /// From that many steps on, everything fails; a write that is hit lands by half.
-    pub fn die_at(&self, step: u64) {
+    pub(crate) fn die_at(&self, step: u64) {
         self.state().dies_at = Some(step);
     }
 
+    /// The process was killed, and another one starts: what was not synced is still only seen.
+    pub(crate) fn next_process(&self) {
+        let mut state = self.state();
+        state.dies_at = None;
+        state.handles.clear();
+    }
+
     /// Makes writes or fsyncs fail.
-    pub fn fail(&self, fails: Option<(Fails, ErrorKind)>) {
+    pub(crate) fn fail(&self, fails: Option<(Fails, ErrorKind)>) {
         self.state().fails = fails;
     }
 
     /// How many bytes files may still grow by.
-    pub fn limit_space(&self, bytes: Option<u64>) {
+    pub(crate) fn limit_space(&self, bytes: Option<u64>) {
         self.state().space = bytes;
     }
 
@@ -255,6 +284,6 @@ impl Disk for MemoryDisk {
 }
 
 /// A segment's file.
-pub fn segment_path(number: u64) -> String {
+pub(crate) fn segment_path(number: u64) -> String {
     format!("journal/{number:010}.log")
 }

@@ -15,11 +15,11 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-pub fn payment_id(number: u64) -> PaymentId {
+pub(crate) fn payment_id(number: u64) -> PaymentId {
     PaymentId::from_bytes(u128::from(number).to_be_bytes())
 }
 
-pub fn payment_number(id: &PaymentId) -> u64 {
+pub(crate) fn payment_number(id: &PaymentId) -> u64 {
     u128::from_be_bytes(*id.as_bytes()) as u64
 }
 
@@ -28,12 +28,12 @@ fn operation(kind: Kind) -> OperationRef {
 }
 
 /// A short event about payment `number`.
-pub fn event(number: u64) -> Event {
+pub(crate) fn event(number: u64) -> Event {
     Event { payment: payment_id(number), at: at(number), fact: Fact::Unparked { operation: operation(Kind::Charge) } }
 }
 
 /// Payment `number`, short.
-pub fn payment(number: u64) -> Payment {
+pub(crate) fn payment(number: u64) -> Payment {
     Payment {
         id: payment_id(number),
         tenant: Tenant::default(),
@@ -50,7 +50,7 @@ pub fn payment(number: u64) -> Payment {
 }
 
 /// An event that takes about `bytes` bytes.
-pub fn long_event(number: u64, bytes: usize) -> Event {
+pub(crate) fn long_event(number: u64, bytes: usize) -> Event {
     let request = vec![b'x'; bytes];
     let fact = Fact::Prepared { operation: operation(Kind::Charge), reference: "ref".to_owned(), request };
     Event { payment: payment_id(number), at: at(number), fact }
@@ -208,7 +208,7 @@ fn standings() -> Vec<Standing> {
 }
 
 /// A payment that holds every variant of everything that a payment can hold.
-pub fn full_payment() -> Payment {
+pub(crate) fn full_payment() -> Payment {
     let operation = |(number, standing)| Operation {
         this: OperationRef { number, kind: Kind::Capture, amount: Amount::new(u64::from(number) + 1).expect("legal") },
         key: IdempotencyKey::new(&format!("capture-{number}")).expect("legal"),
@@ -234,7 +234,7 @@ pub fn full_payment() -> Payment {
 }
 
 /// A record of every kind, with every variant of everything in it.
-pub fn every_record() -> Vec<Record> {
+pub(crate) fn every_record() -> Vec<Record> {
     let files = vec![("conf".to_owned(), 61), ("db".to_owned(), 524_288)];
     let from = Position { segment: 1, offset: 4096, next: Lsn::new(1), chain: 0xDEAD_BEEF };
     let webhook = Webhook {

@@ -5,7 +5,7 @@
 //! read. The golden files under `tests/fixtures/journal_v1` hold every variant.
 //!
 //! How they look in bytes: fields in the order of declaration, without names or padding. Integers are fixed-width and
-//! little-endian. `bool`: one byte, 0 or 1. `String`, `Vec` and maps: length (u64), then the items. `Option`: one byte, 0
+//! little-endian. `bool`: one byte, 0 or 1. `String` and `Vec`: length (u64), then the items. `Option`: one byte, 0
 //! for none, 1 and the value for some. An enum: its variant's tag (u32), which is its place in the declaration and is
 //! written beside it, then its fields. Ids and uuids: 16 bytes. Times: milliseconds since 1970 (u64).
 //!
@@ -20,7 +20,7 @@ mod housekeeping;
 
 mod payment;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,8 @@ struct Order {
     destination: String,
     capture: Capture,
     description: Option<String>,
-    metadata: BTreeMap<String, String>,
+    /// In the order of the keys.
+    metadata: Vec<(String, String)>,
     expires_at: Option<u64>,
 }
 
@@ -146,7 +147,7 @@ impl From<&now::Order> for Order {
             destination: order.destination.clone(),
             capture: order.capture.into(),
             description: order.description.clone(),
-            metadata: order.metadata.clone(),
+            metadata: order.metadata.clone().into_iter().collect(),
             expires_at: order.expires_at.map(time),
         }
     }
@@ -162,6 +163,9 @@ impl TryFrom<Order> for now::Order {
         made = made.with_capture(order.capture.into());
         if let Some(description) = &order.description {
             made = made.with_description(description)?;
+        }
+        if !order.metadata.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(malformed("metadata"));
         }
         for (key, value) in &order.metadata {
             made = made.with_metadata(key, value)?;
