@@ -328,7 +328,9 @@ mod tests {
             from_environment(&[("PAYONCE_LISTN", "x")])
                 .is_err_and(|why| why == "PAYONCE_LISTN is not known; did you mean listen?")
         );
-        assert!(from_file("contract", "gateway_contract = 'dedupe=24h'").is_err_and(|why| why.contains("known: dedup=")));
+        assert!(
+            from_file("contract", "gateway_contract = 'dedupe=24h'").is_err_and(|why| why.contains("known: dedup="))
+        );
     }
 
     #[test]

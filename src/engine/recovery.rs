@@ -38,7 +38,7 @@ pub struct Recovered {
     pub resume: Vec<(PaymentId, Input)>,
     /// How many records were replayed.
     pub replayed: u64,
-    /// How many events of the last batch, whose durability was not evident, were logged again.
+    /// How many records of the last batch, whose durability was not evident, were recorded again.
     pub relogged: usize,
     /// How many rows the store was given.
     pub rows: u64,
@@ -125,7 +125,8 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     let from = if begin.rebuild { ReplayFrom::Beginning } else { ReplayFrom::Checkpoint };
     found.replay(from, &mut |lsn, _, record| replay.take(lsn, record))?;
     replay.put_rows()?;
-    let Replay { live, relog, replayed, rows, .. } = replay;
+    let Replay { live, replayed, rows, .. } = replay;
+    let again = found.to_record_again()?;
     let last_wall = found.last_wall().unwrap_or_default();
     let journal = found.begin(begin.journal)?;
     let mut machine = Machine {
@@ -142,13 +143,13 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         since_checkpoint: replayed.saturating_mul(512),
         last_wall: last_wall.max(begin.now),
     };
-    machine.open_epoch(begin.now, begin.moved, &relog, &live)?;
+    machine.open_epoch(begin.now, begin.moved, &again, &live)?;
     let rows = rows + machine.take_over(live)?;
     if let Err(error) = machine.journal.clean_up() {
         tracing::warn!(%error, "unused space of older segments was not given back; the next start tries again");
     }
     let resume = machine.overlay.entries(None).map(|entry| (entry.payment.id, Input::Resume)).collect();
-    Ok(Recovered { machine, resume, replayed, relogged: relog.len(), rows })
+    Ok(Recovered { machine, resume, replayed, relogged: again.len(), rows })
 }
 
 /// Fills an empty store from the whole journal, without opening a new epoch. Returns how many records were read, and how
@@ -165,17 +166,16 @@ pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError
 }
 
 impl Machine {
-    /// The first batches of an epoch: the copies for the feed, every payment that must not be forgotten, and the word
+    /// The first batches of an epoch: what was not evidently durable, every payment that must not be forgotten, and the word
     /// that the opening is complete. All durable when this returns.
     fn open_epoch(
         &mut self,
         now: Timestamp,
         moved: bool,
-        relog: &[Event],
+        again: &[Record],
         live: &BTreeMap<PaymentId, Replayed>,
     ) -> Result<(), Stopped> {
-        let copies: Vec<Record> = relog.iter().cloned().map(Record::Relogged).collect();
-        self.append_all(now, &copies)?;
+        self.append_all(now, again)?;
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
         self.append_all(now, &carried)?;
@@ -237,8 +237,6 @@ struct Replay<'a> {
     live: BTreeMap<PaymentId, Replayed>,
     /// Came to rest, and may be in `live` still.
     resting: Vec<PaymentId>,
-    /// Events of the last batch, to be logged again.
-    relog: Vec<Event>,
     replayed: u64,
     rows: u64,
 }
@@ -247,8 +245,8 @@ impl<'a> Replay<'a> {
     fn new(found: &Found, store: &'a dyn Store) -> Result<Replay<'a>, OpenError> {
         let nothing = Mark { store: found.store_uuid().unwrap_or_default(), epoch: 0, applied: Lsn::ZERO, chain: 0 };
         let mark = store.mark().map_err(Stopped::from)?.unwrap_or(nothing);
-        let (live, resting, relog) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Ok(Replay { store, mark, proven: found.proven(), live, resting, relog, replayed: 0, rows: 0 })
+        let (live, resting) = (BTreeMap::new(), Vec::new());
+        Ok(Replay { store, mark, proven: found.proven(), live, resting, replayed: 0, rows: 0 })
     }
 
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
@@ -271,14 +269,17 @@ impl<'a> Replay<'a> {
             Some(replayed) => Some(replayed.payment),
             None if matches!(event.fact, Fact::Accepted { .. }) => None,
             None => match read(self.store, &event.payment)? {
-                Some((_, known)) if known >= lsn => return Ok(()),
+                Some((payment, known)) if known >= lsn => {
+                    // The store has it already. It is carried all the same, if only this batch says so.
+                    if lsn > self.proven {
+                        self.note(lsn, payment);
+                    }
+                    return Ok(());
+                }
                 found => found.map(|(payment, _)| payment),
             },
         };
         apply(&mut payment, &event).map_err(Stopped::from)?;
-        if lsn > self.proven {
-            self.relog.push(event);
-        }
         if let Some(payment) = payment {
             self.note(lsn, payment);
         }

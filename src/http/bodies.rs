@@ -12,9 +12,9 @@ use super::{json::Object, problems::Problem};
 use crate::{
     payment::{
         Capture, Currency, Event, Evidence, Fact, Moment, Operation, OperationKey, Order, Payment, PaymentId, Person,
-        Reply, Standing, State, Timestamp,
+        Reply, Resolution, Standing, State, Timestamp, Verdict,
     },
-    runtime::{Page, Resolution, Verdict},
+    runtime::Page,
 };
 
 /// The fields of an order's body.

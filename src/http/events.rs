@@ -16,7 +16,10 @@ use hyper::body::Frame;
 use tokio::sync::{mpsc, watch};
 
 use super::{bodies, problems::Problem};
-use crate::{journal::Lsn, payment::Event, runtime::Events};
+use crate::{
+    payment::Event,
+    runtime::{Events, Lsn},
+};
 
 /// A sign of life, for proxies that cut silent connections; half of the shortest common limit, 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);

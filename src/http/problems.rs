@@ -221,7 +221,7 @@ mod tests {
     fn every_rejection_keeps_its_status_code_and_retry_after() {
         let retry_after = Duration::from_millis(1_200);
         let id = PaymentId::from_bytes([7; 16]);
-        let stopped = Stopped { why: "fsync failed".to_owned() };
+        let stopped = Stopped::new("fsync failed");
         let invalid = crate::payment::Tenant::new("").expect_err("empty");
         for (rejection, status, code, retry) in [
             (Rejection::Conflict { id, differing: vec!["amount"] }, 422, "idempotency_conflict", None),

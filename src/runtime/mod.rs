@@ -27,6 +27,10 @@ mod events;
 
 mod offline;
 
+pub use crate::{
+    engine::{Filter, Page, Stopped},
+    journal::Lsn,
+};
 pub use events::Events;
 pub use handle::{Answer, Delivery, Engine, Rejection};
 pub use offline::{Rebuilt, rebuild_store};

@@ -32,8 +32,7 @@ pub fn rebuild_store(data: &Path) -> Result<Rebuilt, OpenError> {
     let found = journal::open(disk, journal_options(&options))?;
     let path = data.join(STORE);
     let old = store::move_aside(&path).map_err(system("the store could not be moved aside"))?;
-    let expected =
-        Expected { store: found.store_uuid().unwrap_or_default(), applied: Lsn::ZERO, files: &[] };
+    let expected = Expected { store: found.store_uuid().unwrap_or_default(), applied: Lsn::ZERO, files: &[] };
     let opening = store::open(&path, &store::Options::default(), &expected)?;
     let (records, rows) = engine::rebuild(&found, &opening.store)?;
     opening.store.flush().map_err(engine::Stopped::from).map_err(engine::OpenError::from)?;

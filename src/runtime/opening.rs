@@ -123,10 +123,7 @@ impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} records replayed, {} unresolved payments taken up", self.replayed, self.resumed)?;
         if self.torn {
-            write!(
-                f,
-                "\nthe last batch was torn by a crash before anybody was told of it: stepped over, and kept"
-            )?;
+            write!(f, "\nthe last batch was torn by a crash before anybody was told of it: stepped over, and kept")?;
         }
         if let Some(why) = &self.rebuilt {
             write!(f, "\nthe store was rebuilt from the journal: {why}")?;

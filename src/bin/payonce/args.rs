@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs, show::ShowArgs,
+    journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs,
+    show::ShowArgs,
 };
 
 const EXAMPLES: &str = "\

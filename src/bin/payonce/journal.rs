@@ -70,8 +70,7 @@ fn disk(folder: &Folder) -> Result<Arc<dyn Disk>, String> {
 }
 
 fn verify(folder: &Folder) -> Result<ExitCode, String> {
-    let verified =
-        journal::verify(disk(folder)?, journal::Options::default()).map_err(|error| error.to_string())?;
+    let verified = journal::verify(disk(folder)?, journal::Options::default()).map_err(|error| error.to_string())?;
     let failures: Vec<String> = verified.failures.iter().map(OpenError::to_string).collect();
     if folder.json {
         say(json!({"records": verified.records, "failures": failures}));
@@ -118,7 +117,13 @@ fn as_text(entry: &Entry) -> String {
     let (payment, kind, detail) = told(&entry.record);
     let payment = payment.unwrap_or_else(|| "-".to_owned());
     let again = if entry.superseded { " (recorded again later)" } else { "" };
-    format!("{} {}:{} {} {payment} {kind}{again} {detail}", entry.lsn, entry.segment, entry.offset, entry.wall.as_millis())
+    format!(
+        "{} {}:{} {} {payment} {kind}{again} {detail}",
+        entry.lsn,
+        entry.segment,
+        entry.offset,
+        entry.wall.as_millis()
+    )
 }
 
 fn as_json(entry: &Entry) -> Value {

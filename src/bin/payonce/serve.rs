@@ -112,7 +112,11 @@ impl Failure {
         match self {
             Failure::Config(_) => exit::usage(),
             Failure::Open(error) if error.is_usage() => exit::usage(),
-            Failure::Ledger(..) | Failure::Listen(..) | Failure::Signals(_) | Failure::Open(_) | Failure::Stopped(_) => exit::refused(),
+            Failure::Ledger(..)
+            | Failure::Listen(..)
+            | Failure::Signals(_)
+            | Failure::Open(_)
+            | Failure::Stopped(_) => exit::refused(),
         }
     }
 }
