@@ -1,4 +1,53 @@
-//! payonce makes one payment happen once.
+#![doc = include_str!("../README.md")]
+//!
+//! # The journey
+//!
+//! How one payment goes through the source, file by file. Three rings: [`payment`] is pure; [`disk`], [`journal`],
+//! [`store`] and [`engine`] do IO when they are called, and own no thread and no clock; [`runtime`], [`gateway`] and
+//! [`http`] are all that waits.
+//!
+//! 1. **A caller** posts an order. `http/routes.rs` reads the key (`http/key.rs`), the body (`http/intake.rs`,
+//!    `http/json.rs`) and makes an [`Order`] of it (`http/bodies.rs`). A user of the library starts here, with an order.
+//! 2. **The handle**, `runtime/handle.rs`: [`Engine::submit`] derives the [`PaymentId`] from tenant and key
+//!    (`payment/id.rs`), has the gateway's adapter write the exact request bytes
+//!    ([`Gateway::encode`](gateway::Gateway::encode)), and puts it all in the queue.
+//! 3. **The queue**, `runtime/intake.rs`: three lanes, for reports, questions and new payments. A full one refuses at once.
+//! 4. **The engine thread**, `runtime/turner.rs`: takes whatever has come in since the last turn, with the time.
+//! 5. **The turn**, `engine/turn.rs`: loads every payment that the inputs name, from memory (`engine/overlay.rs`) or the
+//!    store.
+//! 6. **Deciding**, `payment/decide/`: [`decide`](payment::decide) proposes facts (accepted, intended, attempt started)
+//!    and actions (send). It matches on where the operation stands and on what came; `pay.rs` is for callers, `chase.rs`
+//!    for what gateways say and the schedule asks, `person.rs` for people, `table.rs` walks all of it in tests.
+//! 7. **Folding**, `payment/apply.rs`: [`apply`](payment::apply) makes the payment that these facts add up to. Nothing
+//!    else ever changes one.
+//! 8. **Recording**, `journal/writer.rs`: the facts of all inputs as one batch (`journal/batch.rs`, `journal/format1/`),
+//!    one write, one fsync. If it fails, the process stops here: nothing has left, and nobody was told anything.
+//! 9. **Releasing**, `engine/turn.rs` again: only now do actions and answers come out of the decision.
+//! 10. **The call**, `runtime/calls.rs`: a task, a slot and a deadline. `gateway/http/` puts the frozen bytes on the wire;
+//!     `gateway/wire.rs` knows whether a byte of them left; `gateway/http/classify.rs` and `gateway/judge.rs` say what
+//!     came of it: an [`Outcome`](payment::Outcome), never an error.
+//! 11. **Back**: the outcome is a report in the queue, an input to a turn, a fact in the journal. Then the waiting caller
+//!     is told (`runtime/turner.rs`), and a payment at rest goes to the store (`runtime/storekeeper.rs`).
+//!
+//! # The journey of a payment whose process was killed
+//!
+//! The process dies between step 10 and step 11: the request left, no reply was recorded.
+//!
+//! 1. **The lock**, `disk/lock.rs`: the kernel let go of it with the process. Its inode tells a folder from a copy.
+//! 2. **The scan**, `journal/scan.rs`: which segments count, where the journal ends, and whether its end is torn or
+//!    damaged (`journal/walk.rs`, `journal/verdict.rs`). Damage ends the start here, with exit code 3.
+//! 3. **The store**, `runtime/opening.rs` and `store/opening.rs`: opened where it can be trusted, else rebuilt.
+//! 4. **Replay**, `engine/recovery.rs`: facts are folded with the same `apply`; nothing is decided anew. The payment comes
+//!    out as it was: an attempt started, and no end of it.
+//! 5. **A new epoch**: what was not evidently durable is recorded again, every unresolved payment is carried whole
+//!    (`Carried`), then `Opened`; all durable before anything is sent or answered.
+//! 6. **Resuming**: the payment is an ordinary input ([`Input::Resume`](payment::Input::Resume)) to an ordinary turn.
+//!    `payment/decide/chase.rs` records that the attempt ended as unknown (evidence: the process stopped), and asks the
+//!    gateway what became of it.
+//! 7. **The inquiry**, `runtime/calls.rs` and the adapter. "Succeeded" or "declined" is learned, and ends it. "Not found"
+//!    is believed only as `payment/schedule.rs` says, and then the same bytes go again under the same key. No answer:
+//!    asked again later. Nothing for too long: parked, for a person.
+//! 8. **The caller** repeats its request, with the same key, and gets the one answer.
 
 #![cfg_attr(
     test,

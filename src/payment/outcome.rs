@@ -18,7 +18,7 @@ pub enum Outcome {
     NotSent(Reply),
     /// A reply that the gateway's contract lists as never executed.
     Refused(Lasting, Reply),
-    /// An inquiry's answer: the gateway does not know the operation. Weak evidence; see [`super::schedule`].
+    /// An inquiry's answer: the gateway does not know the operation. Weak evidence; see [`Schedule`](super::Schedule).
     NotFound,
     /// Everything else: timeout, reset, 5xx, 409 "in progress", an unreadable body, a reply about something else.
     Unknown(Reply),

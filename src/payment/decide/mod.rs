@@ -156,7 +156,7 @@ pub struct Rules {
     pub sending: bool,
 }
 
-/// What is proposed. Its actions and response are out of reach until [`Decision::release`], which is called in one
+/// What is proposed. Its actions and response are out of reach until `release`, which is called in one
 /// place: after the facts are durable.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
