@@ -50,6 +50,9 @@ pub(super) struct Turner {
     pub(super) desk: Desk,
 }
 
+/// Where a caller waits for its answer.
+type Reply = oneshot::Sender<Result<Answer, Rejection>>;
+
 /// What the thread keeps in mind between turns.
 #[derive(Default)]
 pub(super) struct Desk {
@@ -58,7 +61,7 @@ pub(super) struct Desk {
     /// New payments that wait for a call to be free.
     held: VecDeque<Pay>,
     /// Callers who wait for a payment to settle.
-    waiters: HashMap<PaymentId, Vec<(Delivery, oneshot::Sender<Result<Answer, Rejection>>)>>,
+    waiters: HashMap<PaymentId, Vec<(Delivery, Reply)>>,
     checkpoint: Option<Carrying>,
     /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
     store_failed: Option<String>,
@@ -76,7 +79,7 @@ enum Origin {
     Report,
     Schedule,
     Person(oneshot::Sender<Result<Arc<Payment>, Rejection>>),
-    Caller { until_settled: bool, reply: oneshot::Sender<Result<Answer, Rejection>> },
+    Caller { until_settled: bool, reply: Reply },
 }
 
 /// The inputs of one turn, and where each came from.
@@ -284,14 +287,7 @@ impl Turner {
         }
     }
 
-    fn tell_caller(
-        &mut self,
-        id: PaymentId,
-        input: Input,
-        until_settled: bool,
-        reply: oneshot::Sender<Result<Answer, Rejection>>,
-        told: Told,
-    ) {
+    fn tell_caller(&mut self, id: PaymentId, input: Input, until_settled: bool, reply: Reply, told: Told) {
         let (response, payment) = match told {
             Told::Decided { response: Some(response), payment } => (response, payment),
             Told::NoCallFree if self.desk.closing.is_none() && self.desk.store_failed.is_none() => {
@@ -473,7 +469,7 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
     }
 }
 
-fn refuse(reply: oneshot::Sender<Result<Answer, Rejection>>, rejection: Rejection) {
+fn refuse(reply: Reply, rejection: Rejection) {
     let _ = reply.send(Err(rejection));
 }
 

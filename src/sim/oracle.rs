@@ -42,7 +42,13 @@ impl Told {
             Standing::Declined { finality, reply, .. } => {
                 Standing::Declined { finality: *finality, open_until: None, reply: reply.clone() }
             }
-            other => other.clone(),
+            told @ (Standing::Intended
+            | Standing::Sent { .. }
+            | Standing::AtGateway { .. }
+            | Standing::InDoubt { .. }
+            | Standing::Parked { .. }
+            | Standing::Succeeded(_)
+            | Standing::Canceled(_)) => told.clone(),
         };
         let (settled_at, created_at) = (payment.settled_at, payment.created_at);
         Some(Told { state: payment.state(), standing, settled_at, created_at })

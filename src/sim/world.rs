@@ -584,7 +584,7 @@ impl World {
         self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
         let begin = Begin {
             rules: self.rules.clone(),
-            journal: journal::Begin { store_uuid: [7; 16], salt: self.rng.next(), boot_id, lock_inode: 1 },
+            journal: journal::Begin { store_uuid: [7; 16], salt: self.rng.draw(), boot_id, lock_inode: 1 },
             rebuild,
             moved: false,
             now: self.clocks().wall,
