@@ -1,5 +1,7 @@
 //! Holds who may import whom, and how long things may get. The table is DESIGN's: lower rings know nothing of higher.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
