@@ -44,9 +44,10 @@ impl Daemon {
         let mut line = String::new();
         said.read_line(&mut line).expect("an introduction");
         let introduction: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        for member in ["guarantee", "gateway", "contract", "recovery"] {
+        for member in ["guarantee", "gateway", "contract"] {
             assert!(introduction[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {line}");
         }
+        assert!(introduction["recovery"][0].as_str().is_some_and(|text| text.contains("replayed")), "{line}");
         let url = introduction["url"].as_str().expect("a URL").to_owned();
         Daemon { child, said, url }
     }
