@@ -146,7 +146,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     machine.open_epoch(begin.now, begin.moved, &again, &live)?;
     let rows = rows + machine.take_over(live)?;
     if let Err(error) = machine.journal.clean_up() {
-        tracing::warn!(%error, "unused space of older segments was not given back; the next start tries again");
+        tracing::info!(%error, "unused space of older segments was not given back; the next start tries again");
     }
     let resume = machine.overlay.entries(None).map(|entry| (entry.payment.id, Input::Resume)).collect();
     Ok(Recovered { machine, resume, replayed, relogged: again.len(), rows })

@@ -74,8 +74,16 @@ pub enum Fault {
 struct File {
     seen: Vec<u8>,
     synced: Vec<u8>,
-    /// Written since, in order: offset and length.
-    dirty: Vec<(usize, usize)>,
+    /// Written since, in order.
+    dirty: Vec<Written>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    offset: usize,
+    length: usize,
+    /// By which process: the first is 0.
+    process: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +101,7 @@ struct Platter {
     open: BTreeMap<u64, u64>,
     next: u64,
     steps: u64,
+    process: u64,
     fault: Option<(u64, Fault)>,
     stopped: bool,
     full: bool,
@@ -135,9 +144,11 @@ impl SimDisk {
         platter.fault = None;
     }
 
-    /// How many bytes were written and not synced.
+    /// How many bytes this process has written and not synced.
     pub fn unsynced(&self) -> usize {
-        self.platter().files.values().flat_map(|file| &file.dirty).map(|(_, length)| length).sum()
+        let platter = self.platter();
+        let dirty = platter.files.values().flat_map(|file| &file.dirty);
+        dirty.filter(|written| written.process == platter.process).map(|written| written.length).sum()
     }
 
     /// The process ends. What is left is what the next one finds.
@@ -160,6 +171,7 @@ impl SimDisk {
             platter.changes.clear();
         }
         platter.open.clear();
+        platter.process += 1;
         platter.fault = None;
         platter.stopped = false;
         platter.full = false;
@@ -249,7 +261,7 @@ impl File {
     }
 
     fn dirty_sectors(&self) -> Vec<usize> {
-        let touched = |(offset, length): &(usize, usize)| offset / SECTOR..(offset + length).div_ceil(SECTOR);
+        let touched = |written: &Written| written.offset / SECTOR..(written.offset + written.length).div_ceil(SECTOR);
         let mut sectors: Vec<usize> = self.dirty.iter().flat_map(touched).collect();
         sectors.sort_unstable();
         sectors.dedup();
@@ -369,6 +381,7 @@ impl Disk for SimDisk {
             return stepped;
         }
         // A step that fails, or at which the process stops, may have written any part: its sectors are as unsynced as any.
+        let process = platter.process;
         let file = platter.file(file)?;
         if grows {
             file.seen.resize(offset + bytes.len(), 0);
@@ -376,7 +389,7 @@ impl Disk for SimDisk {
         if let Some(target) = file.seen.get_mut(offset..offset + bytes.len()) {
             target.copy_from_slice(bytes);
         }
-        file.dirty.push((offset, bytes.len()));
+        file.dirty.push(Written { offset, length: bytes.len(), process });
         stepped
     }
 

@@ -22,4 +22,4 @@ pub use disk::{Damage, Fault, Loss, SimDisk};
 pub use gateway::{Course, SimGateway, Weather};
 pub use oracle::{Oracle, Violation};
 pub use rng::Rng;
-pub use world::{Options, Report, run};
+pub use world::{Options, Report, run, shrink};

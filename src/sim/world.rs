@@ -85,6 +85,22 @@ pub fn run(seed: u64, options: Options) -> Report {
     world.finish()
 }
 
+/// The shortest beginning of a world, with the fewest payments, that still breaks a promise; told line by line.
+pub fn shrink(seed: u64, options: Options) -> Report {
+    let broken = |options: Options| Some(run(seed, options)).filter(|report| report.violation.is_some());
+    let mut best = options;
+    for payments in [1, 2, 3, 5, 8, 13, 21, 34, 55] {
+        if payments < best.payments && broken(Options { payments, ..best }).is_some() {
+            best.payments = payments;
+            break;
+        }
+    }
+    if let Some(report) = broken(best) {
+        best.events = report.events;
+    }
+    run(seed, Options { tell: true, ..best })
+}
+
 /// Something that will happen.
 #[derive(Clone, Debug)]
 enum What {

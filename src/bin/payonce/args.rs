@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs,
-    show::ShowArgs,
+    show::ShowArgs, simulate::SimulateArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -43,4 +43,6 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Prove it: simulated worlds in which everything fails.
+    Simulate(SimulateArgs),
 }

@@ -305,7 +305,7 @@ fn pursue_pending(operation: &Operation, since: Timestamp, step: &mut Step<'_>) 
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
         Ok(true) if rules.sending => start_attempt(operation, Cause::SameKey, step),
         Err(ParkReason::GatewayChanged) => park(operation, ParkReason::GatewayChanged, step),
-        Err(_) if step.now.wall >= since.plus(rules.contract.park_after) => {
+        Ok(_) | Err(_) if step.now.wall >= since.plus(rules.contract.park_after) => {
             park(operation, ParkReason::NoWayToKnow, step);
         }
         Ok(_) | Err(_) => ask(operation, step),
