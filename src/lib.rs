@@ -1,3 +1,5 @@
+//! payonce makes one payment happen once.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # The journey
