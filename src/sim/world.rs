@@ -571,7 +571,7 @@ impl World {
                 self.machine = Some(machine);
                 self.turn(resume);
             }
-            Err(_) if self.disk.has_stopped() => {
+            Err(_) if self.disk.has_failed() => {
                 self.report.crashes_in_recovery += 1;
                 self.die();
             }
