@@ -154,6 +154,8 @@ impl Oracle {
         self.truth(payment, gateway);
         let state = payment.state();
         let ended = state.is_settled() || state == State::Parked;
-        self.check("P6", Some(payment.id), ended, || format!("still {} at the end of time: {:?}", state.as_str(), payment.first()));
+        self.check("P6", Some(payment.id), ended, || {
+            format!("still {} at the end of time: {:?}", state.as_str(), payment.first())
+        });
     }
 }
