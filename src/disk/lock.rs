@@ -2,15 +2,17 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, Metadata, OpenOptions, TryLockError},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use super::os::about;
 
-/// The lock file's name. It is made once and never replaced: its inode number tells a folder from a copy of it.
+/// The lock file's name. It is made once and never replaced: its inode number tells a folder from a copy of it, and its
+/// 16 bytes of content, a folder whose journal is gone from a new one.
 const LOCK: &str = "lock";
 
 /// File systems where `flock` or `fsync` may reach only this machine, or only the network.
@@ -38,7 +40,7 @@ const NETWORK: [&str; 18] = [
 /// The lock on a data folder, held until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
     inode: u64,
     file_system: FileSystem,
 }
@@ -59,13 +61,29 @@ impl FolderLock {
             Err(TryLockError::Error(error)) => return Err(LockError::Disk(about(&path, error))),
         }
         file.sync_all().and_then(|()| File::open(folder)?.sync_all()).map_err(disk)?;
-        let inode = file.metadata().map_err(disk)?.ino();
-        Ok(FolderLock { _file: file, inode, file_system })
+        let inode = file_id(&file.metadata().map_err(disk)?);
+        Ok(FolderLock { file, inode, file_system })
     }
 
-    /// The lock file's inode number: another one than the journal's last means a copied or restored folder.
+    /// The lock file's inode number, with its time of birth folded in: numbers are used again. Another one than the journal's last means a copied or restored folder.
     pub const fn inode(&self) -> u64 {
         self.inode
+    }
+
+    /// The identity of the journal that was begun here; `None` before the first.
+    pub fn journal(&self) -> io::Result<Option<[u8; 16]>> {
+        let mut identity = [0; 16];
+        match self.file.read_exact_at(&mut identity, 0) {
+            Ok(()) => Ok(Some(identity).filter(|identity| *identity != [0; 16])),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes which journal was begun here, durably: once that journal is durable itself.
+    pub fn note_journal(&self, identity: &[u8; 16]) -> io::Result<()> {
+        self.file.write_all_at(identity, 0)?;
+        self.file.sync_all()
     }
 
     /// What the folder lies on.
@@ -81,6 +99,14 @@ impl FolderLock {
                 .to_owned()
         })
     }
+}
+
+/// Neither changes when the file is written, or its owner or mode; both are new in a copy. Where the file system keeps no
+/// time of birth, the number alone has to do.
+fn file_id(metadata: &Metadata) -> u64 {
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = born.map_or(0, |born| u64::try_from(born.as_nanos()).unwrap_or(u64::MAX));
+    metadata.ino().rotate_left(32) ^ nanoseconds
 }
 
 /// Why the lock was not taken. Nothing was changed; it is safe to try again.

@@ -7,9 +7,6 @@ use crate::{
     payment::Timestamp,
 };
 
-/// How many payments are carried in one group, so that no batch grows beyond what the journal takes.
-const CARRIED_AT_ONCE: usize = 64;
-
 /// A checkpoint under way: the store has yet to be flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Carrying {
@@ -31,8 +28,9 @@ impl Machine {
         let unresolved = self.overlay.entries(None).filter(|entry| !entry.payment.is_at_rest());
         let carried: Vec<Record> =
             unresolved.map(|entry| Record::Carried(Box::new(entry.payment.as_ref().clone()))).collect();
+        self.append_all(now, carried)?;
+        // What was carried would have to be replayed too, but another checkpoint would only carry it again.
         self.since_checkpoint = 0;
-        self.append_all(now, &carried)?;
         Ok(carrying)
     }
 
@@ -45,7 +43,7 @@ impl Machine {
     ) -> Result<(), Stopped> {
         let Carrying { upto, from } = carrying;
         let checkpoint = Checkpoint { store: self.folder, upto, from, files };
-        self.append_all(now, &[Record::Checkpoint(checkpoint)])
+        self.append_all(now, vec![Record::Checkpoint(checkpoint)])
     }
 
     /// The last batch of an orderly stop, right after a last checkpoint.
@@ -54,12 +52,12 @@ impl Machine {
         Ok(self.journal.close(now.max(self.last_wall), closed)?)
     }
 
-    /// Appends housekeeping, in groups that fit a batch.
-    pub(super) fn append_all(&mut self, now: Timestamp, records: &[Record]) -> Result<(), Stopped> {
+    /// Appends housekeeping: each record may go into a batch of its own.
+    pub(super) fn append_all(&mut self, now: Timestamp, records: Vec<Record>) -> Result<(), Stopped> {
         if records.is_empty() {
             return Ok(());
         }
-        let groups: Vec<Vec<Record>> = records.chunks(CARRIED_AT_ONCE).map(<[Record]>::to_vec).collect();
+        let groups: Vec<Vec<Record>> = records.into_iter().map(|record| vec![record]).collect();
         let wall = now.max(self.last_wall);
         let appended = self.journal.append(wall, &groups)?;
         self.note(wall, &appended);

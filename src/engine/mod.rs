@@ -16,7 +16,7 @@ mod checkpoint;
 
 mod list;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use checkpoint::Carrying;
 pub use list::{Filter, Page};
@@ -38,6 +38,9 @@ pub const MAX_TURN: usize = 1024;
 /// inquiry's answer, a parking, each alone in its batch (DESIGN 5: outcomes land on a full disk).
 pub const OUTCOME_RESERVE: u64 = 3 * 2 * 1024;
 
+/// How long a full disk is left alone.
+const TRY_SPACE_AGAIN: Duration = Duration::from_secs(5);
+
 /// All of payonce that must be right.
 pub struct Machine {
     rules: Rules,
@@ -56,6 +59,8 @@ pub struct Machine {
     since_checkpoint: u64,
     /// The wall time of the last batch: `now` never runs behind it.
     last_wall: Timestamp,
+    /// The disk was full: not tried again before this.
+    full_until: Option<Timestamp>,
 }
 
 /// A payment that came to rest: a row for the store, which takes them in order.
@@ -166,9 +171,32 @@ impl Machine {
         self.journal.reader()
     }
 
-    /// Whether the disk has space for what is wanted, in bytes; asks for a segment if need be.
-    fn has_room(&self, wanted: u64) -> bool {
-        self.journal.room() >= wanted || (self.spares.make().unwrap_or(false) && self.journal.room() >= wanted)
+    /// Space that must stay free for what is already recorded as intended.
+    fn reserved(&self) -> u64 {
+        u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE)
+    }
+
+    /// Whether the disk has space for what is wanted, in bytes; makes segments if need be. After a failure it does not
+    /// try again for a while: making one takes a tenth of a second, and outcomes wait meanwhile.
+    fn has_room(&mut self, wanted: u64, now: Timestamp) -> bool {
+        while self.journal.room() < wanted {
+            if self.full_until.is_some_and(|until| now < until) {
+                return false;
+            }
+            self.full_until = None;
+            if let Err(error) = self.spares.make_another() {
+                tracing::warn!(%error, "the disk has no space for another segment: no new payments are taken");
+                self.full_until = Some(now.plus(TRY_SPACE_AGAIN));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether space is short: then nothing is begun that could wait, so that outcomes still land.
+    pub fn is_cramped(&mut self, now: Timestamp) -> bool {
+        let reserved = self.reserved();
+        !self.has_room(reserved, now)
     }
 
     /// Makes the last batch's durability evident when nothing has followed it.

@@ -142,14 +142,16 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         // What had to be replayed now would have to be replayed again.
         since_checkpoint: replayed.saturating_mul(512),
         last_wall: last_wall.max(begin.now),
+        full_until: None,
     };
-    machine.open_epoch(begin.now, begin.moved, &again, &live)?;
+    let relogged = again.len();
+    machine.open_epoch(begin.now, begin.moved, again, &live)?;
     let rows = rows + machine.take_over(live)?;
     if let Err(error) = machine.journal.clean_up() {
         tracing::info!(%error, "unused space of older segments was not given back; the next start tries again");
     }
     let resume = machine.overlay.entries(None).map(|entry| (entry.payment.id, Input::Resume)).collect();
-    Ok(Recovered { machine, resume, replayed, relogged: again.len(), rows })
+    Ok(Recovered { machine, resume, replayed, relogged, rows })
 }
 
 /// Fills an empty store from the whole journal, without opening a new epoch. Returns how many records were read, and how
@@ -172,14 +174,14 @@ impl Machine {
         &mut self,
         now: Timestamp,
         moved: bool,
-        again: &[Record],
+        again: Vec<Record>,
         live: &BTreeMap<PaymentId, Replayed>,
     ) -> Result<(), Stopped> {
         self.append_all(now, again)?;
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
-        self.append_all(now, &carried)?;
-        self.append_all(now, &[Record::Opened(Opened { epoch: self.epoch, moved })])
+        self.append_all(now, carried)?;
+        self.append_all(now, vec![Record::Opened(Opened { epoch: self.epoch, moved })])
     }
 
     /// What is unresolved stays in memory; what came to rest in the last batch may reach the store only now, that it is

@@ -128,18 +128,22 @@ impl Machine {
         let mut planned = 0;
         for (id, input) in inputs {
             let work = working.entry(*id).or_default();
-            if let Some(refusal) = self.refuse(work, input, &mut calls, &mut planned) {
+            if let Some(refusal) = self.refuse(now, work, input, &mut calls, &mut planned) {
                 steps.push(Step::Refused(refusal));
                 continue;
             }
-            let step = self.decide_one(now, input, work);
-            let (step, facts) = match step {
+            let (step, facts) = match self.decide_one(now, input, work) {
                 Ok(decision) => {
                     work.pursuits.clone_from(&decision.pursuits);
                     let facts = decision.facts.clone();
                     (Step::Decided(decision), facts)
                 }
-                Err(parking) => (Step::Refused(Told::Defect), parking),
+                Err(parking) => {
+                    let due = now.tick.plus(self.rules.schedule.pause_parked);
+                    let pause = |pursuit: &mut Pursuit| *pursuit = Pursuit { calling: false, due, ..*pursuit };
+                    work.pursuits.iter_mut().for_each(pause);
+                    (Step::Refused(Told::Defect), parking)
+                }
             };
             let mut group = Vec::with_capacity(facts.len());
             for fact in facts {
@@ -155,7 +159,14 @@ impl Machine {
     }
 
     /// Whether a new payment must wait for a gateway call, or for space to record what becomes of it.
-    fn refuse(&self, work: &Working, input: &Input, calls: &mut usize, planned: &mut u64) -> Option<Told> {
+    fn refuse(
+        &mut self,
+        now: &Now,
+        work: &Working,
+        input: &Input,
+        calls: &mut usize,
+        planned: &mut u64,
+    ) -> Option<Told> {
         let Input::Pay { order, request, .. } = input else { return None };
         if work.payment.is_some() || !self.rules.sending {
             return None;
@@ -171,9 +182,8 @@ impl Machine {
             + request.len();
         // The rest of its records, and the batch around them, are below a kilobyte.
         let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
-        let reserved = u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE);
-        let wanted = reserved.saturating_add(*planned).saturating_add(needed);
-        if !self.has_room(wanted) {
+        let wanted = self.reserved().saturating_add(*planned).saturating_add(needed);
+        if !self.has_room(wanted, now.wall) {
             return Some(Told::NoSpace);
         }
         *calls -= 1;

@@ -192,6 +192,7 @@ impl From<Rejection> for Problem {
             Rejection::NotFound => Problem::no_such_payment(),
             Rejection::InvalidState { why } => Problem::new(Code::InvalidState, why),
             Rejection::InvalidOrder(invalid) => Problem::from(invalid),
+            Rejection::Defect => Problem::new(Code::OutcomeUnknown, rejection.to_string()),
             Rejection::Stopped(stopped) => Problem::new(
                 Code::OutcomeUnknown,
                 format!("the server is stopping ({}): repeat with the same key when it is back", stopped.why),

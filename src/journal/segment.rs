@@ -254,6 +254,11 @@ impl SpareMaker {
         self.0.ready() == 0
     }
 
+    /// Makes one more, ready or not: for space that must be certain. As [`SpareMaker::make`] otherwise.
+    pub fn make_another(&self) -> io::Result<()> {
+        self.0.make_up_to(self.0.ready() + 1).map(drop)
+    }
+
     /// Makes a segment if none is ready: zero-filled, fsynced, and under its name. Returns whether it made one. An
     /// error (no space, most likely) harms nothing that is written: the journal tries itself when it needs one.
     pub fn make(&self) -> io::Result<bool> {

@@ -48,8 +48,27 @@ pub fn apply(payment: &mut Option<Payment>, event: &Event) -> Result<(), Misfit>
     if payment.settled_at.is_none() && payment.first().is_some_and(Operation::is_final) {
         payment.settled_at = Some(event.at);
     }
-    payment.timeline.push(moment(event, number));
+    remember(&mut payment.timeline, moment(event, number));
     Ok(())
+}
+
+/// The first and the last moments; those between are counted. A gateway may be down for weeks, and what is carried at
+/// each start must fit its record.
+const MOMENTS: usize = 64;
+
+/// What stands in place of the moments that are left out, before their number. The journal has them all.
+const LEFT_OUT: &str = "left_out: ";
+
+fn remember(timeline: &mut Vec<Moment>, moment: Moment) {
+    timeline.push(moment);
+    if timeline.len() <= MOMENTS {
+        return;
+    }
+    let oldest = timeline.remove(MOMENTS / 2);
+    if let Some(next) = timeline.get_mut(MOMENTS / 2) {
+        let before = oldest.what.strip_prefix(LEFT_OUT).and_then(|count| count.parse::<u64>().ok());
+        *next = Moment { what: format!("{LEFT_OUT}{}", before.map_or(2, |count| count + 1)), evidence: None, ..oldest };
+    }
 }
 
 /// Folds a fact about an operation and returns its number; `None` if it does not fit.
@@ -96,6 +115,8 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
         Fact::Parked { operation, reason, reply } => {
             let found = find(payment, operation)?;
             let since = in_doubt_since(found, at);
+            // Parked with an attempt under way: nobody knows what it did.
+            found.may_have_acted |= matches!(found.standing, Standing::Sent { .. });
             found.standing = Standing::Parked { reason: *reason, reply: reply.clone(), since };
             Some(operation.number)
         }

@@ -218,7 +218,7 @@ impl Operation {
 /// only ever makes us more patient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pursuit {
-    /// A sending or an inquiry is under way: nothing else may start.
+    /// A sending or an inquiry is under way, or the process has not taken the operation up yet: nothing may start.
     pub calling: bool,
     /// Sendings ended without an effect, in a row: the back-off.
     pub setbacks: u32,
@@ -226,6 +226,10 @@ pub struct Pursuit {
     pub inquiries: u32,
     /// "Not found" answers that counted.
     pub not_founds: u32,
+    /// When the last of them was asked for: the next counts only if it was asked some time later.
+    pub not_found_asked: Tick,
+    /// When the gateway last said that it is still deciding; or when the process started.
+    pub heard: Tick,
     /// The earliest time at which "not found" may be believed.
     pub believable_from: Tick,
     /// When to act next.

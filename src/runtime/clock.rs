@@ -7,6 +7,9 @@ use crate::payment::{Clock as Trust, Now, Tick, Timestamp};
 /// How often the wall clock is compared with the time since boot.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 
+/// Instead of a time that cannot be expressed: to be looked at again then.
+const FAR: Duration = Duration::from_secs(3600);
+
 /// Wall and monotonic time, and whether the first can be believed.
 pub(super) struct Clock {
     start: Instant,
@@ -24,7 +27,9 @@ impl Clock {
         let origin = (wall(), since_boot(start, start));
         let behind = recorded.since(timestamp(origin.0)) > margin;
         if behind {
-            tracing::warn!("the wall clock is behind the journal: nothing is sent again until it is right");
+            tracing::warn!(
+                "the wall clock is behind the journal: nothing is sent again until a start at which it is right"
+            );
         }
         Clock { start, origin, margin, compared: start, trust: if behind { Trust::Diverged } else { Trust::Trusted } }
     }
@@ -41,7 +46,8 @@ impl Clock {
 
     /// When the monotonic clock will show `tick`.
     pub(super) fn instant(&self, tick: Tick) -> Instant {
-        self.start + Duration::from_millis(tick.as_millis().min(u64::from(u32::MAX)))
+        let at = self.start.checked_add(Duration::from_millis(tick.as_millis()));
+        at.unwrap_or_else(|| Instant::now() + FAR)
     }
 
     /// A wall clock that was set, by more than the margin, says nothing about the age of a key.

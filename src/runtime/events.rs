@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    journal::{Lsn, Reader, Record},
+    journal::{Lsn, OpenError, Reader, Record},
     payment::Event,
 };
 
@@ -16,30 +16,38 @@ const AT_ONCE: usize = 256;
 /// process was killed right after it: consumers go by payment and content.
 pub struct Events {
     reader: Option<Reader>,
+    /// A reading under way: a call that is dropped leaves it to the next one.
+    reading: Option<JoinHandle<Read>>,
     durable: watch::Receiver<Lsn>,
     next: Lsn,
     ready: VecDeque<(Lsn, Event)>,
 }
 
+/// A reader, what it read, and up to where it was asked to.
+type Read = (Reader, Result<Vec<(Lsn, Record)>, OpenError>, Lsn);
+
 impl Events {
     pub(super) fn new(reader: Reader, durable: watch::Receiver<Lsn>, after: Lsn) -> Events {
-        Events { reader: Some(reader), durable, next: after.plus(1), ready: VecDeque::new() }
+        Events { reader: Some(reader), reading: None, durable, next: after.plus(1), ready: VecDeque::new() }
     }
 
-    /// The next event and its place; `None` when the engine has stopped, or the journal cannot be read.
+    /// The next event and its place. Safe to drop while it waits. `None` when the engine has stopped, or the journal cannot be read.
     pub async fn next(&mut self) -> Option<(Lsn, Event)> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
                 return Some(ready);
             }
             let next = self.next;
-            let durable = *self.durable.wait_for(|durable| *durable >= next).await.ok()?;
-            let mut reader = self.reader.take()?;
-            let read = tokio::task::spawn_blocking(move || {
-                let read = reader.read_from(next, durable, AT_ONCE);
-                (reader, read)
-            });
-            let (reader, read) = read.await.ok()?;
+            if self.reading.is_none() {
+                let durable = *self.durable.wait_for(|durable| *durable >= next).await.ok()?;
+                let mut reader = self.reader.take()?;
+                self.reading = Some(tokio::task::spawn_blocking(move || {
+                    let read = reader.read_from(next, durable, AT_ONCE);
+                    (reader, read, durable)
+                }));
+            }
+            let (reader, read, durable) = self.reading.as_mut()?.await.ok()?;
+            self.reading = None;
             self.reader = Some(reader);
             let records = match read {
                 Ok(records) => records,

@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Events, OpenError, OpenReport, Options,
-    intake::{Ask, Intake, Pay, Unheard},
+    intake::{Ask, Owner, Pay, Unheard},
     opening,
 };
 use crate::{
@@ -27,7 +27,8 @@ pub struct Engine {
 }
 
 struct Face {
-    intake: Arc<Intake>,
+    /// Dropped with the last clone: then the engine is abandoned.
+    intake: Owner,
     gateway: Arc<dyn Gateway>,
     namespace: Namespace,
     wait: Duration,
@@ -35,12 +36,6 @@ struct Face {
     durable: watch::Receiver<Lsn>,
     stopped: watch::Receiver<Option<Stopped>>,
     reader: Reader,
-}
-
-impl Drop for Face {
-    fn drop(&mut self) {
-        self.intake.abandon();
-    }
 }
 
 /// A payment, and how the caller came by it.
@@ -94,6 +89,8 @@ pub enum Rejection {
         /// Why.
         why: String,
     },
+    /// Deciding about this payment failed: a defect in this program, please report it. What is unresolved of it is parked.
+    Defect,
     /// The engine has stopped: what became of this call is unknown. Repeat with the same key after the next start.
     Stopped(Stopped),
 }
@@ -119,6 +116,10 @@ impl fmt::Display for Rejection {
             ),
             Rejection::NotFound => f.write_str("there is no such payment"),
             Rejection::InvalidState { why } => f.write_str(why),
+            Rejection::Defect => f.write_str(
+                "deciding about this payment failed: a defect in this program, please report it; what is unresolved of \
+                 the payment is parked",
+            ),
             Rejection::Stopped(stopped) => stopped.fmt(f),
         }
     }

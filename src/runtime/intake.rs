@@ -73,6 +73,23 @@ pub(super) struct Intake {
     queue: usize,
 }
 
+/// The intake of an engine that somebody holds. When it is dropped, the engine is abandoned.
+pub(super) struct Owner(pub(super) Arc<Intake>);
+
+impl std::ops::Deref for Owner {
+    type Target = Intake;
+
+    fn deref(&self) -> &Intake {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 /// The door is closed: the engine has stopped.
 pub(super) struct Closed;
 

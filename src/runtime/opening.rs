@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{self, SyncSender},
@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     calls::Calls,
     clock::Clock,
-    intake::Intake,
+    intake::{Intake, Owner},
     options::Options,
     storekeeper::StoreKeeper,
     turner::{Desk, Turner},
@@ -48,6 +48,11 @@ pub enum OpenError {
         /// What the system said.
         error: io::Error,
     },
+    /// The folder's journal is gone, or is another's.
+    JournalGone {
+        /// The data folder.
+        data: PathBuf,
+    },
     /// The journal is damaged or cannot be read, or a newer one is missing.
     Engine(engine::OpenError),
     /// The store could not be made anew.
@@ -67,6 +72,13 @@ impl fmt::Display for OpenError {
             OpenError::Impossible(error) => write!(f, "the gateway's contract cannot be kept: {error}"),
             OpenError::Options(why) => f.write_str(why),
             OpenError::Lock(error) => error.fmt(f),
+            OpenError::JournalGone { data } => write!(
+                f,
+                "{} held a journal, and now holds none, or another folder's: which payments were made is not known, and \
+                 the same keys would charge again. Nothing was changed. Bring the folder `journal` back; only if it is \
+                 lost for good, and every payment was settled by hand, begin with a new data folder",
+                data.display()
+            ),
             OpenError::System { what, error } => write!(f, "{what}: {error}"),
             OpenError::Engine(error) => error.fmt(f),
             OpenError::Store(error) => error.fmt(f),
@@ -142,7 +154,7 @@ impl fmt::Display for OpenReport {
 
 /// What the library's face needs of an opened engine.
 pub(super) struct Opened {
-    pub(super) intake: Arc<Intake>,
+    pub(super) intake: Owner,
     pub(super) report: OpenReport,
     pub(super) durable: watch::Receiver<Lsn>,
     pub(super) stopped: watch::Receiver<Option<Stopped>>,
@@ -160,8 +172,8 @@ pub(super) async fn start(options: Options, gateway: Arc<dyn Gateway>) -> Result
             Ok((turner, lock, report, reader)) => {
                 let intake = turner.intake.clone();
                 let durable = turner.durable.subscribe();
-                let face = Opened { intake: intake.clone(), report, durable, stopped: watch_stopped, reader };
-                // Whoever asked may have gone: then the face is dropped, and the engine is abandoned.
+                let face = Opened { intake: Owner(intake.clone()), report, durable, stopped: watch_stopped, reader };
+                // Whoever asked may have gone: then its owner is dropped here, and the engine is abandoned.
                 drop(tell.send(Ok(face)));
                 run(turner, lock, &intake, &stopped);
             }
@@ -195,7 +207,7 @@ fn run(turner: Turner, lock: FolderLock, intake: &Intake, stopped: &watch::Sende
     stopped.send_replace(Some(why));
     intake.stop();
     drop(lock);
-    if let Ok(Some(reply)) = ended {
+    for reply in ended.unwrap_or_default() {
         let _ = reply.send(());
     }
 }
@@ -214,6 +226,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&data).map_err(system(format!("{}", data.display())))?);
     let found = journal::open(disk, journal_options(&options))?;
+    check_journal(&lock, &found, &data)?;
     let folder = found.store_uuid().unwrap_or_else(random);
     let strange = found.lock_inode().is_some_and(|inode| inode != lock.inode());
     let moved = strange && !options.moved;
@@ -239,6 +252,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
             schedule: options.schedule.clone(),
             namespace: options.namespace.clone(),
             sending: !moved,
+            restored: strange,
         },
         journal: journal::Begin {
             store_uuid: folder,
@@ -252,6 +266,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
         now: clock.now().wall,
     };
     let Recovered { machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
+    lock.note_journal(&folder).map_err(system("the lock file could not be written"))?;
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
@@ -271,6 +286,14 @@ pub(super) fn journal_options(options: &Options) -> journal::Options {
         segment_bytes: options.segment_bytes,
         verify_bytes: options.verify_bytes,
         ..journal::Options::default()
+    }
+}
+
+/// A journal that is gone must not be taken for a new folder: it would charge every key again.
+fn check_journal(lock: &FolderLock, found: &Found, data: &Path) -> Result<(), OpenError> {
+    match lock.journal().map_err(system("the lock file could not be read"))? {
+        Some(noted) if found.store_uuid() != Some(noted) => Err(OpenError::JournalGone { data: data.to_owned() }),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Told, Turned},
     journal::Lsn,
-    payment::{Input, Now, Payment, PaymentId, Response, State, Timestamp},
+    payment::{Action, Input, Now, Payment, PaymentId, Response, State, Timestamp},
 };
 
 /// When nothing has followed a batch for this long, an empty one makes its durability evident (DESIGN 5).
@@ -28,6 +28,9 @@ const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// How long to wait for the store to take rows, when memory holds as many payments as it may.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a full disk is looked at.
+const CRAMPED_PAUSE: Duration = Duration::from_secs(1);
 
 /// When a caller who was turned away should come back.
 const COME_BACK: Duration = Duration::from_secs(1);
@@ -58,6 +61,8 @@ type Reply = oneshot::Sender<Result<Answer, Rejection>>;
 pub(super) struct Desk {
     /// Gateway calls under way.
     calling: usize,
+    /// Those of them that are not a new payment's first sending.
+    chasing: usize,
     /// New payments that wait for a call to be free.
     held: VecDeque<Pay>,
     /// Callers who wait for a payment to settle.
@@ -66,11 +71,13 @@ pub(super) struct Desk {
     /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
     store_failed: Option<String>,
     confirm_at: Option<Instant>,
+    /// The disk is full: nothing is begun that could wait.
+    cramped: bool,
     closing: Option<Closing>,
 }
 
 struct Closing {
-    reply: oneshot::Sender<()>,
+    replies: Vec<oneshot::Sender<()>>,
     until: Instant,
 }
 
@@ -101,23 +108,23 @@ impl Agenda {
 /// How the thread goes on.
 enum Next {
     Turn,
-    Closed(oneshot::Sender<()>),
+    Closed(Vec<oneshot::Sender<()>>),
     Abandoned,
 }
 
 impl Turner {
     /// Turns until the engine is closed, abandoned, or must not go on.
-    pub(super) fn run(mut self) -> Result<Option<oneshot::Sender<()>>, Stopped> {
+    pub(super) fn run(mut self) -> Result<Vec<oneshot::Sender<()>>, Stopped> {
         loop {
             match self.step() {
                 Ok(Next::Turn) => {}
-                Ok(Next::Closed(reply)) => {
+                Ok(Next::Closed(replies)) => {
                     self.close()?;
-                    return Ok(Some(reply));
+                    return Ok(replies);
                 }
                 Ok(Next::Abandoned) => {
                     self.calls.drop_all(self.options.gateway_slots);
-                    return Ok(None);
+                    return Ok(Vec::new());
                 }
                 Err(stopped) => {
                     self.calls.drop_all(self.options.gateway_slots);
@@ -133,7 +140,7 @@ impl Turner {
         if arrivals.abandoned {
             return Ok(Next::Abandoned);
         }
-        let now = self.clock.now();
+        let now = self.now();
         self.machine.stored(&arrivals.stored);
         let Arrivals { reports, asks, pays, .. } = arrivals;
         let mut agenda = Agenda::default();
@@ -147,12 +154,20 @@ impl Turner {
         Ok(self.next())
     }
 
+    /// The clocks; the wall never behind what is recorded.
+    fn now(&mut self) -> Now {
+        let now = self.clock.now();
+        Now { wall: now.wall.max(self.machine.last_wall()), ..now }
+    }
+
     /// When to wake although nothing has come.
     fn wake_at(&self) -> Option<Instant> {
         let can_call = self.desk.closing.is_none() && self.desk.calling < self.options.gateway_slots;
-        let due = self.machine.next_due().filter(|_| can_call).map(|tick| self.clock.instant(tick));
+        let can_chase = can_call && self.chases_free() > 0;
+        let earliest = Instant::now() + if self.desk.cramped { CRAMPED_PAUSE } else { Duration::ZERO };
+        let due = self.machine.next_due().filter(|_| can_chase).map(|tick| self.clock.instant(tick).max(earliest));
         let full = self.admission(0).new_payments == 0;
-        let more = (can_call && !self.resume.is_empty()).then(Instant::now);
+        let more = (can_chase && !self.resume.is_empty()).then_some(earliest);
         let held = (can_call && !self.desk.held.is_empty())
             .then(|| Instant::now() + if full { FULL_PAUSE } else { Duration::ZERO });
         let closing = self.desk.closing.as_ref().map(|closing| closing.until);
@@ -164,10 +179,12 @@ impl Turner {
             match report {
                 Report::Sent { payment, operation, attempt, outcome } => {
                     self.desk.calling = self.desk.calling.saturating_sub(1);
+                    self.desk.chasing = self.desk.chasing.saturating_sub(usize::from(attempt > 1));
                     agenda.add(payment, Input::Ended { operation, attempt, outcome }, Origin::Report);
                 }
                 Report::Asked { payment, operation, asked, outcome } => {
                     self.desk.calling = self.desk.calling.saturating_sub(1);
+                    self.desk.chasing = self.desk.chasing.saturating_sub(1);
                     agenda.add(payment, Input::Answered { operation, asked, outcome }, Origin::Report);
                 }
                 Report::Flushed(Ok(files)) => self.flushed(now, files)?,
@@ -191,14 +208,20 @@ impl Turner {
         self.desk.store_failed.get_or_insert(why);
     }
 
-    /// What the schedule and the start ask for, in the calls that are free: at most half of them, so that neither
-    /// callers nor the unresolved starve.
+    /// How many more calls the chase for the unresolved may hold: half of all, so that neither they nor callers starve.
+    fn chases_free(&self) -> usize {
+        let share = self.options.gateway_slots.div_ceil(2).saturating_sub(self.desk.chasing);
+        share.min(self.options.gateway_slots.saturating_sub(self.desk.calling))
+    }
+
+    /// What the schedule and the start ask for, in the calls that are free for it.
     fn take_due(&mut self, now: &Now, agenda: &mut Agenda) {
-        if self.desk.closing.is_some() {
+        self.desk.cramped = self.machine.is_cramped(now.wall);
+        if self.desk.closing.is_some() || self.desk.cramped {
             return;
         }
-        let free = self.options.gateway_slots.saturating_sub(self.desk.calling);
-        let budget = free.div_ceil(2).min(MAX_TURN / 2);
+        let budget = self.chases_free().min(MAX_TURN / 2);
+        let reported = agenda.inputs.len();
         let from_start = budget.min(self.resume.len());
         for (id, input) in self.resume.drain(..from_start) {
             agenda.add(id, input, Origin::Schedule);
@@ -206,7 +229,7 @@ impl Turner {
         for (id, input) in self.machine.due(now, budget - from_start) {
             agenda.add(id, input, Origin::Schedule);
         }
-        agenda.scheduled = agenda.inputs.len();
+        agenda.scheduled = agenda.inputs.len() - reported;
     }
 
     /// Takes up what people decide; returns what is only looked at.
@@ -244,6 +267,7 @@ impl Turner {
         let turned = self.machine.turn(now, &agenda.inputs, self.admission(agenda.scheduled))?;
         let Turned { told, actions, changed, resting } = turned;
         self.desk.calling += actions.len();
+        self.desk.chasing += actions.iter().filter(|action| is_chase(action)).count();
         actions.into_iter().for_each(|action| self.calls.start(action, &now));
         if self.machine.durable() != before {
             self.durable.send_replace(self.machine.durable());
@@ -260,8 +284,9 @@ impl Turner {
     }
 
     fn admission(&self, scheduled: usize) -> Admission {
-        let (_, in_memory) = self.machine.sizes();
-        let closed = self.desk.closing.is_some() || in_memory >= self.options.memory_payments;
+        let (unresolved, in_memory) = self.machine.sizes();
+        let waiting = in_memory.saturating_sub(unresolved);
+        let closed = self.desk.closing.is_some() || waiting >= self.options.memory_payments;
         let free = self.options.gateway_slots.saturating_sub(self.desk.calling + scheduled);
         Admission { new_payments: if closed { 0 } else { free } }
     }
@@ -337,7 +362,7 @@ impl Turner {
     fn keep_house(&mut self, now: &Now) -> Result<(), Stopped> {
         self.spares.keep();
         let idle = self.desk.checkpoint.is_none() && self.desk.store_failed.is_none() && self.desk.closing.is_none();
-        if idle && self.machine.since_checkpoint() >= self.options.checkpoint_bytes {
+        if idle && !self.desk.cramped && self.machine.since_checkpoint() >= self.options.checkpoint_bytes {
             self.desk.checkpoint = Some(self.checkpoint(now.wall)?);
         }
         if self.desk.confirm_at.is_some_and(|at| at <= Instant::now()) {
@@ -357,11 +382,15 @@ impl Turner {
 
     /// Takes nothing new from here on; what is held is let go, with nothing recorded.
     fn start_closing(&mut self, reply: oneshot::Sender<()>) {
+        if let Some(closing) = &mut self.desk.closing {
+            closing.replies.push(reply);
+            return;
+        }
         self.calls.drain();
         for pay in self.desk.held.drain(..) {
             refuse(pay.reply, Rejection::Overloaded { retry_after: COME_BACK });
         }
-        self.desk.closing = Some(Closing { reply, until: Instant::now() + self.options.drain });
+        self.desk.closing = Some(Closing { replies: vec![reply], until: Instant::now() + self.options.drain });
     }
 
     fn next(&mut self) -> Next {
@@ -369,7 +398,7 @@ impl Turner {
         if self.desk.closing.as_ref().is_some_and(done)
             && let Some(closing) = self.desk.closing.take()
         {
-            return Next::Closed(closing.reply);
+            return Next::Closed(closing.replies);
         }
         Next::Turn
     }
@@ -384,7 +413,10 @@ impl Turner {
         while self.desk.checkpoint.is_some() {
             self.wait_for_flush()?;
         }
-        let now = self.clock.now().wall;
+        if self.desk.store_failed.is_some() {
+            return Ok(());
+        }
+        let now = self.now().wall;
         let carrying = self.checkpoint(now)?;
         let files = self.wait_for_flush()?;
         if self.desk.store_failed.is_some() {
@@ -397,7 +429,7 @@ impl Turner {
     /// Records what the last calls said.
     fn finish_reports(&mut self) -> Result<(), Stopped> {
         let arrivals = self.intake.take(Some(Instant::now()), 0, 0);
-        let now = self.clock.now();
+        let now = self.now();
         let mut agenda = Agenda::default();
         self.take_reports(arrivals.reports, &now, &mut agenda)?;
         self.turn(now, agenda)
@@ -406,10 +438,14 @@ impl Turner {
     fn wait_for_flush(&mut self) -> Result<Vec<(String, u64)>, Stopped> {
         loop {
             let arrivals = self.intake.take(None, 0, 0);
+            if arrivals.abandoned {
+                self.store_failed("nobody waits for it any more".to_owned());
+                return Ok(Vec::new());
+            }
             for report in arrivals.reports {
                 match report {
                     Report::Flushed(Ok(files)) => {
-                        let now = self.clock.now();
+                        let now = self.now();
                         self.flushed(&now, files.clone())?;
                         return Ok(files);
                     }
@@ -422,6 +458,14 @@ impl Turner {
                 }
             }
         }
+    }
+}
+
+/// Whether a call is anything but a new payment's first sending.
+const fn is_chase(action: &Action) -> bool {
+    match action {
+        Action::Send { attempt, .. } => *attempt > 1,
+        Action::Inquire(_) => true,
     }
 }
 
@@ -473,8 +517,6 @@ fn refuse(reply: Reply, rejection: Rejection) {
     let _ = reply.send(Err(rejection));
 }
 
-fn defect() -> Rejection {
-    Rejection::InvalidState {
-        why: "deciding about this payment failed: a defect in this program, please report it".to_owned(),
-    }
+const fn defect() -> Rejection {
+    Rejection::Defect
 }

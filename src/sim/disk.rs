@@ -104,6 +104,7 @@ struct Platter {
     process: u64,
     fault: Option<(u64, Fault)>,
     stopped: bool,
+    failed: bool,
     full: bool,
 }
 
@@ -132,9 +133,9 @@ impl SimDisk {
         self.platter().fault = Some((step, fault));
     }
 
-    /// Whether a fault has struck that only a new process gets over.
-    pub fn has_stopped(&self) -> bool {
-        self.platter().stopped
+    /// Whether a fault has struck this process that only a new one gets over.
+    pub fn has_failed(&self) -> bool {
+        self.platter().failed
     }
 
     /// There is space again.
@@ -174,6 +175,7 @@ impl SimDisk {
         platter.process += 1;
         platter.fault = None;
         platter.stopped = false;
+        platter.failed = false;
         platter.full = false;
     }
 
@@ -289,9 +291,13 @@ impl Platter {
             _ if self.stopped => return Err(io::Error::other("the process has stopped")),
             Some((at, Fault::Stop)) if step >= at => {
                 self.stopped = true;
+                self.failed = true;
                 return Err(io::Error::other("the process stops here"));
             }
-            Some((at, Fault::Io)) if step == at => return Err(io::Error::other("EIO")),
+            Some((at, Fault::Io)) if step == at => {
+                self.failed = true;
+                return Err(io::Error::other("EIO"));
+            }
             Some((at, Fault::Full)) if step >= at => self.full = true,
             Some((_, Fault::Stop | Fault::Io | Fault::Full)) | None => {}
         }

@@ -180,7 +180,13 @@ impl World {
         let contract = contract(&mut rng);
         let weather = Weather::draw(&mut rng);
         let gateway = SimGateway::new(contract.clone(), weather, rng.fork());
-        let rules = Rules { contract, schedule: Schedule::default(), namespace: Namespace::default(), sending: true };
+        let rules = Rules {
+            contract,
+            schedule: Schedule::default(),
+            namespace: Namespace::default(),
+            sending: true,
+            restored: false,
+        };
         let mut world = World {
             options,
             now: 0,
@@ -571,7 +577,7 @@ impl World {
                 self.machine = Some(machine);
                 self.turn(resume);
             }
-            Err(_) if self.disk.has_stopped() => {
+            Err(_) if self.disk.has_failed() => {
                 self.report.crashes_in_recovery += 1;
                 self.die();
             }

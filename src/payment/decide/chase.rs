@@ -99,8 +99,9 @@ pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
 pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
     let believable_from = step.rules.schedule.believable_from(&step.rules.contract, step.now);
     let now = step.now.tick;
-    *step.pursuit(operation) = Pursuit { believable_from, due: now, ..Pursuit::default() };
+    *step.pursuit(operation) = Pursuit { believable_from, due: now, heard: now, ..Pursuit::default() };
     match &operation.standing {
+        Standing::Intended if step.rules.restored => doubt_restored(operation, step),
         Standing::Sent { .. } => {
             let reply = Reply::new("process_stopped", "the process stopped before it recorded the attempt's end");
             end_attempt(operation, &Outcome::Unknown(reply), Evidence::Stopped, step);
@@ -118,6 +119,13 @@ pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
         | Standing::Succeeded(_)
         | Standing::Canceled(_) => due(operation, step),
     }
+}
+
+/// The folder is a copy, or was restored: whatever was about to be sent here may have been sent from the original since.
+fn doubt_restored(operation: &Operation, step: &mut Step<'_>) {
+    let reply = Reply::new("restored", "the data folder was copied or restored: the original may have sent it since");
+    end_attempt(operation, &Outcome::Unknown(reply), Evidence::Stopped, step);
+    begin_doubt(operation, step);
 }
 
 /// Records a final answer, if it is one.
@@ -153,9 +161,11 @@ fn learn(
 fn no_final_answer(operation: &Operation, asked: Tick, outcome: &Outcome, step: &mut Step<'_>) {
     let pursuit = step.pursuit(operation);
     pursuit.inquiries = pursuit.inquiries.saturating_add(1);
-    let in_doubt = matches!(operation.standing, Standing::InDoubt { .. });
+    let in_doubt = matches!(operation.standing, Standing::InDoubt { .. } | Standing::Parked { .. });
     match outcome {
         Outcome::Pending(next_action, _) => {
+            let now = step.now.tick;
+            step.pursuit(operation).heard = now;
             let known = matches!(&operation.standing, Standing::AtGateway { next_action: k, .. } if k == next_action);
             if !known {
                 learn(operation, outcome, Evidence::Inquiry, None, step);
@@ -189,13 +199,19 @@ fn not_found(operation: &Operation, asked: Tick, step: &mut Step<'_>) {
         pursuit.due = pursuit.due.min(believable_from);
         return;
     }
-    pursuit.not_founds = pursuit.not_founds.saturating_add(1);
-    if pursuit.not_founds < times {
-        pursuit.due = now.plus(spacing);
-        return;
+    if pursuit.not_founds == 0 || asked >= pursuit.not_found_asked.plus(spacing) {
+        pursuit.not_founds = pursuit.not_founds.saturating_add(1);
+        pursuit.not_found_asked = asked;
     }
-    let times = pursuit.not_founds;
-    resend_or_park(operation, Cause::ProvenNotFound { times }, step);
+    let counted = pursuit.not_founds;
+    if matches!(operation.standing, Standing::Parked { .. }) {
+        // For a person who wants it sent again: nothing parked is sent by itself.
+        await_news(operation, step);
+    } else if counted < times {
+        pursuit.due = now.plus(spacing);
+    } else {
+        resend_or_park(operation, Cause::ProvenNotFound { times: counted }, step);
+    }
 }
 
 /// Sends the same bytes again under the same key to the same gateway, if that cannot move money twice.
@@ -277,7 +293,9 @@ fn pursue_doubt(operation: &Operation, since: Timestamp, step: &mut Step<'_>) {
     if !is_ours(operation, step) {
         return park(operation, ParkReason::GatewayChanged, step);
     }
-    if step.now.wall >= since.plus(step.rules.contract.park_after) {
+    // After a long stop the gateway is asked first: it had time to find out.
+    let asked = step.pursuit(operation).inquiries > 0 || matches!(step.rules.contract.inquiry, Inquiry::None);
+    if asked && step.now.wall >= since.plus(step.rules.contract.park_after) {
         return park(operation, ParkReason::Exhausted, step);
     }
     match (step.rules.contract.inquiry, step.rules.schedule.key_life(&step.rules.contract)) {
@@ -300,7 +318,9 @@ fn pursue_pending(operation: &Operation, since: Timestamp, step: &mut Step<'_>) 
     let rules = step.rules;
     let askable = matches!(rules.contract.inquiry, Inquiry::ByKey { .. });
     if askable && is_ours(operation, step) {
-        return ask(operation, step);
+        let heard = step.pursuit(operation).heard;
+        let silent = step.now.tick.since(heard) >= rules.contract.park_after;
+        return if silent { park(operation, ParkReason::Exhausted, step) } else { ask(operation, step) };
     }
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
         Ok(true) if rules.sending => start_attempt(operation, Cause::SameKey, step),
@@ -333,6 +353,8 @@ fn ask(operation: &Operation, step: &mut Step<'_>) {
 
 /// A sending was accepted, and will be decided later.
 fn await_pending(operation: &Operation, step: &mut Step<'_>) {
+    let now = step.now.tick;
+    step.pursuit(operation).heard = now;
     if matches!(step.rules.contract.inquiry, Inquiry::None) {
         // To look again is to send again: not often.
         let due = step.now.tick.plus(step.rules.schedule.pause_parked);
@@ -382,6 +404,9 @@ fn open_window(operation: &Operation, outcome: &Outcome, evidence: Evidence, ste
 fn look_through_window(operation: &Operation, until: Timestamp, step: &mut Step<'_>) {
     if step.now.wall < until {
         step.pursuit(operation).due = step.now.tick_at(until);
+    } else if !is_ours(operation, step) {
+        // Only the gateway that declined can say: the window stays open until it is back.
+        back_off(operation, None, step);
     } else if !ask_now(operation, step) {
         step.facts.push(Fact::WindowClosed { operation: operation.this });
     }

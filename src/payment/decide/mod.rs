@@ -12,6 +12,9 @@ mod person;
 #[cfg(test)]
 mod table;
 
+#[cfg(test)]
+mod stories;
+
 use super::{
     Amount, Contract, Currency, Fact, IdempotencyKey, Invalid, Kind, Namespace, Now, Operation, OperationKey, Order,
     Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Schedule, Standing, Tenant, Tick, Timestamp,
@@ -154,6 +157,8 @@ pub struct Rules {
     pub namespace: Namespace,
     /// Whether anything may be sent: not from a copied folder.
     pub sending: bool,
+    /// Whether this process found its folder copied or restored: what it takes up may have gone on elsewhere since.
+    pub restored: bool,
 }
 
 /// What is proposed. Its actions and response are out of reach until `release`, which is called in one

@@ -49,10 +49,9 @@ pub(super) fn resolve(resolution: &Resolution, step: &mut Step<'_>) {
 /// Which verdict is possible where. "Succeeded" and "declined" end a doubt; "cancel" ends what has not happened.
 fn rule(operation: &Operation, resolution: &Resolution, step: &mut Step<'_>) -> Result<(), String> {
     let doubtful = match operation.standing {
-        Standing::InDoubt { .. } | Standing::Parked { .. } => operation.may_have_acted,
+        Standing::AtGateway { .. } | Standing::InDoubt { .. } | Standing::Parked { .. } => operation.may_have_acted,
         Standing::Intended
         | Standing::Sent { .. }
-        | Standing::AtGateway { .. }
         | Standing::Succeeded(_)
         | Standing::Declined { .. }
         | Standing::Canceled(_) => false,

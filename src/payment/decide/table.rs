@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::payment::{
-    Cause, Clock, Deduplication, Event, Evidence, Finality, Identity, Inquiry, Lasting, NextAction, OperationRef,
-    State, apply,
+    Cause, Clock, Deduplication, Event, Evidence, Finality, Identity, Inquiry, Lasting, NextAction, OperationRef, apply,
 };
 
 const START: u64 = 1_000_000_000_000;
@@ -173,7 +172,8 @@ fn each_cell(mut check: impl FnMut(&Cell)) -> usize {
 }
 
 fn cell(before: Payment, pursuit: Pursuit, input: Input, now: Now, contract: Contract, sending: bool) -> Cell {
-    let rules = Rules { contract, schedule: Schedule::default(), namespace: Namespace::default(), sending };
+    let rules =
+        Rules { contract, schedule: Schedule::default(), namespace: Namespace::default(), sending, restored: false };
     let decision = decide(Some(&before), &[pursuit], &input, &now, &rules);
     let mut after = Some(before.clone());
     for fact in &decision.facts {
@@ -293,94 +293,4 @@ fn news_against_what_was_told_is_recorded_and_rewrites_nothing() {
         }
     });
     assert!(contradictions > 0);
-}
-
-/// Follows one payment through inputs, each decided on the fold of those before.
-struct Story {
-    payment: Option<Payment>,
-    pursuits: Vec<Pursuit>,
-    rules: Rules,
-    tick: u64,
-}
-
-impl Story {
-    fn new(contract: Contract) -> Story {
-        let rules = Rules { contract, schedule: Schedule::default(), namespace: Namespace::default(), sending: true };
-        Story { payment: None, pursuits: Vec::new(), rules, tick: 0 }
-    }
-
-    fn then(&mut self, seconds: u64, input: Input) -> Vec<Action> {
-        self.tick += seconds * 1_000;
-        let wall = Timestamp::from_millis(START + self.tick);
-        let now = Now { wall, tick: Tick::from_millis(self.tick), clock: Clock::Trusted };
-        let decision = decide(self.payment.as_ref(), &self.pursuits, &input, &now, &self.rules);
-        let id = PaymentId::derive(&Tenant::default(), &IdempotencyKey::new("order-1").unwrap());
-        for fact in decision.facts.clone() {
-            apply(&mut self.payment, &Event { payment: id, at: wall, fact }).unwrap();
-        }
-        self.pursuits.clone_from(&decision.pursuits);
-        decision.release().0
-    }
-
-    fn answered(&mut self, outcome: Outcome) -> Vec<Action> {
-        let asked = Tick::from_millis(self.tick);
-        self.then(0, Input::Answered { operation: 0, asked, outcome })
-    }
-
-    fn state(&self) -> State {
-        self.payment.as_ref().unwrap().state()
-    }
-}
-
-#[test]
-fn unknown_outcome_is_inquired_before_anything_is_sent_again() {
-    let mut story = Story::new(contracts().remove(0));
-    let sent = story.then(0, inputs().remove(0));
-    assert!(matches!(sent.as_slice(), [Action::Send { attempt: 1, .. }]));
-    let asked = story.then(10, Input::Ended { operation: 0, attempt: 1, outcome: Outcome::Unknown(reply()) });
-    assert!(matches!(asked.as_slice(), [Action::Inquire(_)]));
-    let mut counted = 0;
-    for second in 0..120 {
-        let actions = if story.pursuits[0].calling { story.answered(Outcome::NotFound) } else { Vec::new() };
-        if let [Action::Send { attempt, request, .. }] = actions.as_slice() {
-            assert_eq!((*attempt, request.as_slice()), (2, b"bytes".as_slice()));
-            assert!(second >= 42, "sent again after {second} s: the gateway may still have been working on it");
-            counted += 1;
-            break;
-        }
-        story.then(1, Input::Due);
-    }
-    assert_eq!(counted, 1, "a proven not-found is sent again");
-    story.then(0, Input::Ended { operation: 0, attempt: 2, outcome: Outcome::Succeeded(reply()) });
-    assert_eq!(story.state(), State::Succeeded);
-}
-
-#[test]
-fn what_no_byte_left_of_is_sent_again_after_a_pause_and_expires_without_harm() {
-    let mut story = Story::new(contracts().remove(0));
-    story.then(0, inputs().remove(0));
-    story.then(1, Input::Ended { operation: 0, attempt: 1, outcome: Outcome::NotSent(reply()) });
-    assert_eq!(story.state(), State::Processing);
-    assert_eq!(story.then(0, Input::Due), [], "not before the pause is over");
-    assert!(matches!(story.then(1, Input::Due).as_slice(), [Action::Send { attempt: 2, .. }]));
-    story.then(1, Input::Ended { operation: 0, attempt: 2, outcome: Outcome::NotSent(reply()) });
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
-    assert_eq!(story.then(60, Input::Due), []);
-    assert_eq!(story.state(), State::Canceled);
-}
-
-#[test]
-fn what_another_gateway_may_have_done_parks_and_goes_on_when_it_returns() {
-    let contracts = contracts();
-    let mut story = Story::new(contracts[0].clone());
-    story.then(0, inputs().remove(0));
-    let other = contracts.iter().find(|contract| contract.identity.name == "b").unwrap();
-    story.rules.contract = other.clone();
-    assert_eq!(story.then(5, Input::Resume), []);
-    assert_eq!(story.state(), State::Parked);
-    assert_eq!(story.then(600, Input::Due), []);
-    story.rules.contract = contracts[0].clone();
-    story.then(5, Input::Resume);
-    assert!(matches!(story.then(0, Input::Due).as_slice(), [Action::Inquire(_)]));
-    assert_eq!(story.state(), State::InDoubt);
 }

@@ -1,0 +1,218 @@
+//! Long outages, many doubts, slow gateways, and people in a hurry: the engine neither stops, nor starves anybody.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod stage;
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use payonce::{
+    Engine, IdempotencyKey, Invalid, OpenError, Options, Order, Payment, Rejection, State, Tenant,
+    gateway::{Answer, Asked, Gateway, Question, Sending},
+    payment::{Contract, Deduplication, Identity, Outcome, Reply},
+};
+use stage::{Act, Folder, Scripted, open, open_with, options, order};
+
+/// Never tries again within a test.
+fn patient(folder: &Folder) -> Options {
+    let mut options = options(folder);
+    options.schedule.pause_first = Duration::from_secs(600);
+    options.schedule.pause_max = Duration::from_secs(600);
+    options
+}
+
+/// A gateway that cannot be reached.
+fn unreachable() -> Scripted {
+    Scripted::new().then(std::iter::repeat_n(Act::NotSent, 100_000))
+}
+
+async fn submit(engine: &Engine, number: usize, order: Order) -> Result<Arc<Payment>, Rejection> {
+    let key = IdempotencyKey::new(&format!("order-{number}")).unwrap();
+    engine.submit(&Tenant::default(), &key, order, Duration::ZERO).await.map(|answer| answer.payment)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_whose_journal_is_gone_is_not_taken_for_a_new_one() {
+    for emptied in [false, true] {
+        let folder = Folder::new("lost-journal");
+        let gateway = Scripted::new();
+        let engine = open(&folder, &gateway).await;
+        engine.pay("order-1", order(5)).await.unwrap();
+        engine.close().await.unwrap();
+        let journal = folder.0.join("journal");
+        if emptied {
+            for entry in fs::read_dir(&journal).unwrap() {
+                fs::OpenOptions::new().write(true).open(entry.unwrap().path()).unwrap().set_len(0).unwrap();
+            }
+        } else {
+            fs::remove_dir_all(&journal).unwrap();
+        }
+        let refused = Engine::open(options(&folder), Arc::new(gateway.clone())).await.err();
+        assert!(refused.is_some(), "the same key would be charged again");
+        assert!(emptied || matches!(refused, Some(OpenError::JournalGone { .. })));
+    }
+}
+
+/// The largest bodies that HTTP takes, unresolved: more than any one batch holds.
+#[tokio::test]
+async fn many_large_unresolved_payments_survive_a_stop_and_a_kill() {
+    let folder = Folder::new("large");
+    let gateway = unreachable();
+    let engine = open_with(patient(&folder), &gateway).await;
+    for number in 0..70 {
+        let pair = |order: Order, n| order.with_metadata(&format!("k{n}"), &"\u{20ac}".repeat(500)).unwrap();
+        submit(&engine, number, (0..50).fold(order(5), pair)).await.unwrap();
+    }
+    engine.close().await.unwrap();
+    let engine = open_with(patient(&folder), &gateway).await;
+    assert_eq!(engine.report().resumed, 70);
+    drop(engine);
+    assert_eq!(open_with(patient(&folder), &gateway).await.report().resumed, 70);
+}
+
+#[tokio::test]
+async fn many_unresolved_payments_are_no_full_disk() {
+    let folder = Folder::new("unresolved");
+    let engine = open_with(patient(&folder), &unreachable()).await;
+    for number in 0..2_500 {
+        submit(&engine, number, order(5)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_does_not_ask_for_the_next() {
+    let folder = Folder::new("breeding");
+    let mut options = patient(&folder);
+    options.checkpoint_bytes = 64 << 10;
+    let engine = open_with(options, &unreachable()).await;
+    for number in 0..200 {
+        submit(&engine, number, order(5).with_description(&"d".repeat(900)).unwrap()).await.unwrap();
+    }
+    // Each question is a turn: if a checkpoint led to another, a thousand would fill many segments.
+    let segments = || fs::read_dir(folder.0.join("journal")).unwrap().count();
+    let before = segments();
+    let key = IdempotencyKey::new("order-1").unwrap();
+    for _ in 0..1_000 {
+        engine.get(payonce::PaymentId::derive(&Tenant::default(), &key)).await.unwrap();
+    }
+    assert!(segments() <= before + 1, "{before} segments became {}", segments());
+}
+
+/// A gateway whose inquiries are slow and say nothing.
+#[derive(Clone)]
+struct Slow(Contract, Arc<Mutex<Vec<Duration>>>);
+
+impl Gateway for Slow {
+    fn contract(&self) -> &Contract {
+        &self.0
+    }
+
+    fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
+        Ok(asked.amount.to_string().into_bytes())
+    }
+
+    fn send(&self, sending: Sending) -> Answer<'_> {
+        Box::pin(async move {
+            self.1.lock().unwrap().push(sending.deadline - Instant::now());
+            match sending.amount.minor_units() {
+                7 => Outcome::Succeeded(Reply::new("ok", "")),
+                _ => Outcome::Unknown(Reply::new("timeout", "")),
+            }
+        })
+    }
+
+    fn inquire(&self, _: Question) -> Answer<'_> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Outcome::Unknown(Reply::new("timeout", ""))
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_do_not_starve_behind_inquiries() {
+    let folder = Folder::new("starving");
+    let gateway: Arc<dyn Gateway> = Arc::new(Slow(Contract::standard(Identity::default()), Arc::default()));
+    let mut options = options(&folder);
+    options.gateway_slots = 4;
+    options.schedule.pause_first = Duration::from_millis(100);
+    options.schedule.pause_max = Duration::from_millis(100);
+    let engine = Engine::open(options, gateway).await.unwrap();
+    // Twenty times as many inquiries are wanted as are possible.
+    for number in 0..300 {
+        submit(&engine, number, order(5)).await.unwrap();
+    }
+    for number in 300..350 {
+        let key = IdempotencyKey::new(&format!("order-{number}")).unwrap();
+        let paid = engine.submit(&Tenant::default(), &key, order(7), Duration::from_secs(30)).await.unwrap();
+        assert_eq!(paid.payment.state(), State::Succeeded);
+    }
+}
+
+/// Restored over the old folder, or elsewhere: what the backup was about to send, the original has sent since.
+#[tokio::test]
+async fn after_a_restore_what_was_intended_is_asked_about_before_it_is_sent() {
+    let (folder, backup) = (Folder::new("restored"), Folder::new("restored-backup"));
+    let gateway = Scripted::new().with(|contract| contract.deduplication = Deduplication::None).then([Act::NotSent]);
+    let engine = open_with(patient(&folder), &gateway).await;
+    let paid = submit(&engine, 1, order(5)).await.unwrap();
+    while gateway.sent() == 0 && engine.get(paid.id).await.unwrap().unwrap().operations[0].attempts == 0 {}
+    engine.close().await.unwrap();
+    copy(&folder.0, &backup.0);
+    let engine = open_with(patient(&folder), &gateway).await;
+    until(&engine, &paid, State::Succeeded).await;
+    engine.close().await.unwrap();
+
+    fs::remove_dir_all(&folder.0).unwrap();
+    copy(&backup.0, &folder.0);
+    let mut said = patient(&folder);
+    said.moved = true;
+    let engine = open_with(said, &gateway).await;
+    until(&engine, &paid, State::Succeeded).await;
+    assert_eq!((gateway.moved(), gateway.sent()), ((1, 1), 1));
+}
+
+async fn until(engine: &Engine, payment: &Payment, wanted: State) {
+    while engine.get(payment.id).await.unwrap().expect("it was accepted").state() != wanted {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_nobody_waits_for_lets_go_of_the_folder() {
+    let folder = Folder::new("gone");
+    let gateway: Arc<dyn Gateway> = Arc::new(Scripted::new());
+    let opening = tokio::spawn(Engine::open(options(&folder), gateway.clone()));
+    opening.abort();
+    drop(opening.await);
+    drop(open(&folder, &Scripted::new()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_closes_is_told_when_it_is_closed() {
+    let folder = Folder::new("closes");
+    let mut options = options(&folder);
+    options.drain = Duration::from_millis(50);
+    let engine = open_with(options, &Scripted::new().then([Act::Hang])).await;
+    submit(&engine, 1, order(5)).await.unwrap();
+    let (one, two) = tokio::join!(engine.clone().close(), engine.clone().close());
+    assert_eq!((one, two), (Ok(()), Ok(())));
+}
