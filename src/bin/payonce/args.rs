@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs,
-    show::ShowArgs, simulate::SimulateArgs,
+    bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs,
+    serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Measure the engine on this machine, beside the disk's own limit.
+    Bench(BenchArgs),
     /// Prove it: simulated worlds in which everything fails.
     Simulate(SimulateArgs),
 }

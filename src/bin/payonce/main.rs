@@ -22,6 +22,8 @@ mod journal;
 
 mod simulate;
 
+mod bench;
+
 mod output;
 
 use std::{future::Future, process::ExitCode};
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
     }
 }
