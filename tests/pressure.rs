@@ -1,6 +1,11 @@
 //! Long outages, many doubts, slow gateways, and people in a hurry: the engine neither stops, nor starves anybody.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod stage;
 
