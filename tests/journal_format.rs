@@ -67,16 +67,6 @@ fn golden_files_of_format_1_are_read_and_written_byte_for_byte() {
     assert!(encode_payment(&full_payment()) == row, "this version writes rows otherwise than the one that fixed them");
 }
 
-/// Only for a new format: golden files are never written again. Refuses where they are there.
-#[test]
-#[ignore = "writes the golden files of a new format"]
-fn write_golden_files() {
-    for (name, bytes) in [("0000000001.log", written_now()), ("payment.row", encode_payment(&full_payment()))] {
-        assert!(!golden(name).exists(), "{name} is frozen");
-        fs::write(golden(name), bytes).expect("a disk");
-    }
-}
-
 #[test]
 fn a_damaged_row_is_refused_and_never_panics() {
     let row = encode_payment(&full_payment());

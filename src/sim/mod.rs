@@ -18,6 +18,10 @@ mod oracle;
 
 mod world;
 
+mod people;
+
+mod deaths;
+
 pub use disk::{Damage, Fault, Loss, SimDisk};
 pub use gateway::{Course, SimGateway, Weather};
 pub use oracle::{Oracle, Violation};

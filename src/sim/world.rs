@@ -3,18 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
-use super::{Damage, Fault, Loss, Oracle, Rng, SimDisk, SimGateway, Violation, Weather};
+use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, people};
 use crate::{
-    engine::{self, Admission, Begin, Carrying, Machine, Recovered, Told, check_mark, recover},
+    engine::{self, Admission, Carrying, Machine, Told},
     journal,
     payment::{
-        Action, Amount, Call, Clock, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry,
-        Namespace, Now, Order, PaymentId, Response, Rules, Schedule, State, Tenant, Tick, Timestamp,
+        Action, Call, Clock, IdempotencyKey, Input, Namespace, Now, Order, PaymentId, Response, Rules, Schedule, State,
+        Tenant, Tick, Timestamp,
     },
-    store::{MemoryStore, Store},
+    store::MemoryStore,
 };
 
 /// What a world is made of.
@@ -68,10 +67,10 @@ pub struct Report {
 }
 
 /// Virtual time begins in 2026.
-const EPOCH_MS: u64 = 1_770_000_000_000;
+pub(super) const EPOCH_MS: u64 = 1_770_000_000_000;
 
 /// The journal of a simulated world: small, so that segments roll.
-const JOURNAL: journal::Options = journal::Options {
+pub(super) const JOURNAL: journal::Options = journal::Options {
     segment_bytes: 512 << 10,
     batch_bytes: 32 << 10,
     largest_batch_bytes: 256 << 10,
@@ -103,7 +102,7 @@ pub fn shrink(seed: u64, options: Options) -> Report {
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
-enum What {
+pub(super) enum What {
     /// A caller asks, or asks again.
     Ask(usize),
     /// A request reaches the gateway; its reply, if anybody hears it, comes at the given time.
@@ -122,62 +121,44 @@ enum What {
     Start,
 }
 
-struct Caller {
-    key: IdempotencyKey,
-    order: Order,
+pub(super) struct Caller {
+    pub(super) key: IdempotencyKey,
+    pub(super) order: Order,
     /// It has its final answer, or has gone.
-    done: bool,
-    asks_left: u32,
+    pub(super) done: bool,
+    pub(super) asks_left: u32,
 }
 
-struct World {
-    rng: Rng,
-    options: Options,
-    now: u64,
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) options: Options,
+    pub(super) now: u64,
     /// How far the wall clock is off.
-    wall_off: i64,
-    clock: Clock,
-    queue: BTreeMap<(u64, u64), What>,
-    sequence: u64,
-    disk: Arc<SimDisk>,
-    store: Arc<MemoryStore>,
-    machine: Option<Machine>,
-    rules: Rules,
+    pub(super) wall_off: i64,
+    pub(super) clock: Clock,
+    pub(super) queue: BTreeMap<(u64, u64), What>,
+    pub(super) sequence: u64,
+    pub(super) disk: Arc<SimDisk>,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) machine: Option<Machine>,
+    pub(super) rules: Rules,
     /// Which process this is; replies to a dead one are heard by nobody.
-    life: u64,
-    life_started: u64,
-    boot: u64,
-    checkpoint: Option<Carrying>,
-    gateway: SimGateway,
-    callers: Vec<Caller>,
-    oracle: Oracle,
-    report: Report,
-    calm: bool,
-    woken: BTreeSet<u64>,
-}
-
-fn contract(rng: &mut Rng) -> Contract {
-    let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
-    if rng.one_in(4) {
-        contract.deduplication = Deduplication::None;
-    }
-    if rng.one_in(5) {
-        contract.inquiry = Inquiry::None;
-    }
-    contract.max_processing = Duration::from_secs(rng.between(1, 60));
-    contract.deadline = Duration::from_secs(rng.between(1, 15));
-    if let Inquiry::ByKey { not_found_lag, not_found_times } = &mut contract.inquiry {
-        *not_found_lag = Duration::from_secs(rng.below(30));
-        *not_found_times = rng.between(1, 4) as u32;
-    }
-    contract.soft_decline_window = rng.one_in(2).then(|| Duration::from_secs(3600 * rng.between(1, 72)));
-    contract
+    pub(super) life: u64,
+    pub(super) life_started: u64,
+    pub(super) boot: u64,
+    pub(super) checkpoint: Option<Carrying>,
+    pub(super) gateway: SimGateway,
+    pub(super) callers: Vec<Caller>,
+    pub(super) oracle: Oracle,
+    pub(super) report: Report,
+    pub(super) calm: bool,
+    pub(super) woken: BTreeSet<u64>,
 }
 
 impl World {
     fn new(seed: u64, options: Options) -> World {
         let mut rng = Rng::new(seed);
-        let contract = contract(&mut rng);
+        let contract = people::contract(&mut rng);
         let weather = Weather::draw(&mut rng);
         let gateway = SimGateway::new(contract.clone(), weather, rng.fork());
         let rules = Rules {
@@ -214,44 +195,12 @@ impl World {
         world
     }
 
-    /// Callers over a span of minutes or days, and deaths among them.
-    fn populate(&mut self) {
-        let span = [60_000, 3_600_000, 48 * 3_600_000].get(self.rng.below(3) as usize).copied().unwrap_or(60_000);
-        for number in 0..self.options.payments {
-            let caller = self.caller(number);
-            self.callers.push(caller);
-            for _ in 0..self.rng.between(1, 3) {
-                let at = self.rng.below(span);
-                self.at(at, What::Ask(number as usize));
-            }
-        }
-        for _ in 0..self.rng.below(12) {
-            let at = self.rng.below(span + span / 4);
-            self.at(at, What::Crash);
-        }
-        for _ in 0..self.rng.below(6) {
-            let at = self.rng.below(span);
-            self.at(at, What::Checkpoint);
-        }
-        self.at(0, What::Start);
-    }
-
-    fn caller(&mut self, number: u32) -> Caller {
-        let amount = Amount::new(self.rng.between(1, 100_000)).unwrap_or_else(|_| unreachable!("in range"));
-        let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
-        let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
-        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(48 * 3_600_000));
-        let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
-        let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
-        Caller { key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
-    }
-
-    fn at(&mut self, at: u64, what: What) {
+    pub(super) fn at(&mut self, at: u64, what: What) {
         self.sequence += 1;
         self.queue.insert((at.max(self.now), self.sequence), what);
     }
 
-    fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         if self.options.tell {
             let line = format!("{:>12.3} s  {}", self.now as f64 / 1000.0, line());
             self.report.story.push(line);
@@ -259,7 +208,7 @@ impl World {
     }
 
     /// Folds a number into the trace: equal runs have equal traces.
-    fn trace(&mut self, value: u64) {
+    pub(super) fn trace(&mut self, value: u64) {
         self.report.trace = (self.report.trace ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
     }
 
@@ -330,38 +279,10 @@ impl World {
         }
     }
 
-    fn clocks(&self) -> Now {
+    pub(super) fn clocks(&self) -> Now {
         let wall = (EPOCH_MS + self.now).saturating_add_signed(self.wall_off);
         let tick = Tick::from_millis(self.now - self.life_started);
         Now { wall: Timestamp::from_millis(wall), tick, clock: self.clock }
-    }
-
-    /// A caller asks; often with company: the same turn then takes several.
-    fn ask(&mut self, number: usize) {
-        let again = self.rng.between(10, 120_000);
-        let conflicts = self.rng.one_in(10);
-        let Some(caller) = self.callers.get_mut(number).filter(|caller| !caller.done && caller.asks_left > 0) else {
-            return;
-        };
-        caller.asks_left -= 1;
-        let tenant = Tenant::default();
-        let id = PaymentId::derive(&tenant, &caller.key);
-        let input = |order: &Order| Input::Pay {
-            tenant: tenant.clone(),
-            key: caller.key.clone(),
-            order: Box::new(order.clone()),
-            request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
-        };
-        let mut inputs = vec![(id, input(&caller.order))];
-        if conflicts {
-            let other = caller.order.clone().with_capture(crate::payment::Capture::Manual);
-            inputs.push((id, input(&other)));
-        }
-        let left = caller.asks_left;
-        self.turn(inputs);
-        if left > 0 {
-            self.at(self.now + again, What::Ask(number));
-        }
     }
 
     fn question(&mut self, life: u64, call: Call, asked: Tick) {
@@ -390,7 +311,7 @@ impl World {
         }
     }
 
-    fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) {
+    pub(super) fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) {
         let now = self.clocks();
         let Some(mut machine) = self.machine.take() else { return };
         let turned = machine.turn(now, &inputs, Admission { new_payments: 64 });
@@ -465,153 +386,6 @@ impl World {
                 self.at(at, What::Question { life: self.life, call, asked: now.tick });
             }
         }
-    }
-
-    /// Begun, and finished some events later: whatever happens in between must not matter.
-    fn checkpoint(&mut self) {
-        let wall = self.clocks().wall;
-        let Some(mut machine) = self.machine.take() else { return };
-        let done = match self.checkpoint.take() {
-            None => {
-                let marked = engine::put(self.store.as_ref(), &[], &machine.mark());
-                let begun = marked.and_then(|_| machine.begin_checkpoint(wall));
-                let again = self.now + self.rng.below(2_000);
-                self.at(again, What::Checkpoint);
-                begun.map(|carrying| self.checkpoint = Some(carrying))
-            }
-            Some(carrying) => match self.store.flush() {
-                Ok(files) => machine.finish_checkpoint(wall, carrying, files),
-                Err(error) => Err(error.into()),
-            },
-        };
-        match done {
-            Ok(()) => self.machine = Some(machine),
-            Err(_) => self.die(),
-        }
-    }
-
-    /// The process dies, or the machine; it may stay dead for days.
-    fn crash(&mut self) {
-        if self.rng.one_in(3) {
-            // Not now, but at some step of the disk from here on.
-            let step = self.disk.steps() + self.rng.below(12);
-            let fault = match self.rng.below(4) {
-                0 => Fault::Io,
-                1 => Fault::Full,
-                _ => Fault::Stop,
-            };
-            self.disk.fail_at(step, fault);
-            return;
-        }
-        self.die();
-    }
-
-    fn die(&mut self) {
-        self.report.crashes += 1;
-        self.machine = None;
-        self.checkpoint = None;
-        self.life += 1;
-        self.lose();
-        self.cut_short();
-        let pause = match self.rng.below(4) {
-            0 => 0,
-            1 => self.rng.below(5_000),
-            2 => self.rng.below(120_000),
-            _ => self.rng.below(30 * 3_600_000),
-        };
-        self.wall_off += if self.rng.one_in(6) { self.rng.below(7_200_000) as i64 - 3_600_000 } else { 0 };
-        self.at(self.now + pause, What::Start);
-    }
-
-    fn lose(&mut self) {
-        let mut rng = self.rng.fork();
-        let loss = if self.rng.one_in(2) {
-            Loss::Process
-        } else {
-            Loss::Machine(Damage::ALL.get(self.rng.below(8) as usize).copied().unwrap_or(Damage::Nothing))
-        };
-        self.note(|| format!("crash: {loss:?}"));
-        self.disk.crash(loss, &mut rng);
-        match loss {
-            Loss::Process => {
-                let mut left = self.rng.below(50);
-                self.store.crash(|| {
-                    left = left.saturating_sub(1);
-                    left > 0
-                });
-            }
-            Loss::Machine(_) => {
-                self.boot += 1;
-                self.store.crash(|| rng.one_in(2));
-            }
-        }
-    }
-
-    /// A dead process sends nothing: what the network holds of it arrives, and is acted on, within the contract's time.
-    fn cut_short(&mut self) {
-        let skew = self.rules.schedule.skew.as_millis() as u64;
-        let last = self.now + skew.saturating_sub(1) + self.rules.contract.max_processing.as_millis() as u64;
-        let late: Vec<(u64, u64)> = self.queue.range((last + 1, 0)..).map(|(at, _)| *at).collect();
-        for at in late {
-            if let Some(what) = self.queue.remove(&at) {
-                let then = if matches!(what, What::Deliver { .. }) { last } else { at.0 };
-                self.at(then, what);
-            }
-        }
-    }
-
-    fn start(&mut self) {
-        if self.machine.is_some() {
-            return;
-        }
-        self.life += 1;
-        self.life_started = self.now;
-        if !self.calm && self.rng.one_in(4) {
-            let step = self.disk.steps() + self.rng.below(20);
-            self.disk.fail_at(step, Fault::Stop);
-        }
-        match self.recover() {
-            Ok(Recovered { machine, resume, .. }) => {
-                self.note(|| format!("started; {} unresolved", resume.len()));
-                self.oracle.started(|id| machine.get(id).ok().flatten().map(|payment| payment.as_ref().clone()));
-                self.machine = Some(machine);
-                self.turn(resume);
-            }
-            Err(_) if self.disk.has_failed() => {
-                self.report.crashes_in_recovery += 1;
-                self.die();
-            }
-            Err(engine::OpenError::Append(journal::AppendError::Full(_))) => self.die(),
-            Err(error) => self.oracle.refused(&error.to_string()),
-        }
-    }
-
-    /// What the runtime does at a start, with the simulated disk and store.
-    fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
-        let found = journal::open(self.disk.clone(), JOURNAL)?;
-        let mut boot_id = [0; 16];
-        boot_id.iter_mut().zip(self.boot.to_le_bytes()).for_each(|(to, from)| *to = from);
-        let mark = self.store.mark().map_err(engine::Stopped::from)?;
-        let whole = match &mark {
-            Some(mark) => check_mark(&found, mark)?,
-            None => found.is_new(),
-        };
-        let other_boot = !found.is_new() && found.closed().is_none() && found.boot_id() != Some(boot_id);
-        let rebuild = !whole || other_boot;
-        if rebuild {
-            self.store = Arc::new(MemoryStore::new());
-        }
-        let recorded = found.last_wall().unwrap_or_default();
-        let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
-        self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
-        let begin = Begin {
-            rules: self.rules.clone(),
-            journal: journal::Begin { store_uuid: [7; 16], salt: self.rng.draw(), boot_id, lock_inode: 1 },
-            rebuild,
-            moved: false,
-            now: self.clocks().wall,
-        };
-        recover(found, self.store.clone(), begin)
     }
 
     fn finish(mut self) -> Report {

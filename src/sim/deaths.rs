@@ -1,0 +1,163 @@
+//! Checkpoints, deaths of the process and of the machine, and what a start makes of them.
+
+use std::sync::Arc;
+
+use super::{
+    Damage, Fault, Loss,
+    world::{JOURNAL, What, World},
+};
+use crate::{
+    engine::{self, Begin, Recovered, check_mark, recover},
+    journal,
+    payment::Clock,
+    store::{MemoryStore, Store},
+};
+
+impl World {
+    /// Begun, and finished some events later: whatever happens in between must not matter.
+    pub(super) fn checkpoint(&mut self) {
+        let wall = self.clocks().wall;
+        let Some(mut machine) = self.machine.take() else { return };
+        let done = match self.checkpoint.take() {
+            None => {
+                let marked = engine::put(self.store.as_ref(), &[], &machine.mark());
+                let begun = marked.and_then(|_| machine.begin_checkpoint(wall));
+                let again = self.now + self.rng.below(2_000);
+                self.at(again, What::Checkpoint);
+                begun.map(|carrying| self.checkpoint = Some(carrying))
+            }
+            Some(carrying) => match self.store.flush() {
+                Ok(files) => machine.finish_checkpoint(wall, carrying, files),
+                Err(error) => Err(error.into()),
+            },
+        };
+        match done {
+            Ok(()) => self.machine = Some(machine),
+            Err(_) => self.die(),
+        }
+    }
+
+    /// The process dies, or the machine; it may stay dead for days.
+    pub(super) fn crash(&mut self) {
+        if self.rng.one_in(3) {
+            // Not now, but at some step of the disk from here on.
+            let step = self.disk.steps() + self.rng.below(12);
+            let fault = match self.rng.below(4) {
+                0 => Fault::Io,
+                1 => Fault::Full,
+                _ => Fault::Stop,
+            };
+            self.disk.fail_at(step, fault);
+            return;
+        }
+        self.die();
+    }
+
+    pub(super) fn die(&mut self) {
+        self.report.crashes += 1;
+        self.machine = None;
+        self.checkpoint = None;
+        self.life += 1;
+        self.lose();
+        self.cut_short();
+        let pause = match self.rng.below(4) {
+            0 => 0,
+            1 => self.rng.below(5_000),
+            2 => self.rng.below(120_000),
+            _ => self.rng.below(30 * 3_600_000),
+        };
+        self.wall_off += if self.rng.one_in(6) { self.rng.below(7_200_000) as i64 - 3_600_000 } else { 0 };
+        self.at(self.now + pause, What::Start);
+    }
+
+    pub(super) fn lose(&mut self) {
+        let mut rng = self.rng.fork();
+        let loss = if self.rng.one_in(2) {
+            Loss::Process
+        } else {
+            Loss::Machine(Damage::ALL.get(self.rng.below(8) as usize).copied().unwrap_or(Damage::Nothing))
+        };
+        self.note(|| format!("crash: {loss:?}"));
+        self.disk.crash(loss, &mut rng);
+        match loss {
+            Loss::Process => {
+                let mut left = self.rng.below(50);
+                self.store.crash(|| {
+                    left = left.saturating_sub(1);
+                    left > 0
+                });
+            }
+            Loss::Machine(_) => {
+                self.boot += 1;
+                self.store.crash(|| rng.one_in(2));
+            }
+        }
+    }
+
+    /// A dead process sends nothing: what the network holds of it arrives, and is acted on, within the contract's time.
+    pub(super) fn cut_short(&mut self) {
+        let skew = self.rules.schedule.skew.as_millis() as u64;
+        let last = self.now + skew.saturating_sub(1) + self.rules.contract.max_processing.as_millis() as u64;
+        let late: Vec<(u64, u64)> = self.queue.range((last + 1, 0)..).map(|(at, _)| *at).collect();
+        for at in late {
+            if let Some(what) = self.queue.remove(&at) {
+                let then = if matches!(what, What::Deliver { .. }) { last } else { at.0 };
+                self.at(then, what);
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self) {
+        if self.machine.is_some() {
+            return;
+        }
+        self.life += 1;
+        self.life_started = self.now;
+        if !self.calm && self.rng.one_in(4) {
+            let step = self.disk.steps() + self.rng.below(20);
+            self.disk.fail_at(step, Fault::Stop);
+        }
+        match self.recover() {
+            Ok(Recovered { machine, resume, .. }) => {
+                self.note(|| format!("started; {} unresolved", resume.len()));
+                self.oracle.started(|id| machine.get(id).ok().flatten().map(|payment| payment.as_ref().clone()));
+                self.machine = Some(machine);
+                self.turn(resume);
+            }
+            Err(_) if self.disk.has_failed() => {
+                self.report.crashes_in_recovery += 1;
+                self.die();
+            }
+            Err(engine::OpenError::Append(journal::AppendError::Full(_))) => self.die(),
+            Err(error) => self.oracle.refused(&error.to_string()),
+        }
+    }
+
+    /// What the runtime does at a start, with the simulated disk and store.
+    pub(super) fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
+        let found = journal::open(self.disk.clone(), JOURNAL)?;
+        let mut boot_id = [0; 16];
+        boot_id.iter_mut().zip(self.boot.to_le_bytes()).for_each(|(to, from)| *to = from);
+        let mark = self.store.mark().map_err(engine::Stopped::from)?;
+        let whole = match &mark {
+            Some(mark) => check_mark(&found, mark)?,
+            None => found.is_new(),
+        };
+        let other_boot = !found.is_new() && found.closed().is_none() && found.boot_id() != Some(boot_id);
+        let rebuild = !whole || other_boot;
+        if rebuild {
+            self.store = Arc::new(MemoryStore::new());
+        }
+        let recorded = found.last_wall().unwrap_or_default();
+        let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
+        self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
+        let begin = Begin {
+            rules: self.rules.clone(),
+            journal: journal::Begin { store_uuid: [7; 16], salt: self.rng.draw(), boot_id, lock_inode: 1 },
+            rebuild,
+            moved: false,
+            now: self.clocks().wall,
+        };
+        recover(found, self.store.clone(), begin)
+    }
+}

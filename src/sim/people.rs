@@ -1,0 +1,93 @@
+//! Who and what a world is populated with: a contract, callers who ask again and conflict, and deaths among them.
+
+use std::time::Duration;
+
+use super::{
+    Rng,
+    world::{Caller, EPOCH_MS, What, World},
+};
+use crate::payment::{
+    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, PaymentId, Tenant,
+    Timestamp,
+};
+
+/// A contract of any kind, with times of any length that it allows.
+pub(super) fn contract(rng: &mut Rng) -> Contract {
+    let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
+    if rng.one_in(4) {
+        contract.deduplication = Deduplication::None;
+    }
+    if rng.one_in(5) {
+        contract.inquiry = Inquiry::None;
+    }
+    contract.max_processing = Duration::from_secs(rng.between(1, 60));
+    contract.deadline = Duration::from_secs(rng.between(1, 15));
+    if let Inquiry::ByKey { not_found_lag, not_found_times } = &mut contract.inquiry {
+        *not_found_lag = Duration::from_secs(rng.below(30));
+        *not_found_times = rng.between(1, 4) as u32;
+    }
+    contract.soft_decline_window = rng.one_in(2).then(|| Duration::from_secs(3600 * rng.between(1, 72)));
+    contract
+}
+
+impl World {
+    /// Callers over a span of minutes or days, and deaths among them.
+    pub(super) fn populate(&mut self) {
+        let span = [60_000, 3_600_000, 48 * 3_600_000].get(self.rng.below(3) as usize).copied().unwrap_or(60_000);
+        for number in 0..self.options.payments {
+            let caller = self.caller(number);
+            self.callers.push(caller);
+            for _ in 0..self.rng.between(1, 3) {
+                let at = self.rng.below(span);
+                self.at(at, What::Ask(number as usize));
+            }
+        }
+        for _ in 0..self.rng.below(12) {
+            let at = self.rng.below(span + span / 4);
+            self.at(at, What::Crash);
+        }
+        for _ in 0..self.rng.below(6) {
+            let at = self.rng.below(span);
+            self.at(at, What::Checkpoint);
+        }
+        self.at(0, What::Start);
+    }
+
+    pub(super) fn caller(&mut self, number: u32) -> Caller {
+        let amount = Amount::new(self.rng.between(1, 100_000)).unwrap_or_else(|_| unreachable!("in range"));
+        let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
+        let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
+        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(48 * 3_600_000));
+        let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
+        let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
+        Caller { key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
+    }
+
+    /// A caller asks; often with company: the same turn then takes several.
+    pub(super) fn ask(&mut self, number: usize) {
+        let again = self.rng.between(10, 120_000);
+        let conflicts = self.rng.one_in(10);
+        let Some(caller) = self.callers.get_mut(number).filter(|caller| !caller.done && caller.asks_left > 0) else {
+            return;
+        };
+        caller.asks_left -= 1;
+        let tenant = Tenant::default();
+        let id = PaymentId::derive(&tenant, &caller.key);
+        let input = |order: &Order| Input::Pay {
+            tenant: tenant.clone(),
+            key: caller.key.clone(),
+            order: Box::new(order.clone()),
+            request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
+        };
+        let mut inputs = vec![(id, input(&caller.order))];
+        if conflicts {
+            let other = caller.order.clone().with_capture(crate::payment::Capture::Manual);
+            inputs.push((id, input(&other)));
+        }
+        let left = caller.asks_left;
+        self.turn(inputs);
+        if left > 0 {
+            self.at(self.now + again, What::Ask(number));
+        }
+    }
+}
