@@ -107,6 +107,27 @@ async fn a_store_that_is_gone_truncated_foreign_or_torn_is_rebuilt_with_the_same
 }
 
 #[tokio::test]
+async fn a_store_that_was_rebuilt_by_hand_is_not_rebuilt_again() {
+    for clean in [true, false] {
+        let folder = Folder::new("by-hand");
+        let gateway = Scripted::new();
+        let paid = history(&folder, &gateway, clean).await;
+        let rebuilt = loop {
+            match payonce::runtime::rebuild_store(&folder.0) {
+                Ok(rebuilt) => break rebuilt,
+                Err(OpenError::Lock(_)) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        assert!(rebuilt.rows + 1 >= u64::from(PAYMENTS), "the last batch may lack evidence: {rebuilt:?}");
+        let engine = open(&folder, &gateway).await;
+        assert_eq!(engine.report().rebuilt, None);
+        all_there(&engine, &gateway, &paid).await;
+        engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_older_copy_of_the_journal_under_a_newer_store_refuses_to_start() {
     let folder = Folder::new("older");
     let gateway = Scripted::new();

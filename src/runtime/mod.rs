@@ -17,6 +17,8 @@ mod intake;
 
 mod turner;
 
+mod telling;
+
 mod calls;
 
 mod storekeeper;

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     OpenError, Options,
-    opening::{STORE, journal_options, system},
+    opening::{STORE, journal_options, note_rebuilt, system},
 };
 use crate::{
     disk::{Disk, FolderLock, OsDisk},
@@ -36,5 +36,9 @@ pub fn rebuild_store(data: &Path) -> Result<Rebuilt, OpenError> {
     let opening = store::open(&path, &store::Options::default(), &expected)?;
     let (records, rows) = engine::rebuild(&found, &opening.store)?;
     opening.store.flush().map_err(engine::Stopped::from).map_err(engine::OpenError::from)?;
+    drop(opening);
+    if let Some(closed) = found.closed() {
+        note_rebuilt(&path, closed).map_err(system("the new store could not be noted"))?;
+    }
     Ok(Rebuilt { records, rows, old })
 }

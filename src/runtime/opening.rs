@@ -27,7 +27,7 @@ use crate::{
     disk::{Disk, FolderLock, LockError, OsDisk, boot_id},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     gateway::Gateway,
-    journal::{self, Found, Lsn, Reader, SpareMaker},
+    journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
     payment::{Contract, ImpossibleHorizon, Rules},
     store::{self, Condition, Expected, SledStore},
 };
@@ -307,6 +307,8 @@ fn bring_up_store(
     let path = options.data.join(STORE);
     let store_options = store::Options { cache_bytes: options.store_cache_bytes, ..store::Options::default() };
     let (applied, files) = match (found.closed(), found.checkpoint()) {
+        // A store that was built anew since then has files of its own.
+        (Some(closed), _) if rebuilt_since(&path, closed) => (closed.applied, [].as_slice()),
         (Some(closed), _) => (closed.applied, closed.files.as_slice()),
         // While it runs, sled also shortens its log: lengths mean something only after an orderly stop.
         (None, Some(checkpoint)) => (checkpoint.upto, [].as_slice()),
@@ -331,6 +333,20 @@ fn bring_up_store(
     store::move_aside(&path).map_err(system("the store could not be moved aside"))?;
     let opening = store::open(&path, &store_options, &Expected { store: folder, applied: Lsn::ZERO, files: &[] })?;
     Ok((opening.store, Some(why.to_owned())))
+}
+
+/// In the store's folder: the close mark since which it was built anew.
+const REBUILT: &str = "rebuilt";
+
+fn rebuilt_since(store: &Path, closed: &Closed) -> bool {
+    std::fs::read_to_string(store.join(REBUILT)).is_ok_and(|noted| noted == format!("{closed:?}"))
+}
+
+/// Notes that a store was built anew after this close mark, whose lengths are of the old one.
+pub(super) fn note_rebuilt(store: &Path, closed: &Closed) -> io::Result<()> {
+    let path = store.join(REBUILT);
+    std::fs::write(&path, format!("{closed:?}"))?;
+    std::fs::File::open(path)?.sync_all()
 }
 
 /// Why a store that opened well cannot be trusted all the same.

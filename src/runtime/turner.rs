@@ -16,11 +16,12 @@ use super::{
     opening::SpareKeeper,
     options::Options,
     storekeeper::StoreKeeper,
+    telling::{COME_BACK, refuse},
 };
 use crate::{
-    engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Told, Turned},
+    engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Turned},
     journal::Lsn,
-    payment::{Action, Input, Now, Payment, PaymentId, Response, State, Timestamp},
+    payment::{Action, Input, Now, Payment, PaymentId, Timestamp},
 };
 
 /// When nothing has followed a batch for this long, an empty one makes its durability evident (DESIGN 5).
@@ -31,12 +32,6 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often a full disk is looked at.
 const CRAMPED_PAUSE: Duration = Duration::from_secs(1);
-
-/// When a caller who was turned away should come back.
-const COME_BACK: Duration = Duration::from_secs(1);
-
-/// After a full disk, which somebody has to empty.
-const COME_BACK_LATER: Duration = Duration::from_secs(5);
 
 /// Everything the engine thread owns.
 pub(super) struct Turner {
@@ -54,7 +49,7 @@ pub(super) struct Turner {
 }
 
 /// Where a caller waits for its answer.
-type Reply = oneshot::Sender<Result<Answer, Rejection>>;
+pub(super) type Reply = oneshot::Sender<Result<Answer, Rejection>>;
 
 /// What the thread keeps in mind between turns.
 #[derive(Default)]
@@ -64,25 +59,25 @@ pub(super) struct Desk {
     /// Those of them that are not a new payment's first sending.
     chasing: usize,
     /// New payments that wait for a call to be free.
-    held: VecDeque<Pay>,
+    pub(super) held: VecDeque<Pay>,
     /// Callers who wait for a payment to settle.
-    waiters: HashMap<PaymentId, Vec<(Delivery, Reply)>>,
+    pub(super) waiters: HashMap<PaymentId, Vec<(Delivery, Reply)>>,
     checkpoint: Option<Carrying>,
     /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
-    store_failed: Option<String>,
+    pub(super) store_failed: Option<String>,
     confirm_at: Option<Instant>,
     /// The disk is full: nothing is begun that could wait.
     cramped: bool,
-    closing: Option<Closing>,
+    pub(super) closing: Option<Closing>,
 }
 
-struct Closing {
+pub(super) struct Closing {
     replies: Vec<oneshot::Sender<()>>,
     until: Instant,
 }
 
 /// Who is to be told what became of an input.
-enum Origin {
+pub(super) enum Origin {
     Report,
     Schedule,
     Person(oneshot::Sender<Result<Arc<Payment>, Rejection>>),
@@ -291,58 +286,6 @@ impl Turner {
         Admission { new_payments: if closed { 0 } else { free } }
     }
 
-    fn tell_waiters(&mut self, changed: &[Arc<Payment>]) {
-        if self.desk.waiters.is_empty() {
-            return;
-        }
-        for payment in changed.iter().filter(|payment| is_answer(payment)) {
-            for (delivery, reply) in self.desk.waiters.remove(&payment.id).unwrap_or_default() {
-                let _ = reply.send(Ok(Answer { payment: payment.clone(), delivery }));
-            }
-        }
-    }
-
-    fn tell(&mut self, id: PaymentId, input: Input, origin: Origin, told: Told) {
-        match origin {
-            Origin::Report | Origin::Schedule => {}
-            Origin::Person(reply) => {
-                let _ = reply.send(person_answer(told));
-            }
-            Origin::Caller { until_settled, reply } => self.tell_caller(id, input, until_settled, reply, told),
-        }
-    }
-
-    fn tell_caller(&mut self, id: PaymentId, input: Input, until_settled: bool, reply: Reply, told: Told) {
-        let (response, payment) = match told {
-            Told::Decided { response: Some(response), payment } => (response, payment),
-            Told::NoCallFree if self.desk.closing.is_none() && self.desk.store_failed.is_none() => {
-                self.desk.held.push_back(Pay { id, input, until_settled, reply });
-                return;
-            }
-            Told::NoCallFree => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
-            Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
-            Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
-        };
-        let delivery = match response {
-            Response::Fresh => Delivery::Fresh,
-            Response::Attached | Response::Done => Delivery::Attached,
-            Response::Replayed => Delivery::Replayed,
-            Response::Conflict(differing) => return refuse(reply, Rejection::Conflict { id, differing }),
-            Response::Inexpressible(invalid) => return refuse(reply, Rejection::InvalidOrder(invalid)),
-            Response::Moved => return refuse(reply, Rejection::Moved),
-            Response::InvalidState(why) => return refuse(reply, Rejection::InvalidState { why }),
-            Response::NotFound => return refuse(reply, Rejection::NotFound),
-        };
-        let Some(payment) = payment else { return refuse(reply, defect()) };
-        if is_answer(&payment) || !until_settled {
-            let _ = reply.send(Ok(Answer { payment, delivery }));
-            return;
-        }
-        let waiting = self.desk.waiters.entry(id).or_default();
-        waiting.retain(|(_, reply)| !reply.is_closed());
-        waiting.push((delivery, reply));
-    }
-
     fn look(&mut self, looks: Vec<Ask>) -> Result<(), Stopped> {
         for look in looks {
             match look {
@@ -467,56 +410,4 @@ const fn is_chase(action: &Action) -> bool {
         Action::Send { attempt, .. } => *attempt > 1,
         Action::Inquire(_) => true,
     }
-}
-
-/// Whether there is something to say that a caller need not wait on: final, or up to the payer or a person.
-fn is_answer(payment: &Payment) -> bool {
-    match payment.state() {
-        State::RequiresAction
-        | State::Authorized
-        | State::Succeeded
-        | State::Declined
-        | State::Canceled
-        | State::Parked => true,
-        State::Processing | State::InDoubt => false,
-    }
-}
-
-fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
-    let (response, payment) = match told {
-        Told::Decided { response: Some(response), payment } => (response, payment),
-        Told::Decided { response: None, .. } | Told::NoCallFree | Told::NoSpace | Told::Defect => return Err(defect()),
-    };
-    match (response, payment) {
-        (Response::InvalidState(why), _) => Err(Rejection::InvalidState { why }),
-        (Response::NotFound, _) => Err(Rejection::NotFound),
-        (
-            Response::Done
-            | Response::Fresh
-            | Response::Attached
-            | Response::Replayed
-            | Response::Conflict(_)
-            | Response::Inexpressible(_)
-            | Response::Moved,
-            Some(payment),
-        ) => Ok(payment),
-        (
-            Response::Done
-            | Response::Fresh
-            | Response::Attached
-            | Response::Replayed
-            | Response::Conflict(_)
-            | Response::Inexpressible(_)
-            | Response::Moved,
-            None,
-        ) => Err(defect()),
-    }
-}
-
-fn refuse(reply: Reply, rejection: Rejection) {
-    let _ = reply.send(Err(rejection));
-}
-
-const fn defect() -> Rejection {
-    Rejection::Defect
 }

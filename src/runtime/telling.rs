@@ -1,0 +1,125 @@
+//! Who is told what, once it is durable.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    handle::{Answer, Delivery, Rejection},
+    intake::Pay,
+    turner::{Origin, Reply, Turner},
+};
+use crate::{
+    engine::Told,
+    payment::{Input, Payment, PaymentId, Response, State},
+};
+
+/// When a caller who was turned away should come back.
+pub(super) const COME_BACK: Duration = Duration::from_secs(1);
+
+/// After a full disk, which somebody has to empty.
+const COME_BACK_LATER: Duration = Duration::from_secs(5);
+
+impl Turner {
+    pub(super) fn tell_waiters(&mut self, changed: &[Arc<Payment>]) {
+        if self.desk.waiters.is_empty() {
+            return;
+        }
+        for payment in changed.iter().filter(|payment| is_answer(payment)) {
+            for (delivery, reply) in self.desk.waiters.remove(&payment.id).unwrap_or_default() {
+                let _ = reply.send(Ok(Answer { payment: payment.clone(), delivery }));
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, id: PaymentId, input: Input, origin: Origin, told: Told) {
+        match origin {
+            Origin::Report | Origin::Schedule => {}
+            Origin::Person(reply) => {
+                let _ = reply.send(person_answer(told));
+            }
+            Origin::Caller { until_settled, reply } => self.tell_caller(id, input, until_settled, reply, told),
+        }
+    }
+
+    fn tell_caller(&mut self, id: PaymentId, input: Input, until_settled: bool, reply: Reply, told: Told) {
+        let (response, payment) = match told {
+            Told::Decided { response: Some(response), payment } => (response, payment),
+            Told::NoCallFree if self.desk.closing.is_none() && self.desk.store_failed.is_none() => {
+                self.desk.held.push_back(Pay { id, input, until_settled, reply });
+                return;
+            }
+            Told::NoCallFree => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
+            Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
+            Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
+        };
+        let delivery = match response {
+            Response::Fresh => Delivery::Fresh,
+            Response::Attached | Response::Done => Delivery::Attached,
+            Response::Replayed => Delivery::Replayed,
+            Response::Conflict(differing) => return refuse(reply, Rejection::Conflict { id, differing }),
+            Response::Inexpressible(invalid) => return refuse(reply, Rejection::InvalidOrder(invalid)),
+            Response::Moved => return refuse(reply, Rejection::Moved),
+            Response::InvalidState(why) => return refuse(reply, Rejection::InvalidState { why }),
+            Response::NotFound => return refuse(reply, Rejection::NotFound),
+        };
+        let Some(payment) = payment else { return refuse(reply, defect()) };
+        if is_answer(&payment) || !until_settled {
+            let _ = reply.send(Ok(Answer { payment, delivery }));
+            return;
+        }
+        let waiting = self.desk.waiters.entry(id).or_default();
+        waiting.retain(|(_, reply)| !reply.is_closed());
+        waiting.push((delivery, reply));
+    }
+}
+
+/// Whether there is something to say that a caller need not wait on: final, or up to the payer or a person.
+fn is_answer(payment: &Payment) -> bool {
+    match payment.state() {
+        State::RequiresAction
+        | State::Authorized
+        | State::Succeeded
+        | State::Declined
+        | State::Canceled
+        | State::Parked => true,
+        State::Processing | State::InDoubt => false,
+    }
+}
+
+fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
+    let (response, payment) = match told {
+        Told::Decided { response: Some(response), payment } => (response, payment),
+        Told::Decided { response: None, .. } | Told::NoCallFree | Told::NoSpace | Told::Defect => return Err(defect()),
+    };
+    match (response, payment) {
+        (Response::InvalidState(why), _) => Err(Rejection::InvalidState { why }),
+        (Response::NotFound, _) => Err(Rejection::NotFound),
+        (
+            Response::Done
+            | Response::Fresh
+            | Response::Attached
+            | Response::Replayed
+            | Response::Conflict(_)
+            | Response::Inexpressible(_)
+            | Response::Moved,
+            Some(payment),
+        ) => Ok(payment),
+        (
+            Response::Done
+            | Response::Fresh
+            | Response::Attached
+            | Response::Replayed
+            | Response::Conflict(_)
+            | Response::Inexpressible(_)
+            | Response::Moved,
+            None,
+        ) => Err(defect()),
+    }
+}
+
+pub(super) fn refuse(reply: Reply, rejection: Rejection) {
+    let _ = reply.send(Err(rejection));
+}
+
+const fn defect() -> Rejection {
+    Rejection::Defect
+}
