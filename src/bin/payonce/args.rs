@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs,
-    show::ShowArgs,
+    show::ShowArgs, torture::TortureArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -43,4 +43,6 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Kill a daemon over and over, and check that it keeps its promises.
+    Torture(TortureArgs),
 }

@@ -20,6 +20,8 @@ mod resolve;
 
 mod journal;
 
+mod torture;
+
 mod output;
 
 use std::{future::Future, process::ExitCode};
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Torture(args) => torture::run(&args),
     }
 }
 
