@@ -23,7 +23,9 @@ const EARLY: u64 = 50_000;
 /// How many starts in a row are cut short before one is let through.
 const CUT_SHORT: u64 = 10;
 /// The longest time between two kills, in milliseconds; half of it on average.
-const GAP: u64 = 2_000;
+const GAP: u64 = 1_500;
+/// How long a chosen point may be waited for; some do not come in every life.
+const CHANCE: Duration = Duration::from_millis(500);
 /// Now and then it is left alone for so long that what is in doubt is sent again, in milliseconds: then that is cut
 /// short too. Quarantine and askings take 12 s with the contract of a torture.
 const REST: (u64, u64) = (11_000, 15_000);
@@ -180,7 +182,7 @@ impl Killer<'_> {
     fn await_moment(&mut self) {
         let place = usize::try_from(self.dice.below(u64::try_from(MOMENTS.len()).unwrap_or(1))).unwrap_or(0);
         let moment = MOMENTS.get(place).copied().unwrap_or(Moment::AnyTime);
-        let until = Instant::now() + Duration::from_millis(GAP);
+        let until = Instant::now() + CHANCE;
         let before = self.look(moment);
         while !matches!(moment, Moment::AnyTime) && Instant::now() < until && self.look(moment) == before {
             thread::sleep(GLANCE / 20);

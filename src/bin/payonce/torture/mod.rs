@@ -97,6 +97,9 @@ pub(crate) struct TortureArgs {
     /// The gateway does not deduplicate, and the daemon is told so: payments may park, none may move money twice
     #[arg(long)]
     forget: bool,
+    /// The gateway moves money twice on one delivery, which nobody can prevent: shows what a failure looks like
+    #[arg(long, conflicts_with = "forget")]
+    broken_gateway: bool,
     /// Start it with another gateway, or another account, now and then
     #[arg(long)]
     change_gateway: bool,
@@ -152,7 +155,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn begin(args: &'a TortureArgs, site: &'a Site, record: &'a Record) -> io::Result<Run<'a>> {
-        let faults = faults(args.forget);
+        let faults = faults(args);
         let names: &[&str] = if args.change_gateway { &["gateway", "stranger"] } else { &["gateway"] };
         let started = names.iter().map(|name| site.start_sandbox(name, args.seed, &faults));
         let sandboxes = started.collect::<io::Result<Vec<_>>>()?;
@@ -252,10 +255,10 @@ impl<'a> Run<'a> {
 }
 
 /// What goes wrong, and how often.
-fn faults(forget: bool) -> Vec<(String, f64)> {
-    // To act twice on one delivery is the gateway's own mistake where it does not deduplicate: nobody could prevent it.
-    let kinds = KINDS.into_iter().filter(|kind| !(forget && *kind == Fault::Twice));
-    let forgetting = forget.then_some((Fault::Forget, 1.0));
+fn faults(args: &TortureArgs) -> Vec<(String, f64)> {
+    // To act twice on one delivery is the gateway's own mistake where it does not deduplicate.
+    let kinds = KINDS.into_iter().filter(|kind| !(args.forget && *kind == Fault::Twice));
+    let forgetting = (args.forget || args.broken_gateway).then_some((Fault::Forget, 1.0));
     kinds.map(|kind| (kind, OFTEN)).chain(forgetting).map(|(kind, often)| (kind.as_str().to_owned(), often)).collect()
 }
 
