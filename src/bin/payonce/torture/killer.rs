@@ -18,7 +18,7 @@ use super::{
 const START: Duration = Duration::from_secs(60);
 /// What a stop may take: it waits up to 10 s for what is under way.
 const STOP: Duration = Duration::from_secs(30);
-/// How far into a start it is killed, in microseconds.
+/// How far into a start it is killed, in microseconds; every second time, how long the last one took that came about.
 const EARLY: u64 = 50_000;
 /// How many starts in a row are cut short before one is let through.
 const CUT_SHORT: u64 = 10;
@@ -114,7 +114,9 @@ impl Killer<'_> {
     }
 
     fn kill_during_start(&mut self) -> io::Result<()> {
-        let patience = Duration::from_micros(self.dice.below(EARLY));
+        let whole = self.record.read(|seen| seen.start_took);
+        let range = if self.dice.one_in(2) { EARLY } else { EARLY.max(whole) };
+        let patience = Duration::from_micros(self.dice.below(range));
         let gateway = self.gateway();
         self.record.note(|seen| seen.starts += 1);
         let mut daemon = self.site.start_daemon(&gateway)?;
@@ -214,10 +216,13 @@ fn files(folder: PathBuf) -> u64 {
 
 /// Starts a daemon, waits until it is ready, and publishes where it is. `None`: a promise was broken.
 pub(super) fn start(site: &Site, record: &Record, flags: &[String]) -> io::Result<Option<Process>> {
+    let began = Instant::now();
     record.note(|seen| seen.starts += 1);
     let mut daemon = site.start_daemon(flags)?;
     match daemon.introduced(START) {
         Introduced::Said(line) => {
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            record.note(|seen| seen.start_took = took);
             let introduction: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             record.publish(introduction.get("url").and_then(serde_json::Value::as_str));
             Ok(Some(daemon))

@@ -71,7 +71,7 @@ Examples:
   payonce torture --seconds 60                     every fault at 5 %, kill -9 about every second, 64 callers
   payonce torture --seconds 60 --forget            a gateway that does not notice repeats, and a daemon that knows it
   payonce torture --kills 60 --change-gateway      started with other gateways and accounts in between
-  payonce torture --kills 220 --start-share 100    nearly all of them within the first 50 ms
+  payonce torture --kills 220 --start-share 100    nearly all of them before it is ready
 
 Exits with 0 if every promise was kept, and with 1 if not: then the data folder and the logs are kept.";
 
@@ -91,7 +91,7 @@ pub(crate) struct TortureArgs {
     /// How many callers pay at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1024))]
     callers: u64,
-    /// How many starts of a hundred are killed within their first 50 ms
+    /// How many starts of a hundred are killed before they are ready: half of them within 50 ms
     #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=100))]
     start_share: u64,
     /// The gateway does not deduplicate, and the daemon is told so: payments may park, none may move money twice

@@ -45,6 +45,8 @@ pub(super) enum Promise {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) starts: u64,
+    /// How long the last start took that came about, in microseconds.
+    pub(super) start_took: u64,
     pub(super) kills: u64,
     pub(super) kills_during_start: u64,
     pub(super) kills_during_stop: u64,
