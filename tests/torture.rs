@@ -61,6 +61,22 @@ fn a_kill_during_start_loses_nothing() {
 }
 
 #[test]
+fn a_full_disk_loses_nothing() {
+    let arguments = ["--seconds", "3", "--callers", "8", "--small-disk"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
+    let output = command.args(["torture", "--json"]).args(arguments).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(2) && said.contains("skipped:") {
+        return eprintln!("{said}");
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    for broken in ["moved_twice", "lost_answers", "changed_answers", "wrong_movements", "refused_starts", "in_doubt"] {
+        assert_eq!(report[broken], 0, "{broken}: {report}");
+    }
+}
+
+#[test]
 fn a_gateway_that_moves_money_twice_is_noticed_and_the_evidence_is_kept() {
     let (code, report) = torture(&["--seconds", "2", "--callers", "16", "--broken-gateway"]);
     assert_eq!(code, Some(1), "{report}");

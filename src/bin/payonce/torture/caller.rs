@@ -1,6 +1,6 @@
 //! A caller as callers should be: one key a payment, the same request again until it is answered, and a good memory.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use payonce::sim::Rng;
 use serde_json::json;
@@ -17,6 +17,10 @@ const AT_ONCE: usize = 6;
 const PAUSE: u64 = 60;
 /// How many answers a caller keeps to look at again during the run; all of them are looked at in the end.
 const REPEATED: u64 = 12;
+
+/// How many texts of how many characters go with an order that is to fill a disk: nearly as many as are legal, so that
+/// a segment of the journal is full within seconds.
+const BULK: (usize, usize) = (40, 500);
 
 /// What is asked for under one key.
 #[derive(Clone, Debug)]
@@ -42,15 +46,19 @@ pub(super) struct Caller<'a> {
     wire: Wire,
     dice: Rng,
     name: String,
+    /// Goes with every order.
+    metadata: BTreeMap<String, String>,
     made: u64,
     open: Vec<Asked>,
     told: Vec<Told>,
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(record: &'a Record, number: u64, dice: Rng) -> Caller<'a> {
+    pub(super) fn new(record: &'a Record, number: u64, dice: Rng, bulky: bool) -> Caller<'a> {
+        let text = |number| (format!("note-{number}"), "x".repeat(BULK.1));
+        let metadata = if bulky { (0..BULK.0).map(text).collect() } else { BTreeMap::new() };
         let name = format!("caller-{number}");
-        Caller { record, wire: Wire::new(), dice, name, made: 0, open: Vec::new(), told: Vec::new() }
+        Caller { record, wire: Wire::new(), dice, name, metadata, made: 0, open: Vec::new(), told: Vec::new() }
     }
 
     /// Makes payments until the run is to be brought to an end, then brings its own to an end. Returns every final
@@ -90,6 +98,7 @@ impl<'a> Caller<'a> {
         let capture = if self.dice.one_in(8) { "manual" } else { "automatic" };
         let body = json!({
             "amount": amount, "currency": "USD", "source": source, "destination": "acct_bob", "capture": capture,
+            "metadata": self.metadata,
         });
         Asked { key: format!("{}-{}", self.name, self.made), body: body.to_string(), created_at: None }
     }
@@ -97,7 +106,9 @@ impl<'a> Caller<'a> {
     /// Asks, or asks again, for a payment that is not settled as far as this caller knows.
     fn pursue(&mut self, place: usize) {
         let Some(asked) = self.open.get(place).cloned() else { return };
-        let wait = format!("wait={}", self.dice.below(4));
+        // Who is to fill a disk does not wait.
+        let longest = if self.metadata.is_empty() { 4 } else { 1 };
+        let wait = format!("wait={}", self.dice.below(longest));
         let Some(reply) = post(self.record, &self.wire, &asked.key, asked.body.clone(), &wait) else { return };
         match reply.status {
             201 | 202 => self.remember(place, asked, &reply),
@@ -185,6 +196,10 @@ fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str) -> 
     let key = format!("\"{key}\"");
     record.note(|seen| seen.asked += 1);
     let reply = wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body).ok()?;
-    record.note(|seen| seen.answered += 1);
+    let no_room = u64::from(reply.status == 503 && reply.text("/code") == "storage_full");
+    record.note(|seen| {
+        seen.answered += 1;
+        seen.no_room += no_room;
+    });
     Some(reply)
 }

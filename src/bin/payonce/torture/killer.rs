@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::PathBuf,
+    process::ExitStatus,
     thread,
     time::{Duration, Instant},
 };
@@ -12,10 +13,13 @@ use payonce::sim::Rng;
 use super::{
     process::{Introduced, Process, Site, tail},
     record::{GLANCE, Promise, Record},
+    small_disk::SmallDisk,
 };
 
 /// What a start may take before it counts as hung; recovery of a torture's data takes a fraction of a second.
 const START: Duration = Duration::from_secs(60);
+/// The exit code of a daemon that cannot go on.
+const REFUSED: i32 = 3;
 /// What a stop may take: it waits up to 10 s for what is under way.
 const STOP: Duration = Duration::from_secs(30);
 /// How far into a start it is killed, in microseconds; every second time, how long the last one took that came about.
@@ -80,6 +84,8 @@ pub(super) struct Killer<'a> {
     /// How many starts of a hundred are killed before they are ready.
     pub(super) start_share: u64,
     pub(super) until: Until,
+    /// A filesystem that is to be full at times.
+    pub(super) disk: Option<&'a SmallDisk>,
     pub(super) cut_short: u64,
 }
 
@@ -132,24 +138,50 @@ impl Killer<'_> {
     }
 
     /// Lets it work for a while, and ends it.
-    fn live(&mut self, mut daemon: Process) -> io::Result<()> {
-        let gap = if self.dice.one_in(RESTS) { self.dice.between(REST.0, REST.1) } else { self.dice.below(GAP) };
+    fn live(&mut self, daemon: Process) -> io::Result<()> {
+        // A daemon need not start on a full disk; but one that has started goes on.
+        let full = self.disk.filter(|_| self.dice.one_in(2));
+        full.map_or(Ok(()), SmallDisk::fill)?;
+        let lived = self.live_and_die(daemon, full.is_some());
+        self.disk.map_or(Ok(()), SmallDisk::free)?;
+        lived
+    }
+
+    fn live_and_die(&mut self, mut daemon: Process, was_full: bool) -> io::Result<()> {
+        // What was made ahead has to be used up before the disk is felt to be full.
+        let gap =
+            if was_full || self.dice.one_in(RESTS) { self.dice.between(REST.0, REST.1) } else { self.dice.below(GAP) };
         let until = Instant::now() + Duration::from_millis(gap);
         while Instant::now() < until && !self.is_over() {
             let left = until.saturating_duration_since(Instant::now());
             if let Some(status) = daemon.ended(left.min(Duration::from_millis(50)))? {
                 self.record.publish(None);
-                let log = tail(&self.site.folder.join("daemon.log"));
-                self.record.broke(Promise::Fell, format!("the daemon stopped by itself ({status}): {log}"));
+                self.fell(status, was_full);
                 return Ok(());
             }
         }
-        if self.dice.one_in(STOPS) {
+        if let Some(disk) = self.disk.filter(|_| self.dice.one_in(2)) {
+            disk.free()?;
+        }
+        if !was_full && self.dice.one_in(STOPS) {
             return self.kill_during_stop(daemon);
         }
         self.await_moment();
         self.record.publish(None);
+        if let Some(status) = daemon.ended(Duration::ZERO)? {
+            self.fell(status, was_full);
+            return Ok(());
+        }
         self.kill(daemon, |seen| seen.kills += 1)
+    }
+
+    /// It ended by itself: which it may only where the disk was full, and then in an orderly way.
+    fn fell(&self, status: ExitStatus, was_full: bool) {
+        if was_full && status.code() == Some(REFUSED) {
+            return self.record.note(|seen| seen.stops_on_full_disk += 1);
+        }
+        let log = tail(&self.site.folder.join("daemon.log"));
+        self.record.broke(Promise::Fell, format!("the daemon stopped by itself ({status}): {log}"));
     }
 
     /// SIGTERM, and sometimes SIGKILL on its heels.
@@ -172,9 +204,8 @@ impl Killer<'_> {
 
     fn kill(&self, mut daemon: Process, count: impl FnOnce(&mut super::record::Seen)) -> io::Result<()> {
         let status = daemon.kill()?;
-        if let Some(code) = status.code() {
-            let log = tail(&self.site.folder.join("daemon.log"));
-            self.record.broke(Promise::Fell, format!("the daemon ended with exit code {code} by itself: {log}"));
+        if status.code().is_some() {
+            self.fell(status, false);
         }
         self.record.note(count);
         Ok(())
@@ -201,7 +232,7 @@ impl Killer<'_> {
             Moment::Asked => self.record.read(|seen| seen.asked),
             Moment::Answered => self.record.read(|seen| seen.answered),
             Moment::Moved => length(self.site.ledger("gateway")),
-            Moment::Filed => files(self.site.data().join("journal")),
+            Moment::Filed => files(self.site.data.join("journal")),
         }
     }
 }

@@ -11,6 +11,8 @@ mod wire;
 
 mod caller;
 
+mod small_disk;
+
 mod killer;
 
 mod audit;
@@ -34,6 +36,7 @@ use killer::{Killer, Until};
 use process::{Process, Site};
 use record::{Promise, Record};
 use report::{Progress, Report};
+use small_disk::SmallDisk;
 use wire::Wire;
 
 /// What goes wrong at the gateway. The one that is left out is `forget`: it breaks the gateway's contract, so it comes
@@ -103,6 +106,9 @@ pub(crate) struct TortureArgs {
     /// Start it with another gateway, or another account, now and then
     #[arg(long)]
     change_gateway: bool,
+    /// Keep the data on a small filesystem that is full at times; needs root
+    #[arg(long)]
+    small_disk: bool,
     /// Where data and logs go, and stay; must be new or empty [default: a temporary folder, kept only after a failure]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -115,25 +121,37 @@ pub(crate) struct TortureArgs {
 pub(crate) fn run(args: &TortureArgs) -> ExitCode {
     let temporary = std::env::temp_dir().join(format!("payonce-torture-{}-{}", args.seed, std::process::id()));
     let folder = args.keep.clone().unwrap_or(temporary);
-    let site = match Site::make(folder.clone()) {
+    let mut site = match Site::make(folder.clone()) {
         Ok(site) => site,
         Err(error) => {
             eprintln!("payonce: cannot use {}: {error}", folder.display());
             return exit::usage();
         }
     };
+    let disk = match args.small_disk.then(|| SmallDisk::mount(site.folder.join("disk"))).transpose() {
+        Ok(disk) => disk,
+        Err(error) => {
+            eprintln!("payonce: skipped: no small filesystem can be mounted here ({error}); it takes root");
+            return exit::usage();
+        }
+    };
+    if disk.is_some() {
+        site.data = site.folder.join("disk").join("data");
+    }
     let (began, record) = (Instant::now(), Record::default());
-    let ran = Run::begin(args, &site, &record).and_then(|run| run.through());
+    let ran = Run::begin(args, &site, &record, disk.as_ref()).and_then(|run| run.through());
     let kept = (args.keep.is_some() || ran.is_err() || record.is_broken()).then_some(site.folder.as_path());
     let seen = record.read(Clone::clone);
     let report = Report { seen: &seen, seed: args.seed, lasted: began.elapsed(), kept };
+    let saved = disk.as_ref().filter(|_| kept.is_some()).map_or(Ok(()), |disk| disk.keep(&site.folder.join("data")));
+    drop(disk);
     let tidied = match kept {
         Some(folder) if record.is_broken() => report.write_evidence(folder),
         Some(_) => Ok(()),
         None => fs::remove_dir_all(&site.folder),
     };
     report.print(args.json);
-    for error in [ran.err(), tidied.err()].into_iter().flatten() {
+    for error in [ran.err(), saved.err(), tidied.err()].into_iter().flatten() {
         eprintln!("payonce: the torture itself failed: {error}; look into {}", site.folder.display());
         return exit::failed();
     }
@@ -144,6 +162,7 @@ pub(crate) fn run(args: &TortureArgs) -> ExitCode {
 struct Run<'a> {
     args: &'a TortureArgs,
     site: &'a Site,
+    disk: Option<&'a SmallDisk>,
     record: &'a Record,
     dice: Rng,
     /// The gateways' processes, and where each is.
@@ -154,7 +173,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(args: &'a TortureArgs, site: &'a Site, record: &'a Record) -> io::Result<Run<'a>> {
+    fn begin(
+        args: &'a TortureArgs,
+        site: &'a Site,
+        record: &'a Record,
+        disk: Option<&'a SmallDisk>,
+    ) -> io::Result<Run<'a>> {
         let faults = faults(args);
         let names: &[&str] = if args.change_gateway { &["gateway", "stranger"] } else { &["gateway"] };
         let started = names.iter().map(|name| site.start_sandbox(name, args.seed, &faults));
@@ -163,18 +187,19 @@ impl<'a> Run<'a> {
         if let (true, Some((_, url))) = (args.change_gateway, sandboxes.first()) {
             gateways.push([flags(args, url), vec!["--gateway-account".to_owned(), "another".to_owned()]].concat());
         }
-        Ok(Run { args, site, record, dice: Rng::new(args.seed), sandboxes, gateways, progress: Progress::new() })
+        Ok(Run { args, site, disk, record, dice: Rng::new(args.seed), sandboxes, gateways, progress: Progress::new() })
     }
 
     /// Kills, lets everything settle, and compares.
     fn through(mut self) -> io::Result<()> {
         let sandboxes: Vec<String> = self.sandboxes.iter().map(|(_, url)| url.clone()).collect();
-        let (record, deduplicates) = (self.record, !self.args.forget);
+        let (record, deduplicates, bulky) = (self.record, !self.args.forget, self.disk.is_some());
         let audit = Audit { record, wire: Wire::new(), sandboxes: &sandboxes, deduplicates };
         let dice: Vec<Rng> = (0..self.args.callers).map(|_| self.dice.fork()).collect();
         let told = thread::scope(|scope| {
-            let callers =
-                (0..).zip(dice).map(|(number, dice)| scope.spawn(move || Caller::new(record, number, dice).run()));
+            let callers = (0..)
+                .zip(dice)
+                .map(|(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky).run()));
             let callers: Vec<_> = callers.collect();
             let settled = self.kill().and_then(|()| self.settle(&audit, &callers));
             // Whoever is still at it would wait for ever.
@@ -196,7 +221,16 @@ impl<'a> Run<'a> {
         };
         let (site, record, gateways) = (self.site, self.record, self.gateways.as_slice());
         let start_share = self.args.start_share;
-        let mut killer = Killer { site, record, dice: self.dice.fork(), gateways, start_share, until, cut_short: 0 };
+        let mut killer = Killer {
+            site,
+            record,
+            dice: self.dice.fork(),
+            gateways,
+            start_share,
+            until,
+            disk: self.disk,
+            cut_short: 0,
+        };
         let progress = &self.progress;
         let killed = killer.run(|done| {
             let (kills, settled) = record.read(|seen| (seen.kills, seen.settled));

@@ -15,6 +15,8 @@ use super::record::GLANCE;
 /// The scratch folder of a run, and what is in it.
 pub(super) struct Site {
     pub(super) folder: PathBuf,
+    /// The daemon's data folder.
+    pub(super) data: PathBuf,
     program: PathBuf,
 }
 
@@ -26,12 +28,8 @@ impl Site {
         if fs::read_dir(&folder)?.next().is_some() {
             return Err(io::Error::other("it is not empty, and holds perhaps the evidence of an earlier run"));
         }
-        Ok(Site { folder, program: std::env::current_exe()? })
-    }
-
-    /// The daemon's data folder.
-    pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        let data = folder.join("data");
+        Ok(Site { folder, data, program: std::env::current_exe()? })
     }
 
     /// A gateway's ledger.
@@ -94,7 +92,7 @@ impl Site {
 
     /// Starts the daemon; it introduces itself when it is ready.
     pub(super) fn start_daemon(&self, flags: &[String]) -> io::Result<Process> {
-        let data = self.data().display().to_string();
+        let data = self.data.display().to_string();
         let mut arguments: Vec<String> =
             ["serve", "--json", "--listen", "127.0.0.1:0", "--data", &data].map(str::to_owned).into();
         arguments.extend_from_slice(flags);
@@ -105,7 +103,7 @@ impl Site {
     pub(super) fn verify(&self) -> io::Result<ExitStatus> {
         let mut command = Command::new(&self.program);
         let log = self.log("verify")?;
-        command.args(["journal", "verify", "--data"]).arg(self.data()).stdout(Stdio::null()).stderr(log).status()
+        command.args(["journal", "verify", "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).status()
     }
 }
 

@@ -58,6 +58,10 @@ pub(super) struct Seen {
     pub(super) settled: u64,
     pub(super) replays: u64,
     pub(super) conflicts: u64,
+    /// Answers that there is no room.
+    pub(super) no_room: u64,
+    /// How often the daemon stopped because the disk was full.
+    pub(super) stops_on_full_disk: u64,
     /// From the daemon's own list, at the end.
     pub(super) payments: u64,
     pub(super) succeeded: u64,

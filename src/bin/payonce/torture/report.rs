@@ -49,7 +49,10 @@ impl Report<'_> {
             ("in doubt", seen.in_doubt.to_string()),
             (
                 "answers",
-                format!("{} final, {} replayed, {} conflicts refused", seen.settled, seen.replays, seen.conflicts),
+                format!(
+                    "{} final, {} replayed, {} conflicts refused, {} times no room",
+                    seen.settled, seen.replays, seen.conflicts, seen.no_room
+                ),
             ),
             ("ledger", format!("{} movements, {} moved twice", ledger.movements, ledger.moved_twice)),
             ("seed", format!("{}, {:.1} s", self.seed, self.lasted.as_secs_f64())),
@@ -77,7 +80,7 @@ impl Report<'_> {
             "declined": seen.declined, "canceled": seen.canceled, "parked": seen.parked,
             "parked_because": seen.parked_because, "in_doubt": seen.in_doubt,
             "further_attempts": seen.further_attempts, "final_answers": seen.settled, "replays": seen.replays,
-            "conflicts_refused": seen.conflicts, "movements": seen.ledger.movements,
+            "conflicts_refused": seen.conflicts, "storage_full": seen.no_room, "stops_on_full_disk": seen.stops_on_full_disk, "movements": seen.ledger.movements,
             "moved_twice": usize::try_from(seen.ledger.moved_twice).unwrap_or(usize::MAX)
                 .max(seen.times(Promise::MovedTwice)),
             "lost_answers": seen.times(Promise::LostAnswer), "changed_answers": seen.times(Promise::ChangedAnswer),
