@@ -72,6 +72,9 @@ impl<'a> Caller<'a> {
             self.pursue(0);
             thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
         }
+        if let Some(asked) = self.open.first().filter(|_| self.record.is_finishing() && !self.record.is_broken()) {
+            self.record.broke(Promise::Unresolved, format!("{}: no final answer in the end", asked.key));
+        }
         self.told
     }
 

@@ -119,43 +119,56 @@ pub(crate) struct TortureArgs {
 
 /// Runs, and judges.
 pub(crate) fn run(args: &TortureArgs) -> ExitCode {
-    let temporary = std::env::temp_dir().join(format!("payonce-torture-{}-{}", args.seed, std::process::id()));
-    let folder = args.keep.clone().unwrap_or(temporary);
-    let mut site = match Site::make(folder.clone()) {
-        Ok(site) => site,
-        Err(error) => {
-            eprintln!("payonce: cannot use {}: {error}", folder.display());
+    let (site, disk) = match prepare(args) {
+        Ok(prepared) => prepared,
+        Err(why) => {
+            eprintln!("payonce: {why}");
             return exit::usage();
         }
     };
-    let disk = match args.small_disk.then(|| SmallDisk::mount(site.folder.join("disk"))).transpose() {
-        Ok(disk) => disk,
-        Err(error) => {
-            eprintln!("payonce: skipped: no small filesystem can be mounted here ({error}); it takes root");
-            return exit::usage();
-        }
-    };
-    if disk.is_some() {
-        site.data = site.folder.join("disk").join("data");
-    }
     let (began, record) = (Instant::now(), Record::default());
-    let ran = Run::begin(args, &site, &record, disk.as_ref()).and_then(|run| run.through());
+    let ran = Run::begin(args, &site, &record, disk.as_ref()).and_then(Run::through);
     let kept = (args.keep.is_some() || ran.is_err() || record.is_broken()).then_some(site.folder.as_path());
     let seen = record.read(Clone::clone);
     let report = Report { seen: &seen, seed: args.seed, lasted: began.elapsed(), kept };
-    let saved = disk.as_ref().filter(|_| kept.is_some()).map_or(Ok(()), |disk| disk.keep(&site.folder.join("data")));
-    drop(disk);
-    let tidied = match kept {
-        Some(folder) if record.is_broken() => report.write_evidence(folder),
-        Some(_) => Ok(()),
-        None => fs::remove_dir_all(&site.folder),
-    };
+    let tidied = tidy(&site, disk, &report);
     report.print(args.json);
-    for error in [ran.err(), saved.err(), tidied.err()].into_iter().flatten() {
+    if let Err(error) = ran.and(tidied) {
         eprintln!("payonce: the torture itself failed: {error}; look into {}", site.folder.display());
         return exit::failed();
     }
     if record.is_broken() { exit::failed() } else { ExitCode::SUCCESS }
+}
+
+/// Makes the scratch folder, and the small filesystem if one is wanted.
+fn prepare(args: &TortureArgs) -> Result<(Site, Option<SmallDisk>), String> {
+    let temporary = std::env::temp_dir().join(format!("payonce-torture-{}-{}", args.seed, std::process::id()));
+    let folder = args.keep.clone().unwrap_or(temporary);
+    let unusable = |error| format!("cannot use {}: {error}", folder.display());
+    let mut site = Site::make(folder.clone()).map_err(unusable)?;
+    if !args.small_disk {
+        return Ok((site, None));
+    }
+    let place = site.folder.join("disk");
+    site.data = place.join("data");
+    match SmallDisk::mount(place) {
+        Ok(disk) => Ok((site, Some(disk))),
+        Err(error) => {
+            // What was made for it is empty.
+            let _ = fs::remove_dir_all(&site.folder);
+            Err(format!("skipped: no small filesystem can be mounted here ({error}); it takes root"))
+        }
+    }
+}
+
+/// Keeps what is to be kept, and removes the rest.
+fn tidy(site: &Site, disk: Option<SmallDisk>, report: &Report<'_>) -> io::Result<()> {
+    let Some(folder) = report.kept else {
+        drop(disk);
+        return fs::remove_dir_all(&site.folder);
+    };
+    disk.map_or(Ok(()), |disk| disk.keep(&folder.join("data")))?;
+    if report.seen.broken.is_empty() { Ok(()) } else { report.write_evidence(folder) }
 }
 
 /// One run.
@@ -196,18 +209,16 @@ impl<'a> Run<'a> {
         let (record, deduplicates, bulky) = (self.record, !self.args.forget, self.disk.is_some());
         let audit = Audit { record, wire: Wire::new(), sandboxes: &sandboxes, deduplicates };
         let dice: Vec<Rng> = (0..self.args.callers).map(|_| self.dice.fork()).collect();
-        let told = thread::scope(|scope| {
-            let callers = (0..)
-                .zip(dice)
-                .map(|(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky).run()));
-            let callers: Vec<_> = callers.collect();
+        let (daemon, told) = thread::scope(|scope| {
+            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky).run());
+            let callers: Vec<_> = (0..).zip(dice).map(start).collect();
             let settled = self.kill().and_then(|()| self.settle(&audit, &callers));
             // Whoever is still at it would wait for ever.
             record.give_up();
-            settled
-                .map(|daemon| (daemon, callers.into_iter().filter_map(|caller| caller.join().ok()).flatten().collect()))
-        });
-        let (daemon, told): (Option<Process>, Vec<Told>) = told?;
+            let told: thread::Result<Vec<Vec<Told>>> = callers.into_iter().map(ScopedJoinHandle::join).collect();
+            let told = told.map_err(|_| io::Error::other("a caller panicked"));
+            settled.and_then(|daemon| Ok((daemon, told?.concat())))
+        })?;
         match daemon {
             Some(daemon) if !record.is_broken() => self.judge(daemon, &audit, &told),
             Some(_) | None => Ok(()),
@@ -243,6 +254,10 @@ impl<'a> Run<'a> {
     /// Faults off: every gateway has its turn until every caller knows what became of all that it asked for.
     fn settle(&self, audit: &Audit<'_>, callers: &[ScopedJoinHandle<'_, Vec<Told>>]) -> io::Result<Option<Process>> {
         let record = self.record;
+        if record.is_broken() {
+            // The evidence stays as it is.
+            return Ok(None);
+        }
         audit.calm().map_err(io::Error::other)?;
         record.finish();
         let turns = if self.gateways.len() > 1 { 2 } else { 1 };
