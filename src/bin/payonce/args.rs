@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs,
-    serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs,
+    serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs, torture::TortureArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -47,4 +47,6 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Prove it: simulated worlds in which everything fails.
     Simulate(SimulateArgs),
+    /// Kill a daemon over and over, and check that it keeps its promises.
+    Torture(TortureArgs),
 }

@@ -24,6 +24,8 @@ mod simulate;
 
 mod bench;
 
+mod torture;
+
 mod output;
 
 use std::{future::Future, process::ExitCode};
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Torture(args) => torture::run(&args),
     }
 }
 

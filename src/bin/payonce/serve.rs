@@ -157,9 +157,9 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
         opened = Engine::open(settings.options(args.moved), gateway.clone()) => opened.map_err(Failure::Open)?,
         () = signals.told_to_stop() => return Ok(()),
     };
-    introduce(args.json, &engine, &*gateway, address);
-    // Nobody else opens it.
+    // Nobody else opens it. Before it is announced: who has read that it listens is not to be told to come back.
     let _ = server.face.open(engine.clone());
+    introduce(args.json, &engine, &*gateway, address);
     tokio::select! {
         () = signals.told_to_stop() => close(server, engine).await,
         stopped = engine.stopped() => {

@@ -1,0 +1,208 @@
+//! A caller as callers should be: one key a payment, the same request again until it is answered, and a good memory.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use payonce::sim::Rng;
+use serde_json::json;
+use ureq::http::Method;
+
+use super::{
+    record::{Promise, Record},
+    wire::{Reply, Wire},
+};
+
+/// How many payments a caller has under way: enough to leave some in doubt behind, few enough to come back to each.
+const AT_ONCE: usize = 6;
+/// The longest pause between two requests, in milliseconds: 64 callers then keep two cores busy, but not choked.
+const PAUSE: u64 = 60;
+/// How many answers a caller keeps to look at again during the run; all of them are looked at in the end.
+const REPEATED: u64 = 12;
+
+/// How many texts of how many characters go with an order that is to fill a disk: nearly as many as are legal, so that
+/// a segment of the journal is full within seconds.
+const BULK: (usize, usize) = (40, 500);
+
+/// What is asked for under one key.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: String,
+    body: String,
+    /// When the daemon says that it took the payment on, once it has said so.
+    created_at: Option<String>,
+}
+
+/// A final answer that a caller was given.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) asked: Asked,
+    pub(super) answer: String,
+    pub(super) id: String,
+    pub(super) state: String,
+}
+
+/// One caller.
+pub(super) struct Caller<'a> {
+    record: &'a Record,
+    wire: Wire,
+    dice: Rng,
+    name: String,
+    /// Goes with every order.
+    metadata: BTreeMap<String, String>,
+    made: u64,
+    open: Vec<Asked>,
+    told: Vec<Told>,
+}
+
+impl<'a> Caller<'a> {
+    pub(super) fn new(record: &'a Record, number: u64, dice: Rng, bulky: bool) -> Caller<'a> {
+        let text = |number| (format!("note-{number}"), "x".repeat(BULK.1));
+        let metadata = if bulky { (0..BULK.0).map(text).collect() } else { BTreeMap::new() };
+        let name = format!("caller-{number}");
+        Caller { record, wire: Wire::new(), dice, name, metadata, made: 0, open: Vec::new(), told: Vec::new() }
+    }
+
+    /// Makes payments until the run is to be brought to an end, then brings its own to an end. Returns every final
+    /// answer it was given.
+    pub(super) fn run(mut self) -> Vec<Told> {
+        while !self.record.is_over() && !self.record.is_finishing() {
+            self.act();
+            thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
+        }
+        while !self.record.is_over() && !self.open.is_empty() {
+            self.pursue(0);
+            thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
+        }
+        if let Some(asked) = self.open.first().filter(|_| self.record.is_finishing() && !self.record.is_broken()) {
+            self.record.broke(Promise::Unresolved, format!("{}: no final answer in the end", asked.key));
+        }
+        self.told
+    }
+
+    fn act(&mut self) {
+        match self.dice.below(100) {
+            0..10 => self.repeat(),
+            10..15 => self.ask_for_another_amount(),
+            _ if self.open.len() < AT_ONCE && self.dice.one_in(2) => {
+                let asked = self.invent();
+                self.open.push(asked);
+                self.pursue(self.open.len() - 1);
+            }
+            _ => {
+                let place = self.dice.below(u64::try_from(self.open.len()).unwrap_or(0));
+                self.pursue(usize::try_from(place).unwrap_or(0));
+            }
+        }
+    }
+
+    fn invent(&mut self) -> Asked {
+        self.made += 1;
+        let amount = self.dice.between(1, 1_000_000);
+        let source = if self.dice.one_in(20) { "acct_decline" } else { "acct_alice" };
+        let capture = if self.dice.one_in(8) { "manual" } else { "automatic" };
+        let body = json!({
+            "amount": amount, "currency": "USD", "source": source, "destination": "acct_bob", "capture": capture,
+            "metadata": self.metadata,
+        });
+        Asked { key: format!("{}-{}", self.name, self.made), body: body.to_string(), created_at: None }
+    }
+
+    /// Asks, or asks again, for a payment that is not settled as far as this caller knows.
+    fn pursue(&mut self, place: usize) {
+        let Some(asked) = self.open.get(place).cloned() else { return };
+        // Who is to fill a disk does not wait.
+        let longest = if self.metadata.is_empty() { 4 } else { 1 };
+        let wait = format!("wait={}", self.dice.below(longest));
+        let Some(reply) = post(self.record, &self.wire, &asked.key, asked.body.clone(), &wait) else { return };
+        match reply.status {
+            201 | 202 => self.remember(place, asked, &reply),
+            // Nothing was recorded; or the process is stopping.
+            500 | 503 => {}
+            status => {
+                let what =
+                    format!("{}: a request like all others was refused with {status}: {}", asked.key, reply.body);
+                self.record.broke(Promise::WrongRefusal, what);
+            }
+        }
+    }
+
+    fn remember(&mut self, place: usize, mut asked: Asked, reply: &Reply) {
+        let created_at = reply.text("/created_at");
+        if let Some(known) = asked.created_at.replace(created_at.clone())
+            && known != created_at
+        {
+            let what = format!("{}: acknowledged as made at {known}, and then made anew: {}", asked.key, reply.body);
+            self.record.broke(Promise::LostAnswer, what);
+        }
+        if reply.status == 201 {
+            self.open.swap_remove(place);
+            self.record.note(|seen| seen.settled += 1);
+            let (id, state) = (reply.text("/id"), reply.text("/state"));
+            return self.told.push(Told { asked, answer: reply.body.clone(), id, state });
+        }
+        let rests = reply.text("/state") == "parked" && reply.text("/outcome/code") != "gateway_changed";
+        if rests && self.record.is_finishing() {
+            self.open.swap_remove(place);
+        } else if let Some(open) = self.open.get_mut(place) {
+            *open = asked;
+        }
+    }
+
+    /// Asks for something settled once more.
+    fn repeat(&mut self) {
+        let recent = self.dice.below(REPEATED.min(u64::try_from(self.told.len()).unwrap_or(0)));
+        if let Some(told) = self.told.iter().rev().nth(usize::try_from(recent).unwrap_or(0)) {
+            told.check(self.record, &self.wire);
+        }
+    }
+
+    /// Says something else under a key that the daemon knows.
+    fn ask_for_another_amount(&mut self) {
+        let known = self.open.iter().filter(|asked| asked.created_at.is_some());
+        let Some(asked) = known.chain(self.told.last().map(|told| &told.asked)).next() else { return };
+        let body = asked.body.replacen("\"amount\":", "\"amount\":7", 1);
+        let Some(reply) = post(self.record, &self.wire, &asked.key, body, "wait=0") else { return };
+        let differing = reply.value().pointer("/differing_fields").cloned();
+        match reply.status {
+            422 if differing == Some(json!(["amount"])) => self.record.note(|seen| seen.conflicts += 1),
+            500 | 503 => {}
+            status => {
+                let what = format!("{}: another amount under a known key got {status}: {}", asked.key, reply.body);
+                self.record.broke(Promise::WrongRefusal, what);
+            }
+        }
+    }
+}
+
+impl Told {
+    /// Asks again: the answer must be the same bytes, and say that it is a replay. Returns whether it was answered.
+    pub(super) fn check(&self, record: &Record, wire: &Wire) -> bool {
+        let Some(reply) = post(record, wire, &self.asked.key, self.asked.body.clone(), "wait=0") else { return false };
+        match reply.status {
+            500 | 503 => return false,
+            201 if reply.replayed && reply.body == self.answer => record.note(|seen| seen.replays += 1),
+            201 if reply.replayed => {
+                let what = format!("{}: told {}\nand later {}", self.asked.key, self.answer, reply.body);
+                record.broke(Promise::ChangedAnswer, what);
+            }
+            status => {
+                let what = format!("{}: told {}\nand later {status} {}", self.asked.key, self.answer, reply.body);
+                record.broke(Promise::LostAnswer, what);
+            }
+        }
+        true
+    }
+}
+
+/// Sends once; `None`: nothing is known about what became of it.
+fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str) -> Option<Reply> {
+    let url = format!("{}/v1/payments", record.daemon()?);
+    let key = format!("\"{key}\"");
+    record.note(|seen| seen.asked += 1);
+    let reply = wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body).ok()?;
+    let no_room = u64::from(reply.status == 503 && reply.text("/code") == "storage_full");
+    record.note(|seen| {
+        seen.answered += 1;
+        seen.no_room += no_room;
+    });
+    Some(reply)
+}

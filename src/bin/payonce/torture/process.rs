@@ -1,0 +1,174 @@
+//! The programs under torture: this same executable, as a gateway and as a daemon.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::record::GLANCE;
+
+/// The scratch folder of a run, and what is in it.
+pub(super) struct Site {
+    pub(super) folder: PathBuf,
+    /// The daemon's data folder.
+    pub(super) data: PathBuf,
+    program: PathBuf,
+}
+
+impl Site {
+    /// Makes the folder, which must be new or empty: an old run's payments would be taken for this one's.
+    pub(super) fn make(folder: PathBuf) -> io::Result<Site> {
+        fs::create_dir_all(&folder)?;
+        let folder = folder.canonicalize()?;
+        if fs::read_dir(&folder)?.next().is_some() {
+            return Err(io::Error::other("it is not empty, and holds perhaps the evidence of an earlier run"));
+        }
+        let data = folder.join("data");
+        Ok(Site { folder, data, program: std::env::current_exe()? })
+    }
+
+    /// A gateway's ledger.
+    pub(super) fn ledger(&self, name: &str) -> PathBuf {
+        self.folder.join(name).join("sandbox.ledger")
+    }
+
+    /// Starts the program; its standard error goes to `NAME.log`.
+    fn start(&self, name: &str, arguments: &[String]) -> io::Result<Process> {
+        let mut command = Command::new(&self.program);
+        // Our settings are not its settings, and nor is a payonce.toml that lies around.
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PAYONCE")) {
+            command.env_remove(key);
+        }
+        let log = self.log(name)?;
+        command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn()?;
+        let (tell, introduction) = mpsc::channel();
+        if let Some(said) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut said = BufReader::new(said);
+                let mut line = String::new();
+                if said.read_line(&mut line).is_ok_and(|len| len > 0) {
+                    // Whoever asked may have killed it by now.
+                    let _ = tell.send(line);
+                }
+                let _ = io::copy(&mut said, &mut io::sink());
+            });
+        }
+        Ok(Process { child, introduction })
+    }
+
+    fn log(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).open(self.folder.join(format!("{name}.log")))
+    }
+
+    /// Starts the faulty gateway, and waits until it can be reached.
+    pub(super) fn start_sandbox(
+        &self,
+        name: &str,
+        seed: u64,
+        faults: &[(String, f64)],
+    ) -> io::Result<(Process, String)> {
+        let data = self.folder.join(name).display().to_string();
+        let mut arguments: Vec<String> =
+            ["sandbox", "--listen", "127.0.0.1:0", "--data", &data].map(str::to_owned).into();
+        arguments.extend(["--seed".to_owned(), seed.to_string()]);
+        for (kind, probability) in faults {
+            arguments.extend(["--fault".to_owned(), format!("{kind}={probability}")]);
+        }
+        let mut process = self.start(name, &arguments)?;
+        match process.introduced(Duration::from_secs(60)) {
+            Introduced::Said(line) => match line.trim_end().rsplit_once(' ') {
+                Some((_, url)) => Ok((process, url.to_owned())),
+                None => Err(io::Error::other("the sandbox does not say where it is")),
+            },
+            Introduced::Silent | Introduced::Ended => Err(io::Error::other("the sandbox does not start; see its log")),
+        }
+    }
+
+    /// Starts the daemon; it introduces itself when it is ready.
+    pub(super) fn start_daemon(&self, flags: &[String]) -> io::Result<Process> {
+        let data = self.data.display().to_string();
+        let mut arguments: Vec<String> =
+            ["serve", "--json", "--listen", "127.0.0.1:0", "--data", &data].map(str::to_owned).into();
+        arguments.extend_from_slice(flags);
+        self.start("daemon", &arguments)
+    }
+
+    /// Whether `payonce journal verify` finds no damage.
+    pub(super) fn verify(&self) -> io::Result<ExitStatus> {
+        let mut command = Command::new(&self.program);
+        let log = self.log("verify")?;
+        command.args(["journal", "verify", "--data"]).arg(&self.data).stdout(Stdio::null()).stderr(log).status()
+    }
+}
+
+/// Whether a process has said that it is there.
+pub(super) enum Introduced {
+    /// With this line.
+    Said(String),
+    /// Not yet.
+    Silent,
+    /// It has closed its standard output without a word.
+    Ended,
+}
+
+/// A child. It is killed when it is dropped.
+pub(super) struct Process {
+    child: Child,
+    introduction: Receiver<String>,
+}
+
+impl Process {
+    /// Waits for its first line.
+    pub(super) fn introduced(&mut self, patience: Duration) -> Introduced {
+        match self.introduction.recv_timeout(patience) {
+            Ok(line) => Introduced::Said(line),
+            Err(RecvTimeoutError::Timeout) => Introduced::Silent,
+            Err(RecvTimeoutError::Disconnected) => Introduced::Ended,
+        }
+    }
+
+    /// SIGKILL. The status tells whether it was faster.
+    pub(super) fn kill(&mut self) -> io::Result<ExitStatus> {
+        self.child.kill()?;
+        self.child.wait()
+    }
+
+    /// SIGTERM.
+    pub(super) fn tell_to_stop(&self) -> io::Result<()> {
+        // The standard library sends SIGKILL only.
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).stderr(Stdio::null()).status()?;
+        if told.success() { Ok(()) } else { Err(io::Error::other("`kill -TERM` failed")) }
+    }
+
+    /// How it ended, if it has within this time.
+    pub(super) fn ended(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
+        let until = Instant::now() + patience;
+        loop {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || Instant::now() >= until {
+                return Ok(ended);
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.kill();
+    }
+}
+
+/// The last lines of a log.
+pub(super) fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.iter().skip(lines.len().saturating_sub(5)).copied().collect::<Vec<_>>().join("\n")
+}
