@@ -1,6 +1,6 @@
 //! Whole worlds from seeds: every promise, after every step.
 
-use payonce::sim::{Options, run};
+use payonce::sim::{Options, every_crash_point, run};
 
 /// Seeds that once broke a promise.
 const REGRESSIONS: [u64; 0] = [];
@@ -22,4 +22,11 @@ fn the_same_seed_lives_the_same_world_twice() {
         let (one, two) = (run(seed, Options::default()), run(seed, Options::default()));
         assert_eq!((one.trace, one.events, one.sendings), (two.trace, two.events, two.sendings));
     }
+}
+
+#[test]
+fn no_promise_is_broken_at_any_crash_point() {
+    let points = every_crash_point(1);
+    assert_eq!(points.violation, None);
+    assert!(points.points > 10_000, "{points:?}");
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Machine, Stopped, decode};
+use super::{Machine, Unread, decode};
 use crate::payment::{IdempotencyKey, Payment, PaymentId, State, Tenant};
 
 /// Rows looked at for one page: a rare state in a large store is found over several pages, not by stopping the engine.
-const MAX_LOOKED_AT: usize = 5_000;
+const MAX_LOOKED_AT: usize = 2_000;
 
 /// Rows read from the store at once.
 const CHUNK: usize = 256;
@@ -46,7 +46,7 @@ impl Filter {
 
 impl Machine {
     /// One page of payments.
-    pub fn list(&self, filter: &Filter) -> Result<Page, Stopped> {
+    pub fn list(&self, filter: &Filter) -> Result<Page, Unread> {
         if let Some(key) = &filter.key {
             let found = self.get(&PaymentId::derive(&filter.tenant, key))?;
             let payments = found.filter(|payment| filter.admits(payment)).into_iter().collect();
@@ -69,7 +69,7 @@ impl Machine {
     }
 
     /// Memory and store, merged in id order.
-    fn list_all(&self, filter: &Filter) -> Result<Page, Stopped> {
+    fn list_all(&self, filter: &Filter) -> Result<Page, Unread> {
         let mut page = Page::default();
         let mut cursor = filter.after;
         let mut looked_at = 0;
@@ -80,7 +80,7 @@ impl Machine {
             let mut chunk: Vec<Arc<Payment>> = Vec::with_capacity(rows.len());
             for (id, row) in &rows {
                 if self.overlay.get(id).is_none() {
-                    chunk.push(Arc::new(decode(id, row)?.0));
+                    chunk.push(Arc::new(decode(id, row).map_err(Unread::Bad)?.0));
                 }
             }
             let in_memory = self.overlay.entries(cursor.as_ref()).map(|entry| &entry.payment);

@@ -122,6 +122,36 @@ impl From<Misfit> for Stopped {
     }
 }
 
+/// Why a payment could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The store is out of use since an earlier error, a full disk most likely. What is in memory goes on; the rest can
+    /// be read after the next start.
+    OutOfUse(String),
+    /// What the store holds cannot be trusted: the engine must stop, and the next start rebuilds it.
+    Bad(Stopped),
+}
+
+impl From<StoreError> for Unread {
+    fn from(error: StoreError) -> Unread {
+        match error {
+            StoreError::Broken { since } => Unread::OutOfUse(since),
+            StoreError::Row { .. } | StoreError::Mark { .. } | StoreError::Index { .. } | StoreError::File { .. } => {
+                Unread::Bad(error.into())
+            }
+        }
+    }
+}
+
+impl From<Unread> for Stopped {
+    fn from(unread: Unread) -> Stopped {
+        match unread {
+            Unread::OutOfUse(since) => Stopped::new(format!("the store is out of use: {since}")),
+            Unread::Bad(stopped) => stopped,
+        }
+    }
+}
+
 impl Machine {
     /// What every decision follows.
     pub const fn rules(&self) -> &Rules {
@@ -149,7 +179,7 @@ impl Machine {
     }
 
     /// A payment as it is, from memory or the store.
-    pub fn get(&self, id: &PaymentId) -> Result<Option<Arc<Payment>>, Stopped> {
+    pub fn get(&self, id: &PaymentId) -> Result<Option<Arc<Payment>>, Unread> {
         if let Some(entry) = self.overlay.get(id) {
             return Ok(Some(entry.payment.clone()));
         }
@@ -206,8 +236,8 @@ impl Machine {
 }
 
 /// A payment from the store, and the last record that it holds.
-fn read(store: &dyn Store, id: &PaymentId) -> Result<Option<(Payment, Lsn)>, Stopped> {
-    store.get(id)?.map(|row| decode(id, &row)).transpose()
+fn read(store: &dyn Store, id: &PaymentId) -> Result<Option<(Payment, Lsn)>, Unread> {
+    store.get(id)?.map(|row| decode(id, &row)).transpose().map_err(Unread::Bad)
 }
 
 fn decode(id: &PaymentId, row: &Row) -> Result<(Payment, Lsn), Stopped> {

@@ -270,7 +270,7 @@ impl<'a> Replay<'a> {
         let mut payment = match self.live.remove(&event.payment) {
             Some(replayed) => Some(replayed.payment),
             None if matches!(event.fact, Fact::Accepted { .. }) => None,
-            None => match read(self.store, &event.payment)? {
+            None => match read(self.store, &event.payment).map_err(Stopped::from)? {
                 Some((payment, known)) if known >= lsn => {
                     // The store has it already. It is carried all the same, if only this batch says so.
                     if lsn > self.proven {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, overlay::Entry, read};
+use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, overlay::Entry, read};
 use crate::{
     journal::{Lsn, Record},
     payment::{
@@ -34,7 +34,7 @@ pub enum Told {
     },
     /// A new payment, and no gateway call is free: nothing was recorded, try it again later.
     NoCallFree,
-    /// A new payment, and the disk is full: nothing was recorded.
+    /// A payment that is not in memory, and the disk is full: nothing was recorded.
     NoSpace,
     /// Deciding failed: a defect. Nothing was recorded, or what is unresolved was parked.
     Defect,
@@ -60,6 +60,8 @@ struct Working {
     pursuits: Vec<Pursuit>,
     lsn: Lsn,
     changed: bool,
+    /// The store is out of use, and what it may know of this payment with it.
+    unreadable: bool,
 }
 
 /// What one input led to.
@@ -104,9 +106,13 @@ impl Machine {
     fn load_one(&self, id: &PaymentId) -> Result<Working, Stopped> {
         if let Some(entry) = self.overlay.get(id) {
             let (payment, pursuits) = (Some(entry.payment.as_ref().clone()), entry.pursuits.clone());
-            return Ok(Working { payment, pursuits, lsn: entry.lsn, changed: false });
+            return Ok(Working { payment, pursuits, lsn: entry.lsn, ..Working::default() });
         }
-        let found = read(self.store.as_ref(), id)?;
+        let found = match read(self.store.as_ref(), id) {
+            Ok(found) => found,
+            Err(Unread::OutOfUse(_)) => return Ok(Working { unreadable: true, ..Working::default() }),
+            Err(Unread::Bad(stopped)) => return Err(stopped),
+        };
         Ok(found.map_or_else(Working::default, |(payment, lsn)| Working {
             payment: Some(payment),
             lsn,
@@ -167,6 +173,10 @@ impl Machine {
         calls: &mut usize,
         planned: &mut u64,
     ) -> Option<Told> {
+        if work.unreadable {
+            // It may be a payment that was made long ago: neither to be made again, nor to be denied.
+            return Some(Told::NoSpace);
+        }
         let Input::Pay { order, request, .. } = input else { return None };
         if work.payment.is_some() || !self.rules.sending {
             return None;

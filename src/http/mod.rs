@@ -62,12 +62,16 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long to wait when no connection can be accepted, most likely for want of file descriptors.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// How many connections are served at once, where the system does not say how many files a process may open.
+const CONNECTIONS: usize = 400;
+
 /// What the server shows of the engine, which may not be open yet.
 pub struct Face {
     engine: OnceLock<Engine>,
     stopping: watch::Sender<bool>,
     tenant: Tenant,
     patience: Duration,
+    connections: usize,
 }
 
 impl Default for Face {
@@ -84,6 +88,7 @@ impl Face {
             stopping: watch::Sender::new(false),
             tenant: Tenant::default(),
             patience: BODY_TIME,
+            connections: connections(),
         }
     }
 
@@ -128,7 +133,8 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>, shutdown: impl Future
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            // Beyond the limit they wait in the system's queue: a process without a free descriptor cannot write its journal.
+            accepted = listener.accept(), if connections.len() < face.connections => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(converse(stream, router.clone(), face.stopping()))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -145,6 +151,15 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>, shutdown: impl Future
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("connections were cut: their answers took longer than the server may take to stop");
     }
+}
+
+/// Two fifths of the files that this process may open: gateway calls may take as many, and the rest is for journal and
+/// store.
+fn connections() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    soft.map_or(CONNECTIONS, |soft| (soft / 5 * 2).max(1))
 }
 
 /// One connection, request after request.

@@ -185,12 +185,12 @@ impl Engine {
 
     /// A payment as it is.
     pub async fn get(&self, id: PaymentId) -> Result<Option<Arc<Payment>>, Rejection> {
-        self.ask(|reply| Ask::Get(id, reply)).await
+        self.ask(|reply| Ask::Get(id, reply)).await?
     }
 
     /// One page of payments, in id order.
     pub async fn list(&self, filter: Filter) -> Result<Page, Rejection> {
-        self.ask(|reply| Ask::List(filter, reply)).await
+        self.ask(|reply| Ask::List(filter, reply)).await?
     }
 
     /// Asks the gateway now what became of a payment. Answers with the payment as it is meanwhile.

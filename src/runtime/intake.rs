@@ -29,8 +29,8 @@ pub(super) struct Pay {
 
 /// A question, or a person's word.
 pub(super) enum Ask {
-    Get(PaymentId, oneshot::Sender<Option<Arc<Payment>>>),
-    List(Filter, oneshot::Sender<Page>),
+    Get(PaymentId, oneshot::Sender<Result<Option<Arc<Payment>>, Rejection>>),
+    List(Filter, oneshot::Sender<Result<Page, Rejection>>),
     Person(PaymentId, Input, oneshot::Sender<Result<Arc<Payment>, Rejection>>),
     Close(oneshot::Sender<()>),
 }

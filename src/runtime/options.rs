@@ -32,7 +32,8 @@ pub struct Options {
     /// How many callers may wait to be taken up. Beyond them a caller is told at once to come back: by then the last
     /// in line would have waited for a second and more.
     pub queue: usize,
-    /// How many gateway calls may be under way. Each holds a socket, and processes are commonly given 1,024.
+    /// How many gateway calls may be under way. Each holds a socket: with as many callers' connections, 400 stay below the
+    /// 1,024 files that processes are commonly given.
     pub gateway_slots: usize,
     /// How many payments may wait in memory for the store, at about a kilobyte each, before no new ones are taken.
     pub memory_payments: usize,
@@ -55,7 +56,7 @@ impl Options {
             verify_bytes: 1 << 30,
             store_cache_bytes: 64 << 20,
             queue: 16_384,
-            gateway_slots: 512,
+            gateway_slots: 400,
             memory_payments: 100_000,
             wait: Duration::from_secs(10),
             drain: Duration::from_secs(10),

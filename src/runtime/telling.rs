@@ -8,7 +8,7 @@ use super::{
     turner::{Origin, Reply, Turner},
 };
 use crate::{
-    engine::Told,
+    engine::{Stopped, Told, Unread},
     payment::{Input, Payment, PaymentId, Response, State},
 };
 
@@ -88,7 +88,8 @@ fn is_answer(payment: &Payment) -> bool {
 fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
     let (response, payment) = match told {
         Told::Decided { response: Some(response), payment } => (response, payment),
-        Told::Decided { response: None, .. } | Told::NoCallFree | Told::NoSpace | Told::Defect => return Err(defect()),
+        Told::NoSpace => return Err(Rejection::StorageFull { retry_after: COME_BACK_LATER }),
+        Told::Decided { response: None, .. } | Told::NoCallFree | Told::Defect => return Err(defect()),
     };
     match (response, payment) {
         (Response::InvalidState(why), _) => Err(Rejection::InvalidState { why }),
@@ -113,6 +114,15 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
             | Response::Moved,
             None,
         ) => Err(defect()),
+    }
+}
+
+/// A store that is out of use is told to who asked; one that cannot be trusted stops the engine.
+pub(super) fn readable<T>(read: Result<T, Unread>) -> Result<Result<T, Rejection>, Stopped> {
+    match read {
+        Ok(found) => Ok(Ok(found)),
+        Err(Unread::OutOfUse(_)) => Ok(Err(Rejection::StorageFull { retry_after: COME_BACK_LATER })),
+        Err(Unread::Bad(stopped)) => Err(stopped),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     opening::SpareKeeper,
     options::Options,
     storekeeper::StoreKeeper,
-    telling::{COME_BACK, refuse},
+    telling::{COME_BACK, readable, refuse},
 };
 use crate::{
     engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Turned},
@@ -290,10 +290,10 @@ impl Turner {
         for look in looks {
             match look {
                 Ask::Get(id, reply) => {
-                    let _ = reply.send(self.machine.get(&id)?);
+                    let _ = reply.send(readable(self.machine.get(&id))?);
                 }
                 Ask::List(filter, reply) => {
-                    let _ = reply.send(self.machine.list(&filter)?);
+                    let _ = reply.send(readable(self.machine.list(&filter))?);
                 }
                 Ask::Person(_, _, _) | Ask::Close(_) => {}
             }

@@ -22,8 +22,11 @@ mod people;
 
 mod deaths;
 
+mod points;
+
 pub use disk::{Damage, Fault, Loss, SimDisk};
 pub use gateway::{Course, SimGateway, Weather};
 pub use oracle::{Oracle, Violation};
+pub use points::{Points, every_crash_point};
 pub use rng::Rng;
 pub use world::{Options, Report, run, shrink};

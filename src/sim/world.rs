@@ -317,9 +317,8 @@ impl World {
         let turned = machine.turn(now, &inputs, Admission { new_payments: 64 });
         let Ok(turned) = turned else {
             self.note(|| "the engine stopped: the disk failed".to_owned());
-            let refuses = machine.turn(now, &inputs, Admission { new_payments: 64 }).is_err();
-            let wrote_nothing = inputs.iter().all(|(_, input)| matches!(input, Input::Pay { .. }));
-            if !refuses && !wrote_nothing {
+            // Whatever would be recorded now must be refused: the journal is poisoned.
+            if self.disk.has_failed() && machine.sizes().0 > 0 && machine.begin_checkpoint(now.wall).is_ok() {
                 self.oracle.went_on();
             }
             return self.die();

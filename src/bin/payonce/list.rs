@@ -48,7 +48,9 @@ pub(crate) fn run(args: &ListArgs) -> ExitCode {
     let fields = ["id", "state", "amount", "currency", "source", "destination", "created_at"];
     table(&["id", "state", "amount", "", "from", "to", "created"], &rows(&told.value, "payments", &fields));
     if let Some(next) = field(&told.value, "next") {
-        say(format_args!("\nmore: payonce list --after {next}"));
+        let flags = [("state", &args.state), ("limit", &limit)];
+        let same = flags.iter().filter_map(|(name, value)| Some(format!(" --{name} {}", value.as_ref()?)));
+        say(format_args!("\nmore: payonce list{} --after {next}", same.collect::<String>()));
     }
     ExitCode::SUCCESS
 }

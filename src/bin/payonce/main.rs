@@ -31,6 +31,7 @@ mod output;
 use std::{future::Future, process::ExitCode};
 
 use clap::Parser;
+use tracing::level_filters::LevelFilter;
 
 use args::{Args, Command};
 
@@ -55,8 +56,9 @@ mod exit {
 }
 
 fn main() -> ExitCode {
-    log();
-    match Args::parse().command {
+    let args = Args::parse();
+    log(&args.command);
+    match args.command {
         Command::Serve(args) => run(serve::run(args)),
         Command::Sandbox(args) => run(sandbox::run(args)),
         Command::Pay(args) => pay::run(&args),
@@ -86,10 +88,11 @@ fn run(command: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Logs to standard error; `PAYONCE_LOG` filters, as in `PAYONCE_LOG=payonce=debug`.
-fn log() {
+/// Logs to standard error; `PAYONCE_LOG` filters, as in `PAYONCE_LOG=payonce=debug`. In a simulation every disk fails.
+fn log(command: &Command) {
+    let level = if matches!(command, Command::Simulate(_)) { LevelFilter::ERROR } else { LevelFilter::WARN };
     let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+        .with_default_directive(level.into())
         .with_env_var("PAYONCE_LOG")
         .from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use payonce::sim::{Options, Report, run as live, shrink};
+use payonce::sim::{Options, Points, Report, every_crash_point, run as live, shrink};
 use serde_json::json;
 
 use crate::{exit, output::say};
@@ -16,6 +16,7 @@ Examples:
   payonce simulate --seed 42                 one world, told line by line
   payonce simulate --seeds 1000              a thousand worlds
   payonce simulate --seeds 10000 --json      for a script
+  payonce simulate --points 4                a stop at each IO step of scripted scenarios, and at each of the next start
 
 Each world runs the real core, journal and recovery over a disk that loses what was not synced, a gateway as bad as its
 contract allows, and callers who retry and conflict; processes die anywhere, also while starting. After every step every
@@ -31,6 +32,9 @@ pub(crate) struct SimulateArgs {
     /// How many worlds [default: 1]
     #[arg(long, value_name = "K")]
     seeds: Option<u64>,
+    /// Every crash point instead: each with 16 kinds of damage, this many rounds of other chance
+    #[arg(long, value_name = "ROUNDS")]
+    points: Option<u64>,
     /// How many payments in each
     #[arg(long, value_name = "N", default_value_t = 100)]
     payments: u32,
@@ -45,6 +49,9 @@ pub(crate) struct SimulateArgs {
 /// Runs.
 pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
     let began = Instant::now();
+    if let Some(rounds) = args.points {
+        return points(args, rounds, began);
+    }
     let reports = match args.seeds {
         None => vec![live(args.seed, Options { payments: args.payments, tell: !args.json, ..Options::default() })],
         Some(seeds) => campaign(args, seeds),
@@ -58,6 +65,41 @@ pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
         Some(broken) => tell_broken(args, broken),
         None => ExitCode::SUCCESS,
     }
+}
+
+/// Every crash point, each round with other chance.
+fn points(args: &SimulateArgs, rounds: u64, began: Instant) -> ExitCode {
+    let next = AtomicU64::new(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut total = Points::default();
+        loop {
+            let round = next.fetch_add(1, Ordering::Relaxed);
+            if round >= rounds || total.violation.is_some() {
+                return total;
+            }
+            total = total.plus(every_crash_point(args.seed.wrapping_add(round)));
+        }
+    };
+    let total = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..args.threads.unwrap_or(cores)).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join().unwrap_or_default());
+        done.fold(Points::default(), Points::plus)
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    match args.json {
+        true => say(json!({
+            "points": total.points, "in_recovery": total.in_recovery, "violations": u8::from(total.violation.is_some()),
+            "seconds": seconds,
+        })),
+        false => say(format_args!(
+            "{} crash points, {} of them while starting, in {seconds:.1} s",
+            total.points, total.in_recovery
+        )),
+    }
+    let Some(violation) = total.violation else { return ExitCode::SUCCESS };
+    eprintln!("{violation}");
+    exit::failed()
 }
 
 /// Many worlds, on as many threads as there are cores; stops at the first broken promise.
