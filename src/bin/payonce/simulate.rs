@@ -78,7 +78,7 @@ fn points(args: &SimulateArgs, rounds: u64, began: Instant) -> ExitCode {
             if round >= rounds || total.violation.is_some() {
                 return total;
             }
-            total = total.plus(every_crash_point(args.seed.wrapping_add(round)));
+            total = total.plus(every_crash_point(args.seed.wrapping_add(round), 1));
         }
     };
     let total = std::thread::scope(|scope| {
