@@ -69,12 +69,16 @@ impl Schedule {
         now.tick.plus(self.quarantine(contract))
     }
 
-    /// How long a gateway's key may be trusted: its published time, less a 24th (an hour of a day) for clocks and for
-    /// the sending itself. `None`: never.
+    /// How long after its first sending an operation may be sent again under its key, so that the gateway still knows
+    /// the key when it acts, however late that is: the key's published time, less a 24th (an hour of a day) for clocks,
+    /// and less the time in which a sending leaves, arrives and is acted on. `None`: never.
     pub fn key_life(&self, contract: &Contract) -> Option<Duration> {
         match contract.deduplication {
             Deduplication::None => None,
-            Deduplication::ByKey { ttl } => Some(ttl.saturating_sub(ttl / 24).saturating_sub(contract.deadline)),
+            Deduplication::ByKey { ttl } => {
+                let acted_on = contract.deadline.saturating_add(self.skew).saturating_add(contract.max_processing);
+                Some(ttl.saturating_sub(ttl / 24).saturating_sub(acted_on))
+            }
         }
     }
 
@@ -156,6 +160,18 @@ mod tests {
         let seconds: Vec<u64> = (0..9).map(|n| schedule.pause(n).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(schedule.pause(u32::MAX), schedule.pause_max);
+    }
+
+    #[test]
+    fn a_key_is_trusted_only_while_the_slowest_sending_is_acted_on_before_it_is_forgotten() {
+        let schedule = Schedule::default();
+        for seconds in [60, 120, 3600, 24 * 3600] {
+            let ttl = Duration::from_secs(seconds);
+            let contract = Contract { deduplication: Deduplication::ByKey { ttl }, ..standard() };
+            let life = schedule.key_life(&contract).unwrap();
+            let slowest = contract.deadline + schedule.skew + contract.max_processing;
+            assert!(life + slowest <= ttl, "{life:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ mod table;
 #[cfg(test)]
 mod stories;
 
+#[cfg(test)]
+mod model;
+
 use super::{
     Amount, Contract, Currency, Fact, IdempotencyKey, Invalid, Kind, Namespace, Now, Operation, OperationKey, Order,
     Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Schedule, Standing, Tenant, Tick, Timestamp,
