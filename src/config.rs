@@ -134,7 +134,13 @@ impl Settings {
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let fail = |why: String| ConfigError(format!("{}: {why}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        let table: toml::Table = text.parse().map_err(|error| fail(format!("is not valid TOML: {error}")))?;
+        self.read_toml(&text).map_err(fail)
+    }
+
+    /// Reads a file's text; an error goes on from the file's name. For tests that feed it anything.
+    #[doc(hidden)]
+    pub fn read_toml(&mut self, text: &str) -> Result<(), String> {
+        let table: toml::Table = text.parse().map_err(|error| format!("is not valid TOML: {error}"))?;
         for (key, value) in &table {
             match value.as_table().filter(|_| key == "gateway_contract") {
                 Some(pairs) => {
@@ -142,7 +148,7 @@ impl Settings {
                 }
                 None => self.set(key, &plain(value)),
             }
-            .map_err(|why| fail(format!("{key} {why}")))?;
+            .map_err(|why| format!("{key} {why}"))?;
         }
         Ok(())
     }

@@ -31,6 +31,9 @@ mod problems;
 
 mod events;
 
+#[doc(hidden)]
+pub mod readers;
+
 use std::{
     future::Future,
     sync::{Arc, OnceLock},

@@ -73,6 +73,22 @@ pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
     }
 }
 
+/// A record's frame, as in a batch; `None` if it is too long. For tests that feed the reader anything.
+#[doc(hidden)]
+pub fn encode_record(record: &Record) -> Option<Vec<u8>> {
+    let mut frame = Vec::new();
+    encode(record, &mut frame).ok().map(|()| frame)
+}
+
+/// Reads one record's frame, as a start does once a batch's checksum has matched. Never panics, whatever the bytes.
+#[doc(hidden)]
+pub fn decode_record(frame: &[u8]) -> Result<Record, Malformed> {
+    match frames(frame, 1).as_deref() {
+        Some([frame]) => frame.decode(),
+        Some(_) | None => Err(Malformed("not one record's frame".to_owned())),
+    }
+}
+
 /// Appends the record's frame. `Err` with the length that would be too long; `out` is then as it was.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
     let start = out.len();

@@ -149,6 +149,9 @@ fn names(disk: &Arc<dyn Disk>) -> Result<Vec<String>, OpenError> {
 fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenError> {
     let bytes = file.read(0, to_usize(HEADER)).map_err(reading(number))?;
     match Header::decode(&bytes) {
+        Some(header) if header.is_out_of_reach() => {
+            Err(damage(number, header.start().next, "its header holds numbers that no journal ever comes to"))
+        }
         Some(header) if header.number == number => Ok(Some(header)),
         Some(header) => {
             let why = format!("the file holds segment {}", header.number);

@@ -23,6 +23,8 @@ const MAGIC: [u8; 8] = *b"PAYONCEJ";
 const FORMAT: u32 = 1;
 /// The bytes of a header that its CRC covers.
 const COVERED: usize = 4088;
+/// What no count of starts, segments, records or bytes ever comes to, with as much again left above it.
+const OUT_OF_REACH: u64 = u64::MAX >> 1;
 
 /// How much is zeroed in one write while a segment is made.
 const ZEROS: u64 = 1 << 20;
@@ -39,7 +41,7 @@ fn path_while_made(number: u64) -> String {
 /// The number in a segment's file name; `None` for any other file.
 pub(super) fn number_of(name: &str) -> Option<u64> {
     let number = name.strip_suffix(".log")?.parse().ok()?;
-    (path(number) == format!("{FOLDER}/{name}")).then_some(number)
+    (number <= OUT_OF_REACH && path(number) == format!("{FOLDER}/{name}")).then_some(number)
 }
 
 /// A segment's header. The bytes are drawn in `journal/mod.rs`.
@@ -113,6 +115,13 @@ impl Header {
         let header =
             Header { largest_batch, segment_bytes, store, boot, epoch, salt, number, lock_inode, proven, seen, crc };
         right.then_some(header)
+    }
+
+    /// Whether a number in it is so large that counting on from it might overflow.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let Header { segment_bytes, epoch, number, proven, seen, .. } = self;
+        let ends = [proven, seen].map(|end| end.offset.max(end.next.get()).max(end.segment));
+        ends.into_iter().chain([*segment_bytes, *epoch, *number]).any(|counted| counted > OUT_OF_REACH)
     }
 
     /// Whether these bytes are a header of a format that this version does not know.

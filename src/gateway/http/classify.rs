@@ -76,9 +76,13 @@ struct Answer {
 }
 
 fn answered(expected: &Expected, body: &[u8]) -> Outcome {
+    let unreadable = |why: &str| Outcome::Unknown(Reply::new("unreadable_reply", why));
+    if !is_object(body) {
+        return unreadable("the answer is not a JSON object");
+    }
     let answer: Answer = match serde_json::from_slice(body) {
         Ok(answer) => answer,
-        Err(why) => return Outcome::Unknown(Reply::new("unreadable_reply", &why.to_string())),
+        Err(why) => return unreadable(&why.to_string()),
     };
     judge(
         expected,
@@ -119,10 +123,13 @@ fn is_not_found(expected: &Expected, body: &[u8]) -> bool {
     if body.trim_ascii().is_empty() {
         return true;
     }
-    // Arrays would be read as structs too.
-    let is_object = body.trim_ascii_start().starts_with(b"{");
-    let said: Option<Words> = serde_json::from_slice(body).ok().filter(|_| is_object);
+    let said: Option<Words> = serde_json::from_slice(body).ok().filter(|_| is_object(body));
     said.is_some_and(|said| said.reference.is_none_or(|named| named == expected.operation_key.to_string()))
+}
+
+/// Arrays would be read as structs too.
+fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
 }
 
 #[cfg(test)]
@@ -177,6 +184,7 @@ mod tests {
         bodies.push(recorded("succeeded").replace("1050", "\"1050\""));
         bodies.push(recorded("succeeded").replace("1050", "-1050"));
         bodies.push(recorded("succeeded").replace("\"currency\"", "\"money\""));
+        bodies.push(format!(r#"["{KEY}","succeeded",1050,"USD","sb_1","ok","done"]"#));
         bodies.extend(["null", "[]", "OK", "<html></html>"].map(str::to_owned));
         for body in bodies {
             for call in BOTH {

@@ -121,6 +121,14 @@ impl HttpGateway {
     }
 }
 
+/// What a whole reply means, to a question or to a sending. For tests that feed the table anything.
+#[doc(hidden)]
+pub fn classify_reply(inquiry: bool, asked: &Question, status: u16, body: &[u8]) -> Outcome {
+    let Question { operation_key, amount, currency, .. } = *asked;
+    let call = if inquiry { Call::Inquiry } else { Call::Sending };
+    classify(call, &Expected { operation_key, amount, currency }, &Came { status, retry_after: None, body })
+}
+
 /// What goes out, and until when.
 struct Ask {
     body: Bytes,
