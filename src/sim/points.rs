@@ -224,7 +224,9 @@ impl Life {
                 self.machine = None;
                 self.store.crash(|| false);
                 self.disk.crash(Loss::Process, &mut Rng::new(0));
-                self.stop.map(|step| self.disk.fail_at(step, Fault::Stop));
+                if let Some(step) = self.stop {
+                    self.disk.fail_at(step, Fault::Stop);
+                }
                 self.start()
             }
             Act::Close => {
