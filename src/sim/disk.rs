@@ -372,7 +372,9 @@ impl Disk for SimDisk {
         let from = (offset as usize).min(seen.len());
         let to = from.saturating_add(into.len()).min(seen.len());
         let source = seen.get(from..to).unwrap_or_default();
-        into.iter_mut().zip(source).for_each(|(target, byte)| *target = *byte);
+        if let Some(target) = into.get_mut(..source.len()) {
+            target.copy_from_slice(source);
+        }
         Ok(source.len())
     }
 
