@@ -91,29 +91,16 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
         Told::NoSpace => return Err(Rejection::StorageFull { retry_after: COME_BACK_LATER }),
         Told::Decided { response: None, .. } | Told::NoCallFree | Told::Defect => return Err(defect()),
     };
-    match (response, payment) {
-        (Response::InvalidState(why), _) => Err(Rejection::InvalidState { why }),
-        (Response::NotFound, _) => Err(Rejection::NotFound),
-        (
-            Response::Done
-            | Response::Fresh
-            | Response::Attached
-            | Response::Replayed
-            | Response::Conflict(_)
-            | Response::Inexpressible(_)
-            | Response::Moved,
-            Some(payment),
-        ) => Ok(payment),
-        (
-            Response::Done
-            | Response::Fresh
-            | Response::Attached
-            | Response::Replayed
-            | Response::Conflict(_)
-            | Response::Inexpressible(_)
-            | Response::Moved,
-            None,
-        ) => Err(defect()),
+    match response {
+        Response::InvalidState(why) => Err(Rejection::InvalidState { why }),
+        Response::NotFound => Err(Rejection::NotFound),
+        Response::Done
+        | Response::Fresh
+        | Response::Attached
+        | Response::Replayed
+        | Response::Conflict(_)
+        | Response::Inexpressible(_)
+        | Response::Moved => payment.ok_or(defect()),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
 //! a caller ([`pay`]), the gateway and the schedule ([`chase`]), a person ([`person`]).
+//!
+//! Knows nothing of how a fact is folded, recorded or undone, or of who carries an action out.
 
 mod chase;
 

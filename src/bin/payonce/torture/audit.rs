@@ -27,7 +27,7 @@ type Moved = BTreeMap<String, Vec<u64>>;
 impl Audit<'_> {
     /// Turns every fault off.
     pub(super) fn calm(&self) -> Result<(), String> {
-        let faults: BTreeMap<&str, f64> = super::KINDS.iter().map(|kind| (kind.as_str(), 0.0)).collect();
+        let faults: BTreeMap<&str, f64> = super::troubles().map(|kind| (kind.as_str(), 0.0)).collect();
         let faults = serde_json::to_string(&faults).map_err(|error| error.to_string())?;
         for sandbox in self.sandboxes {
             let reply = self.wire.send(Method::PUT, &format!("{sandbox}/faults"), &[], faults.clone())?;

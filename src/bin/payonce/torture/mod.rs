@@ -39,23 +39,6 @@ use report::{Progress, Report};
 use small_disk::SmallDisk;
 use wire::Wire;
 
-/// What goes wrong at the gateway. The one that is left out is `forget`: it breaks the gateway's contract, so it comes
-/// with another one (`--forget`).
-const KINDS: [Fault; 13] = [
-    Fault::Refuse,
-    Fault::DropBefore,
-    Fault::DropAfter,
-    Fault::ErrorBefore,
-    Fault::ErrorAfter,
-    Fault::Delay,
-    Fault::Late,
-    Fault::Twice,
-    Fault::Pending,
-    Fault::Decline,
-    Fault::NotFoundLag,
-    Fault::WrongAmount,
-    Fault::Garbage,
-];
 /// How often each does.
 const OFTEN: f64 = 0.05;
 
@@ -303,10 +286,15 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What may go wrong at the gateway: all but `forget`, which breaks the gateway's contract, and so comes with another one.
+fn troubles() -> impl Iterator<Item = Fault> {
+    Fault::ALL.into_iter().filter(|kind| *kind != Fault::Forget)
+}
+
 /// What goes wrong, and how often.
 fn faults(args: &TortureArgs) -> Vec<(String, f64)> {
     // To act twice on one delivery is the gateway's own mistake where it does not deduplicate.
-    let kinds = KINDS.into_iter().filter(|kind| !(args.forget && *kind == Fault::Twice));
+    let kinds = troubles().filter(|kind| !(args.forget && *kind == Fault::Twice));
     let forgetting = (args.forget || args.broken_gateway).then_some((Fault::Forget, 1.0));
     kinds.map(|kind| (kind, OFTEN)).chain(forgetting).map(|(kind, often)| (kind.as_str().to_owned(), often)).collect()
 }
