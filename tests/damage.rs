@@ -16,7 +16,7 @@ use std::{
 };
 
 use payonce::{Delivery, Engine, OpenError, Payment, Rejection, State};
-use stage::{Folder, Scripted, open, options, order};
+use stage::{Folder, Patience, Scripted, open, options, order};
 
 const PAYMENTS: u32 = 40;
 
@@ -112,10 +112,11 @@ async fn a_store_that_was_rebuilt_by_hand_is_not_rebuilt_again() {
         let folder = Folder::new("by-hand");
         let gateway = Scripted::new();
         let paid = history(&folder, &gateway, clean).await;
+        let mut patience = Patience::new();
         let rebuilt = loop {
             match payonce::runtime::rebuild_store(&folder.0) {
                 Ok(rebuilt) => break rebuilt,
-                Err(OpenError::Lock(_)) => tokio::task::yield_now().await,
+                Err(OpenError::Lock(held)) => patience.wait(|| held.to_string()).await,
                 Err(other) => panic!("{other}"),
             }
         };

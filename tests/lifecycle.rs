@@ -12,16 +12,25 @@ mod stage;
 use std::{sync::Arc, time::Duration};
 
 use payonce::{Delivery, IdempotencyKey, Lsn, Payment, Rejection, State, Tenant, Verdict};
-use stage::{Act, Folder, Scripted, open, open_with, options, order};
+use stage::{Act, Folder, Patience, Scripted, open, open_with, options, order};
 
 /// The payment as soon as it is as wanted.
 async fn until(engine: &payonce::Engine, payment: &Payment, wanted: State) -> Arc<Payment> {
+    let mut patience = Patience::new();
     loop {
         let now = engine.get(payment.id).await.unwrap().expect("it was accepted");
         if now.state() == wanted {
             return now;
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        patience.wait(|| format!("a payment to be {wanted:?}: {now:#?}")).await;
+    }
+}
+
+/// Returns once so many sendings have reached the gateway.
+async fn sent(gateway: &Scripted, wanted: u32) {
+    let mut patience = Patience::new();
+    while gateway.sent() < wanted {
+        patience.wait(|| format!("sending {wanted}, and {} came", gateway.sent())).await;
     }
 }
 
@@ -109,6 +118,7 @@ async fn what_was_under_way_at_a_kill_is_asked_about_at_the_next_start() {
     let (tenant, key) = (Tenant::default(), IdempotencyKey::new("order-1").unwrap());
     let started = engine.submit(&tenant, &key, order(1050), Duration::ZERO).await.unwrap();
     assert_eq!(started.payment.state(), State::Processing);
+    sent(&gateway, 1).await;
     drop(engine);
 
     let engine = open(&folder, &gateway).await;
@@ -143,6 +153,16 @@ async fn duplicates_at_the_same_moment_join_one_payment() {
 async fn an_adapter_that_panics_leaves_its_payment_in_doubt_and_the_engine_alive() {
     let folder = Folder::new("adapter");
     let gateway = Scripted::new().then([Act::Panic]);
+    let engine = open(&folder, &gateway).await;
+    let answer = engine.pay("order-1", order(1050)).await.unwrap();
+    assert_eq!(answer.payment.state(), State::Succeeded);
+    assert_eq!((gateway.moved(), answer.payment.operations[0].attempts), ((1, 1), 2));
+}
+
+#[tokio::test]
+async fn an_adapter_that_never_answers_is_given_up_after_its_deadline() {
+    let folder = Folder::new("deaf");
+    let gateway = Scripted::new().then([Act::Hang]).with(|contract| contract.deadline = Duration::from_millis(20));
     let engine = open(&folder, &gateway).await;
     let answer = engine.pay("order-1", order(1050)).await.unwrap();
     assert_eq!(answer.payment.state(), State::Succeeded);

@@ -12,9 +12,13 @@ use tokio::{
 
 use super::intake::{Intake, Report};
 use crate::{
-    gateway::{Gateway, Question, Sending},
+    gateway::{Answer, Gateway, Question, Sending},
     payment::{Action, Call, Now, Outcome, Reply, Tick},
 };
+
+/// What an adapter may take to say that its deadline passed. Well under the schedule's default skew, which is part of
+/// every judgement about what may have been sent.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// How far a stop has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -71,8 +75,9 @@ impl Calls {
             if Instant::now() >= sending.deadline {
                 return report.give(Outcome::NotSent(Reply::new("too_late", "its time was over before it was sent")));
             }
+            let deadline = sending.deadline;
             tokio::select! {
-                outcome = gateway.send(sending) => report.give(outcome),
+                outcome = answer_by(deadline, gateway.send(sending)) => report.give(outcome),
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
             }
         });
@@ -92,7 +97,7 @@ impl Calls {
             let Call { kind, operation_key, amount, currency, .. } = call;
             let question = Question { kind, operation_key, amount, currency, deadline };
             tokio::select! {
-                outcome = gateway.inquire(question) => report.give(outcome),
+                outcome = answer_by(deadline, gateway.inquire(question)) => report.give(outcome),
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
             }
         });
@@ -111,6 +116,13 @@ impl Calls {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// Adapters keep deadlines themselves, and then know whether a byte has left. One that does not must not hold its
+/// slot for ever: it is dropped, and its operation is in doubt.
+async fn answer_by(deadline: Instant, answer: Answer<'_>) -> Outcome {
+    let late = || Outcome::Unknown(Reply::new("deadline_passed", "the gateway's adapter did not answer in its time"));
+    tokio::time::timeout_at((deadline + GRACE).into(), answer).await.unwrap_or_else(|_| late())
 }
 
 fn dropped() -> Outcome {

@@ -7,6 +7,10 @@ use crate::payment::{Clock as Trust, Now, Tick, Timestamp};
 /// How often the wall clock is compared with the time since boot.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 
+/// The kernel tells the time since boot in hundredths of a second, and a busy machine may hold this thread between one
+/// clock and the other: less than this apart says nothing.
+const LEAST_MARGIN: Duration = Duration::from_millis(500);
+
 /// Instead of a time that cannot be expressed: to be looked at again then.
 const FAR: Duration = Duration::from_secs(3600);
 
@@ -31,7 +35,13 @@ impl Clock {
                 "the wall clock is behind the journal: nothing is sent again until a start at which it is right"
             );
         }
-        Clock { start, origin, margin, compared: start, trust: if behind { Trust::Diverged } else { Trust::Trusted } }
+        Clock {
+            start,
+            origin,
+            margin: margin.max(LEAST_MARGIN),
+            compared: start,
+            trust: if behind { Trust::Diverged } else { Trust::Trusted },
+        }
     }
 
     pub(super) fn now(&mut self) -> Now {

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use payonce::{
@@ -191,11 +191,27 @@ pub(crate) async fn open(folder: &Folder, gateway: &Scripted) -> Engine {
 
 /// Opens; waits for an engine that was dropped to let go of the folder.
 pub(crate) async fn open_with(options: Options, gateway: &Scripted) -> Engine {
+    let mut patience = Patience::new();
     loop {
         match Engine::open(options.clone(), Arc::new(gateway.clone())).await {
             Ok(engine) => return engine,
-            Err(OpenError::Lock(_)) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(OpenError::Lock(held)) => patience.wait(|| format!("the folder to be let go of: {held}")).await,
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// Waits in small steps for what must come, on the slowest machine too. A test that waits for what never comes says so
+/// and fails; it does not hang.
+pub(crate) struct Patience(Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Patience {
+        Patience(Instant::now() + Duration::from_secs(60))
+    }
+
+    pub(crate) async fn wait(&mut self, for_what: impl FnOnce() -> String) {
+        assert!(Instant::now() < self.0, "waited a minute for {}", for_what());
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
