@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::Rng;
@@ -70,10 +70,11 @@ pub enum Fault {
     Full,
 }
 
+/// Forks share what they have in common: most of a disk, most of the time.
 #[derive(Clone, Debug, Default)]
 struct File {
-    seen: Vec<u8>,
-    synced: Vec<u8>,
+    seen: Arc<Vec<u8>>,
+    synced: Arc<Vec<u8>>,
     /// Written since, in order.
     dirty: Vec<Written>,
 }
@@ -184,9 +185,9 @@ impl SimDisk {
         let mut platter = self.platter();
         let Some(id) = platter.names.get(path).copied() else { return false };
         let Some(file) = platter.files.get_mut(&id) else { return false };
-        let Some(seen) = file.seen.get_mut(byte) else { return false };
+        let Some(seen) = Arc::make_mut(&mut file.seen).get_mut(byte) else { return false };
         *seen ^= 1 << (bit % 8);
-        if let (Some(synced), Some(seen)) = (file.synced.get_mut(byte), file.seen.get(byte)) {
+        if let (Some(synced), Some(seen)) = (Arc::make_mut(&mut file.synced).get_mut(byte), file.seen.get(byte)) {
             *synced = *seen;
         }
         true
@@ -228,7 +229,12 @@ impl NameChange {
 impl File {
     /// What a lost machine leaves of it.
     fn lose(&mut self, damage: Damage, rng: &mut Rng) {
-        let mut left = self.synced.clone();
+        if self.dirty.is_empty() && self.seen.len() == self.synced.len() {
+            // Nothing to lose. What a failed fsync took for clean is gone all the same.
+            self.seen = self.synced.clone();
+            return;
+        }
+        let mut left = self.synced.as_ref().clone();
         // A length that was not synced may be there or not; what was never written reads as zeros.
         if self.seen.len() != left.len() && rng.one_in(2) {
             left.resize(self.seen.len(), 0);
@@ -257,8 +263,8 @@ impl File {
                 target.copy_from_slice(source);
             }
         }
-        self.seen.clone_from(&left);
-        self.synced = left;
+        self.synced = Arc::new(left);
+        self.seen = self.synced.clone();
         self.dirty.clear();
     }
 
@@ -271,10 +277,12 @@ impl File {
     }
 
     fn sync(&mut self) {
-        self.synced.resize(self.seen.len(), 0);
-        for sector in self.dirty_sectors() {
+        let sectors = self.dirty_sectors();
+        let synced = Arc::make_mut(&mut self.synced);
+        synced.resize(self.seen.len(), 0);
+        for sector in sectors {
             let (from, to) = (sector * SECTOR, ((sector + 1) * SECTOR).min(self.seen.len()));
-            if let (Some(target), Some(source)) = (self.synced.get_mut(from..to), self.seen.get(from..to)) {
+            if let (Some(target), Some(source)) = (synced.get_mut(from..to), self.seen.get(from..to)) {
                 target.copy_from_slice(source);
             }
         }
@@ -391,10 +399,11 @@ impl Disk for SimDisk {
         // A step that fails, or at which the process stops, may have written any part: its sectors are as unsynced as any.
         let process = platter.process;
         let file = platter.file(file)?;
+        let seen = Arc::make_mut(&mut file.seen);
         if grows {
-            file.seen.resize(offset + bytes.len(), 0);
+            seen.resize(offset + bytes.len(), 0);
         }
-        if let Some(target) = file.seen.get_mut(offset..offset + bytes.len()) {
+        if let Some(target) = seen.get_mut(offset..offset + bytes.len()) {
             target.copy_from_slice(bytes);
         }
         file.dirty.push(Written { offset, length: bytes.len(), process });
@@ -405,7 +414,7 @@ impl Disk for SimDisk {
         let mut platter = self.platter();
         platter.step(false)?;
         let file = platter.file(file)?;
-        file.seen.resize(bytes as usize, 0);
+        Arc::make_mut(&mut file.seen).resize(bytes as usize, 0);
         Ok(())
     }
 

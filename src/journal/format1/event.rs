@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::payment as now;
 
-use super::{Evidence, Identity, Malformed, OperationRef, Order, Outcome, ParkReason, Person, Reply, from_time, time};
+use super::{
+    Evidence, Identity, Malformed, OperationRef, Order, Outcome, ParkReason, Person, Reply, bytes, from_time, id, time,
+};
 
 #[derive(Serialize, Deserialize)]
 pub(in super::super) struct Event {
+    #[serde(with = "id")]
     payment: [u8; 16],
     at: u64,
     fact: Fact,
@@ -18,9 +21,22 @@ enum Fact {
     /// 0
     Accepted { tenant: String, key: String, namespace: String, order: Order },
     /// 1
-    Intended { operation: OperationRef, key: String, operation_key: [u8; 16], gateway: Identity, request: Vec<u8> },
+    Intended {
+        operation: OperationRef,
+        key: String,
+        #[serde(with = "id")]
+        operation_key: [u8; 16],
+        gateway: Identity,
+        #[serde(with = "bytes")]
+        request: Vec<u8>,
+    },
     /// 2
-    Prepared { operation: OperationRef, reference: String, request: Vec<u8> },
+    Prepared {
+        operation: OperationRef,
+        reference: String,
+        #[serde(with = "bytes")]
+        request: Vec<u8>,
+    },
     /// 3
     AttemptStarted { operation: OperationRef, attempt: u32, not_after: u64, cause: Cause },
     /// 4
@@ -208,6 +224,7 @@ pub(in super::super) struct Webhook {
     event_id: String,
     at: u64,
     operation_key: Option<[u8; 16]>,
+    #[serde(with = "bytes")]
     body: Vec<u8>,
 }
 

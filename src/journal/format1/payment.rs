@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::payment as now;
 
 use super::{
-    Evidence, Finality, Identity, Malformed, NextAction, OperationRef, Order, ParkReason, Reply, from_time, time,
+    Evidence, Finality, Identity, Malformed, NextAction, OperationRef, Order, ParkReason, Reply, bytes, from_time, id,
+    time,
 };
 
 #[derive(Serialize, Deserialize)]
 pub(in super::super) struct Payment {
+    #[serde(with = "id")]
     id: [u8; 16],
     tenant: String,
     key: String,
@@ -95,8 +97,10 @@ impl From<Moment> for now::Moment {
 struct Operation {
     this: OperationRef,
     key: String,
+    #[serde(with = "id")]
     operation_key: [u8; 16],
     gateway: Identity,
+    #[serde(with = "bytes")]
     request: Vec<u8>,
     prepared: Option<String>,
     attempts: u32,
