@@ -147,6 +147,16 @@ fn zero_sectors(after_head: &[u8]) -> usize {
     sectors.as_chunks::<512>().0.iter().filter(|sector| is_zero(sector.as_slice())).count()
 }
 
+/// Whether a header's first sector was written in part, front to back, or not at all: as much of it as there is begins as
+/// a header does, its end stamp is not there yet, and neither is anything after that.
+pub(super) fn is_torn_head(bytes: &[u8]) -> bool {
+    let (first, _) = bytes.split_at_checked(to_usize(SECTOR)).unwrap_or((bytes, &[]));
+    let (head, after) = first.split_at_checked(HEAD - 1).unwrap_or((first, &[]));
+    let there = MAGIC.iter().zip(head).take_while(|(magic, byte)| magic == byte).count();
+    let begins = there == MAGIC.len() || head.get(there..).is_some_and(is_zero);
+    begins && is_zero(after)
+}
+
 /// Looks at what follows a right header: the rest of its extent, shorter if the file ends there. With the chain value
 /// after the batch, and what is wrong with it.
 pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u32, &'static str) {
@@ -165,7 +175,7 @@ pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u
             false => (Sight::BodyDamaged, chain, "there is something in the padding after a batch"),
         };
     }
-    if stamp == 0 {
+    if stamp == 0 && is_zero(padding) {
         return (Sight::BodyUnfinished, chain, "the end of a batch reads as zeros");
     }
     let written = rest.get(..body + TAIL).unwrap_or_default();

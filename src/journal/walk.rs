@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     Damage, Lsn, OpenError, Position,
-    batch::{self, HEAD, Head, SECTOR, STAMP},
+    batch::{self, HEAD, Head, SECTOR, STAMP, is_torn_head},
     bytes::{is_zero, to_u64, to_usize},
     codec::{self, Frame},
     segment::{Header, SegmentFile, path},
@@ -174,11 +174,12 @@ impl Walk {
 
     fn look_at_no_head(&mut self, raw: Option<[u8; HEAD]>) -> io::Result<Look> {
         let reach = self.window.get(self.at.offset, to_usize(self.header.largest_batch.into()))?;
-        let stamp = raw.and_then(|raw| raw.last().copied()).unwrap_or_default();
-        let (sight, why) = match stamp {
-            _ if is_zero(reach) => (Sight::Zero, "a batch reads as zeros"),
-            0 => (Sight::HeadUnfinished, "the beginning of a batch reads as zeros"),
-            _ => (Sight::HeadDamaged, "what should be the header of a batch is none"),
+        let (sight, why) = if is_zero(reach) {
+            (Sight::Zero, "a batch reads as zeros")
+        } else if raw.is_none() || is_torn_head(reach) {
+            (Sight::HeadUnfinished, "the beginning of a batch reads as zeros")
+        } else {
+            (Sight::HeadDamaged, "what should be the header of a batch is none")
         };
         Ok(Look { sight, head: None, chain: 0, why })
     }

@@ -14,14 +14,29 @@ use crate::{
 };
 
 impl World {
+    /// The store takes all that has waited for it, in order.
+    pub(super) fn keep(&mut self) {
+        for (rows, mark) in std::mem::take(&mut self.lag) {
+            let put = engine::put(self.store.as_ref(), &rows, &mark).is_ok();
+            if let Some(machine) = self.machine.as_mut().filter(|_| put) {
+                let taken: Vec<_> = rows.iter().map(|row| (row.payment.id, row.lsn)).collect();
+                machine.stored(&taken);
+            }
+        }
+    }
+
     /// Begun, and finished some events later: whatever happens in between must not matter.
     pub(super) fn checkpoint(&mut self) {
         let wall = self.clocks().wall;
+        if self.checkpoint.is_some() {
+            // The flush comes after whatever was on its way before.
+            self.keep();
+        }
         let Some(mut machine) = self.machine.take() else { return };
         let done = match self.checkpoint.take() {
             None => {
-                let marked = engine::put(self.store.as_ref(), &[], &machine.mark());
-                let begun = marked.and_then(|_| machine.begin_checkpoint(wall));
+                self.lag.push_back((Vec::new(), machine.mark()));
+                let begun = machine.begin_checkpoint(wall);
                 let again = self.now + self.rng.below(2_000);
                 self.at(again, What::Checkpoint);
                 begun.map(|carrying| self.checkpoint = Some(carrying))
@@ -57,6 +72,7 @@ impl World {
         self.report.crashes += 1;
         self.machine = None;
         self.checkpoint = None;
+        self.lag.clear();
         self.life += 1;
         self.lose();
         self.cut_short();

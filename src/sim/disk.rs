@@ -7,13 +7,14 @@
 use std::{
     collections::BTreeMap,
     io,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::Rng;
 use crate::disk::{Access, Disk, Handle};
 
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// What the next crash does to what was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +73,13 @@ pub enum Fault {
 
 /// Forks share what they have in common: most of a disk, most of the time.
 #[derive(Clone, Debug, Default)]
-struct File {
-    seen: Arc<Vec<u8>>,
-    synced: Arc<Vec<u8>>,
+pub(super) struct File {
+    pub(super) seen: Arc<Vec<u8>>,
+    pub(super) synced: Arc<Vec<u8>>,
     /// Written since, in order.
     dirty: Vec<Written>,
+    /// The sectors of the last write.
+    pub(super) last: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,12 @@ struct Written {
     process: u64,
 }
 
+impl Written {
+    const fn sectors(&self) -> Range<usize> {
+        self.offset / SECTOR..(self.offset + self.length).div_ceil(SECTOR)
+    }
+}
+
 #[derive(Clone, Debug)]
 enum NameChange {
     Set(String, u64),
@@ -94,9 +103,9 @@ enum NameChange {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Platter {
-    files: BTreeMap<u64, File>,
-    names: BTreeMap<String, u64>,
+pub(super) struct Platter {
+    pub(super) files: BTreeMap<u64, File>,
+    pub(super) names: BTreeMap<String, u64>,
     synced_names: BTreeMap<String, u64>,
     changes: Vec<NameChange>,
     open: BTreeMap<u64, u64>,
@@ -146,10 +155,12 @@ impl SimDisk {
         platter.fault = None;
     }
 
-    /// How many bytes this process has written and not synced.
+    /// How many bytes this process has written and not synced, in files that are part of the journal: one that is still
+    /// being made has a name that says so.
     pub fn unsynced(&self) -> usize {
         let platter = self.platter();
-        let dirty = platter.files.values().flat_map(|file| &file.dirty);
+        let made = platter.names.iter().filter(|(name, _)| !name.ends_with(".tmp"));
+        let dirty = made.filter_map(|(_, id)| platter.files.get(id)).flat_map(|file| &file.dirty);
         dirty.filter(|written| written.process == platter.process).map(|written| written.length).sum()
     }
 
@@ -180,19 +191,6 @@ impl SimDisk {
         platter.full = false;
     }
 
-    /// Flips one bit of one file, if there is one that long.
-    pub fn flip(&self, path: &str, byte: usize, bit: u8) -> bool {
-        let mut platter = self.platter();
-        let Some(id) = platter.names.get(path).copied() else { return false };
-        let Some(file) = platter.files.get_mut(&id) else { return false };
-        let Some(seen) = Arc::make_mut(&mut file.seen).get_mut(byte) else { return false };
-        *seen ^= 1 << (bit % 8);
-        if let (Some(synced), Some(seen)) = (Arc::make_mut(&mut file.synced).get_mut(byte), file.seen.get(byte)) {
-            *synced = *seen;
-        }
-        true
-    }
-
     /// The files there are, with their lengths.
     pub fn files(&self) -> Vec<(String, usize)> {
         let platter = self.platter();
@@ -200,7 +198,7 @@ impl SimDisk {
         platter.names.iter().map(|(name, id)| (name.clone(), length(id))).collect()
     }
 
-    fn platter(&self) -> MutexGuard<'_, Platter> {
+    pub(super) fn platter(&self) -> MutexGuard<'_, Platter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -269,8 +267,7 @@ impl File {
     }
 
     fn dirty_sectors(&self) -> Vec<usize> {
-        let touched = |written: &Written| written.offset / SECTOR..(written.offset + written.length).div_ceil(SECTOR);
-        let mut sectors: Vec<usize> = self.dirty.iter().flat_map(touched).collect();
+        let mut sectors: Vec<usize> = self.dirty.iter().flat_map(Written::sectors).collect();
         sectors.sort_unstable();
         sectors.dedup();
         sectors
@@ -406,7 +403,9 @@ impl Disk for SimDisk {
         if let Some(target) = seen.get_mut(offset..offset + bytes.len()) {
             target.copy_from_slice(bytes);
         }
-        file.dirty.push(Written { offset, length: bytes.len(), process });
+        let written = Written { offset, length: bytes.len(), process };
+        file.last = written.sectors();
+        file.dirty.push(written);
         stepped
     }
 

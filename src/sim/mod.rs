@@ -12,6 +12,8 @@ mod rng;
 
 mod disk;
 
+mod rot;
+
 mod gateway;
 
 mod oracle;
@@ -27,6 +29,6 @@ mod points;
 pub use disk::{Damage, Fault, Loss, SimDisk};
 pub use gateway::{Course, SimGateway, Weather};
 pub use oracle::{Oracle, Violation};
-pub use points::{Points, every_crash_point};
+pub use points::{Points, every_crash_point, scripts};
 pub use rng::Rng;
 pub use world::{Options, Report, run, shrink};

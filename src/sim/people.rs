@@ -7,8 +7,8 @@ use super::{
     world::{Caller, EPOCH_MS, What, World},
 };
 use crate::payment::{
-    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, PaymentId, Tenant,
-    Timestamp,
+    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, PaymentId, Person,
+    Resolution, Tenant, Timestamp, Verdict,
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -41,6 +41,10 @@ impl World {
                 let at = self.rng.below(span);
                 self.at(at, What::Ask(number as usize));
             }
+        }
+        for _ in 0..self.rng.below(u64::from(self.options.payments / 4 + 1)) {
+            let (at, caller) = (self.rng.below(span + span / 4), self.rng.below(u64::from(self.options.payments)));
+            self.at(at, What::Person(caller as usize));
         }
         for _ in 0..self.rng.below(12) {
             let at = self.rng.below(span + span / 4);
@@ -89,5 +93,24 @@ impl World {
         if left > 0 {
             self.at(self.now + again, What::Ask(number));
         }
+    }
+
+    /// A person has the gateway asked, or decides: from the gateway's own books, which are right, or within what the
+    /// engine allows.
+    pub(super) fn person(&mut self, number: usize) {
+        let Some(caller) = self.callers.get(number) else { return };
+        let id = PaymentId::derive(&Tenant::default(), &caller.key);
+        let payment = self.machine.as_ref().and_then(|machine| machine.get(&id).ok().flatten());
+        let moved = payment.as_ref().and_then(|payment| payment.first()).map(|first| first.operation_key);
+        let moved = moved.is_some_and(|key| self.gateway.moved(&key) > 0);
+        let verdict = match self.rng.below(4) {
+            0 => Verdict::Cancel,
+            1 => Verdict::Resend,
+            _ if moved => Verdict::Succeeded,
+            _ => return self.turn(vec![(id, Input::Inquire)]),
+        };
+        let person = Person { actor: "ann".to_owned(), reason: "looked into it".to_owned() };
+        self.note(|| format!("person: {verdict:?} for {id}"));
+        self.turn(vec![(id, Input::Resolve(Resolution { operation: None, verdict, reply: None, person }))]);
     }
 }

@@ -1,19 +1,19 @@
 //! One world from one seed: virtual time, events in order, crashes anywhere.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, people};
 use crate::{
-    engine::{self, Admission, Carrying, Machine, Told},
+    engine::{Admission, Carrying, Machine, Resting, Told},
     journal,
     payment::{
         Action, Call, Clock, IdempotencyKey, Input, Namespace, Now, Order, PaymentId, Response, Rules, Schedule, State,
         Tenant, Tick, Timestamp,
     },
-    store::MemoryStore,
+    store::{Mark, MemoryStore},
 };
 
 /// What a world is made of.
@@ -71,9 +71,9 @@ pub(super) const EPOCH_MS: u64 = 1_770_000_000_000;
 
 /// The journal of a simulated world: small, so that segments roll.
 pub(super) const JOURNAL: journal::Options = journal::Options {
-    segment_bytes: 512 << 10,
-    batch_bytes: 32 << 10,
-    largest_batch_bytes: 256 << 10,
+    segment_bytes: 96 << 10,
+    batch_bytes: 16 << 10,
+    largest_batch_bytes: 64 << 10,
     verify_bytes: 1 << 30,
 };
 
@@ -113,6 +113,10 @@ pub(super) enum What {
     Question { life: u64, call: Call, asked: Tick },
     /// The schedule wants to be looked at.
     Wake,
+    /// A person looks into a caller's payment.
+    Person(usize),
+    /// The store takes what has waited for it.
+    Keep { life: u64 },
     /// A checkpoint is begun, or finished.
     Checkpoint,
     /// The process dies, or the machine.
@@ -147,6 +151,8 @@ pub(super) struct World {
     pub(super) life_started: u64,
     pub(super) boot: u64,
     pub(super) checkpoint: Option<Carrying>,
+    /// Rows on their way to the store, which lags behind.
+    pub(super) lag: VecDeque<(Vec<Resting>, Mark)>,
     pub(super) gateway: SimGateway,
     pub(super) callers: Vec<Caller>,
     pub(super) oracle: Oracle,
@@ -183,6 +189,7 @@ impl World {
             life_started: 0,
             boot: 1,
             checkpoint: None,
+            lag: VecDeque::new(),
             gateway,
             callers: Vec::new(),
             oracle: Oracle::default(),
@@ -273,6 +280,9 @@ impl World {
             What::Hear { .. } => {}
             What::Question { life, call, asked } => self.question(life, call, asked),
             What::Wake => self.wake(),
+            What::Person(caller) => self.person(caller),
+            What::Keep { life } if life == self.life => self.keep(),
+            What::Keep { .. } => {}
             What::Checkpoint => self.checkpoint(),
             What::Crash => self.crash(),
             What::Start => self.start(),
@@ -330,12 +340,11 @@ impl World {
         for action in turned.actions {
             self.act(action, &machine, &now);
         }
-        let mark = machine.mark();
-        if engine::put(self.store.as_ref(), &turned.resting, &mark).is_ok() {
-            let taken: Vec<_> = turned.resting.iter().map(|row| (row.payment.id, row.lsn)).collect();
-            machine.stored(&taken);
-        }
+        self.lag.push_back((turned.resting, machine.mark()));
         self.machine = Some(machine);
+        // Mostly at once; at times the store is minutes behind, and what it lacks has to be in memory.
+        let behind = if self.rng.one_in(3) { self.rng.below(60_000) } else { 0 };
+        self.at(self.now + behind, What::Keep { life: self.life });
         self.wake_when_due();
     }
 

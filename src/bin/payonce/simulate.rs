@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use payonce::sim::{Options, Points, Report, every_crash_point, run as live, shrink};
+use payonce::sim::{Options, Points, Report, every_crash_point, run as live, scripts, shrink};
 use serde_json::json;
 
 use crate::{exit, output::say};
@@ -70,15 +70,18 @@ pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
 /// Every crash point, each round with other chance.
 fn points(args: &SimulateArgs, rounds: u64, began: Instant) -> ExitCode {
     let next = AtomicU64::new(0);
+    let kinds = u64::try_from(scripts()).unwrap_or(1);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {
         let mut total = Points::default();
         loop {
-            let round = next.fetch_add(1, Ordering::Relaxed);
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            let (round, script) = (turn / kinds, turn % kinds);
             if round >= rounds || total.violation.is_some() {
                 return total;
             }
-            total = total.plus(every_crash_point(args.seed.wrapping_add(round), 1));
+            let script = usize::try_from(script).unwrap_or_default();
+            total = total.plus(every_crash_point(script, args.seed.wrapping_add(round), 1));
         }
     };
     let total = std::thread::scope(|scope| {
@@ -89,12 +92,13 @@ fn points(args: &SimulateArgs, rounds: u64, began: Instant) -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     match args.json {
         true => say(json!({
-            "points": total.points, "in_recovery": total.in_recovery, "violations": u8::from(total.violation.is_some()),
-            "seconds": seconds,
+            "points": total.points, "in_recovery": total.in_recovery, "failed": total.failed, "rotten": total.rotten,
+            "refused": total.refused, "violations": u8::from(total.violation.is_some()), "seconds": seconds,
         })),
         false => say(format_args!(
-            "{} crash points, {} of them while starting, in {seconds:.1} s",
-            total.points, total.in_recovery
+            "{} crash points in {seconds:.1} s: {} while starting, {} with a disk that failed or was full, {} with rotten \
+             media, of which {} starts were refused by name and the others had lost nothing",
+            total.points, total.in_recovery, total.failed, total.rotten, total.refused
         )),
     }
     let Some(violation) = total.violation else { return ExitCode::SUCCESS };

@@ -1,0 +1,330 @@
+//! One data folder through processes and machines, as a script tells.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    super::{Fault, Loss, Rng, SimDisk, Violation},
+    scripts::{Act, End, Script},
+};
+use crate::{
+    engine::{self, Admission, Begin, Carrying, Machine, Recovered, Stopped, check_mark, recover},
+    journal,
+    payment::{
+        Action, Amount, Clock, Currency, Finality, IdempotencyKey, Input, Lasting, Namespace, Now, Order, Outcome,
+        Payment, PaymentId, Person, Reply, Resolution, Rules, Schedule, Standing, State, Tenant, Tick, Timestamp,
+        Verdict,
+    },
+    store::{MemoryStore, Store},
+};
+
+/// Small, so that segments roll within a few turns, and a point takes a fraction of a millisecond.
+const JOURNAL: journal::Options = journal::Options {
+    segment_bytes: 16 << 10,
+    batch_bytes: 2 << 10,
+    largest_batch_bytes: 8 << 10,
+    verify_bytes: 1 << 30,
+};
+
+/// What became of a start after an end.
+pub(super) enum Start {
+    /// Everything known is still true.
+    Kept,
+    /// It named damage and refused.
+    Refused(String),
+    Broken(Violation),
+}
+
+pub(super) struct Life {
+    pub(super) disk: Arc<SimDisk>,
+    /// The step of the disk at which something strikes, and what: processes of the script's own come and go meanwhile.
+    pub(super) fault: Option<(u64, Fault)>,
+    /// The first promise that broke while it lived.
+    pub(super) broken: Option<Violation>,
+    script: &'static Script,
+    store: Arc<MemoryStore>,
+    machine: Option<Machine>,
+    boot: u8,
+    epochs: u64,
+    tick: u64,
+    /// What somebody has been told, or what may have reached the gateway.
+    known: BTreeMap<PaymentId, Arc<Payment>>,
+    /// What was said last about each: recorded or not, it is true.
+    heard: BTreeMap<PaymentId, End>,
+}
+
+impl Life {
+    pub(super) fn new(script: &'static Script) -> Life {
+        Life {
+            disk: Arc::new(SimDisk::new()),
+            fault: None,
+            broken: None,
+            script,
+            store: Arc::new(MemoryStore::new()),
+            machine: None,
+            boot: 1,
+            epochs: 0,
+            tick: 0,
+            known: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// The same folder, to be treated in another way. The store is not kept: what it holds is a start's own affair, and
+    /// a start that has to rebuild it reads most.
+    pub(super) fn fork(&self) -> Life {
+        let (known, heard, disk) = (self.known.clone(), self.heard.clone(), Arc::new(self.disk.fork()));
+        Life { disk, store: Arc::new(MemoryStore::new()), machine: None, broken: None, known, heard, ..*self }
+    }
+
+    pub(super) fn die(&self, loss: Loss, rng: &mut Rng) -> Life {
+        let mut dead = self.fork();
+        dead.disk.crash(loss, rng);
+        dead.boot += u8::from(matches!(loss, Loss::Machine(_)));
+        dead
+    }
+
+    /// Until the script ends, or the disk fails. Without space it goes on: what is refused is nobody's loss.
+    pub(super) fn live(&mut self) {
+        let mut lived = self.start();
+        for act in self.script.acts {
+            lived = match lived {
+                Err(_) if self.disk.has_failed() => break,
+                Err(_) | Ok(()) => self.act(*act),
+            };
+        }
+        if lived.is_err() && self.disk.has_failed() {
+            self.must_have_stopped();
+        }
+        self.machine = None;
+    }
+
+    /// P8: after a failed write or fsync of its own nothing is recorded any more. (A spare that could not be made is none.)
+    fn must_have_stopped(&mut self) {
+        let wall = self.now().wall;
+        let Some(machine) = &mut self.machine else { return };
+        if machine.sizes().0 > 0 && machine.begin_checkpoint(wall).is_ok() {
+            self.breaks("P8", None, "the engine went on after a failed write or fsync");
+        }
+    }
+
+    fn breaks(&mut self, promise: &'static str, payment: Option<PaymentId>, what: impl Into<String>) {
+        self.broken.get_or_insert(Violation { promise, payment, what: what.into() });
+    }
+
+    fn act(&mut self, act: Act) -> Result<(), Stopped> {
+        self.tick += 1_000;
+        match act {
+            Act::Pay(from, to) => self.turn((from..to).map(pay).collect()),
+            Act::End(from, to, end) => {
+                let ended: Vec<_> = (from..to).filter_map(|number| self.ended(number, end)).collect();
+                self.turn(ended)
+            }
+            Act::Answer(number, end) => {
+                let asked = self.now().tick;
+                self.heard.insert(id(number).0, end);
+                self.turn(vec![(id(number).0, Input::Answered { operation: 0, asked, outcome: end.outcome() })])
+            }
+            Act::Due => {
+                self.tick += 2 * 3_600_000;
+                let now = self.now();
+                let due = self.machine()?.due(&now, 64);
+                self.turn(due)
+            }
+            Act::Resolve(number) => {
+                let person = Person { actor: "ann".to_owned(), reason: "saw the statement".to_owned() };
+                let verdict = Resolution { operation: None, verdict: Verdict::Succeeded, reply: None, person };
+                self.turn(vec![(id(number).0, Input::Resolve(verdict))])
+            }
+            Act::Checkpoint(between) => {
+                let carrying = self.begin_checkpoint()?;
+                let ended = self.ended(between, End::Succeeded).into_iter().collect();
+                self.turn(ended)?;
+                self.finish_checkpoint(carrying)
+            }
+            Act::Confirm => {
+                let wall = self.now().wall;
+                self.machine()?.confirm(wall)
+            }
+            Act::Kill => self.kill(),
+            Act::Close => self.close(),
+        }
+    }
+
+    /// The end of a payment's latest attempt, if it has one.
+    fn ended(&mut self, number: u32, end: End) -> Option<(PaymentId, Input)> {
+        let (id, _) = id(number);
+        let payment = self.machine.as_ref()?.get(&id).ok()??;
+        let attempt = payment.first()?.attempts;
+        self.heard.insert(id, end);
+        Some((id, Input::Ended { operation: 0, attempt, outcome: end.outcome() }))
+    }
+
+    fn kill(&mut self) -> Result<(), Stopped> {
+        self.machine = None;
+        self.store.crash(|| false);
+        self.disk.crash(Loss::Process, &mut Rng::new(0));
+        if let Some((step, fault)) = self.fault {
+            self.disk.fail_at(step, fault);
+        }
+        self.start()
+    }
+
+    fn close(&mut self) -> Result<(), Stopped> {
+        let wall = self.now().wall;
+        let carrying = self.begin_checkpoint()?;
+        self.finish_checkpoint(carrying)?;
+        let machine = self.machine.take().ok_or_else(|| Stopped::new("no process"))?;
+        machine.close(wall, carrying, Vec::new())?;
+        self.start()
+    }
+
+    fn machine(&mut self) -> Result<&mut Machine, Stopped> {
+        self.machine.as_mut().ok_or_else(|| Stopped::new("no process"))
+    }
+
+    fn begin_checkpoint(&mut self) -> Result<Carrying, Stopped> {
+        let (wall, store) = (self.now().wall, self.store.clone());
+        let machine = self.machine()?;
+        engine::put(store.as_ref(), &[], &machine.mark())?;
+        machine.begin_checkpoint(wall)
+    }
+
+    fn finish_checkpoint(&mut self, carrying: Carrying) -> Result<(), Stopped> {
+        let (wall, files) = (self.now().wall, self.store.flush()?);
+        self.machine()?.finish_checkpoint(wall, carrying, files)
+    }
+
+    fn now(&self) -> Now {
+        let wall = Timestamp::from_millis(1_770_000_000_000 + self.tick);
+        Now { wall, tick: Tick::from_millis(self.tick), clock: Clock::Trusted }
+    }
+
+    fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) -> Result<(), Stopped> {
+        let (now, store) = (self.now(), self.store.clone());
+        let machine = self.machine()?;
+        let turned = machine.turn(now, &inputs, Admission { new_payments: 1_000 })?;
+        let mark = machine.mark();
+        engine::put(store.as_ref(), &turned.resting, &mark)?;
+        let taken: Vec<_> = turned.resting.iter().map(|row| (row.payment.id, row.lsn)).collect();
+        machine.stored(&taken);
+        // From here on callers know, and bytes leave.
+        let unsynced = self.disk.unsynced();
+        if unsynced > 0 && !(turned.told.is_empty() && turned.actions.is_empty()) {
+            self.breaks("P1", None, format!("something leaves with {unsynced} bytes not synced"));
+        }
+        turned.actions.iter().for_each(|action| self.leaves(action));
+        self.known.extend(turned.changed.into_iter().map(|payment| (payment.id, payment)));
+        Ok(())
+    }
+
+    /// P2: what was sent under a name, and may have been acted on, is sent again only under it, with the same bytes, and
+    /// after it was proven not to be there.
+    fn leaves(&mut self, action: &Action) {
+        let Action::Send { call, attempt, request, .. } = action else { return };
+        let known = self.known.get(&call.payment).and_then(|payment| payment.first());
+        let Some(known) = known else { return };
+        let said = matches!(self.heard.get(&call.payment), Some(End::NotSent | End::NotFound));
+        let proven = match known.standing {
+            Standing::Intended => true,
+            Standing::Sent { .. } | Standing::InDoubt { .. } => said,
+            Standing::AtGateway { .. } | Standing::Parked { .. } => false,
+            Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => false,
+        };
+        let same = known.operation_key == call.operation_key && known.request == *request;
+        if !proven || !same || *attempt != known.attempts + 1 {
+            let what = format!("attempt {attempt} leaves; same name and bytes: {same}; known {:?}", known.standing);
+            self.breaks("P2", Some(call.payment), what);
+        }
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), Stopped> {
+        let recovered = self.recover().map_err(|error| Stopped::new(error.to_string()))?;
+        self.machine = Some(recovered.machine);
+        self.turn(recovered.resume)
+    }
+
+    fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
+        let found = journal::open(self.disk.clone(), JOURNAL)?;
+        let mark = self.store.mark().map_err(Stopped::from)?;
+        let whole = match &mark {
+            Some(mark) => check_mark(&found, mark)?,
+            None => found.is_new(),
+        };
+        let boot_id = [self.boot; 16];
+        let other_boot = !found.is_new() && found.closed().is_none() && found.boot_id() != Some(boot_id);
+        let rebuild = !whole || other_boot;
+        if rebuild {
+            self.store = Arc::new(MemoryStore::new());
+        }
+        self.epochs += 1;
+        let (namespace, schedule) = (Namespace::default(), Schedule::default());
+        let begin = Begin {
+            rules: Rules { contract: self.script.contract(), schedule, namespace, sending: true, restored: false },
+            journal: journal::Begin { store_uuid: [7; 16], salt: 1_000 + self.epochs, boot_id, lock_inode: 1 },
+            rebuild,
+            moved: false,
+            now: self.now().wall,
+        };
+        recover(found, self.store.clone(), begin)
+    }
+
+    /// Starts, and asks whether everything known is still true.
+    pub(super) fn start_and_check(&mut self) -> Start {
+        let known = self.known.clone();
+        if let Err(stopped) = self.start() {
+            return Start::Refused(stopped.why);
+        }
+        let before = self.broken.take();
+        let lost = || known.iter().find_map(|(id, before)| self.lost(*id, before));
+        before.or_else(lost).map_or(Start::Kept, Start::Broken)
+    }
+
+    fn lost(&self, id: PaymentId, before: &Payment) -> Option<Violation> {
+        let broken = |promise, what| Some(Violation { promise, payment: Some(id), what });
+        let now = self.machine.as_ref()?.get(&id).ok().flatten();
+        let Some(now) = now else { return broken("P6", "it is gone".to_owned()) };
+        let kept = match before.state() {
+            State::Succeeded | State::Declined | State::Canceled => {
+                now.settled_at == before.settled_at && now.operations == before.operations
+            }
+            State::Processing | State::InDoubt | State::RequiresAction | State::Authorized | State::Parked => {
+                attempts(&now) >= attempts(before) && now.updated_at >= before.updated_at
+            }
+        };
+        let standing = |payment: &Payment| payment.first().map(|operation| operation.standing.clone());
+        if kept { None } else { broken("P3", format!("it was {:?}, and is {:?}", standing(before), standing(&now))) }
+    }
+}
+
+fn attempts(payment: &Payment) -> u32 {
+    payment.operations.iter().map(|operation| operation.attempts).sum()
+}
+
+fn id(number: u32) -> (PaymentId, IdempotencyKey) {
+    let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("a legal key"));
+    (PaymentId::derive(&Tenant::default(), &key), key)
+}
+
+fn pay(number: u32) -> (PaymentId, Input) {
+    let (id, key) = id(number);
+    let amount = Amount::new(u64::from(number) + 1).unwrap_or_else(|_| unreachable!("in range"));
+    let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
+    let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
+    let request = Ok(vec![b'r'; 300 + number as usize]);
+    (id, Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request })
+}
+
+impl End {
+    fn outcome(self) -> Outcome {
+        let reply = |code| Reply::new(code, "").with_reference("sim_1");
+        match self {
+            End::Succeeded => Outcome::Succeeded(reply("approved")),
+            End::Declined => Outcome::Declined(Finality::Hard, reply("declined")),
+            End::Refused => Outcome::Refused(Lasting::ForGood, reply("refused")),
+            End::NotSent => Outcome::NotSent(reply("nobody_listens")),
+            End::Pending => Outcome::Pending(None, reply("pending")),
+            End::Unknown => Outcome::Unknown(reply("timeout")),
+            End::NotFound => Outcome::NotFound,
+        }
+    }
+}

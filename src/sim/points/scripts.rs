@@ -1,0 +1,145 @@
+//! The scripted lives: between them they pass every kind of write, of outcome and of housekeeping.
+
+use crate::payment::{Contract, Deduplication, Identity, Inquiry};
+
+/// One thing that happens. Numbers are those of payments.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    /// Callers ask for these payments, in one turn.
+    Pay(u32, u32),
+    /// The latest attempts of these end so, in one turn.
+    End(u32, u32, End),
+    /// An inquiry about one is answered so.
+    Answer(u32, End),
+    /// Hours pass, and the schedule acts on what is due.
+    Due,
+    /// A person ends one.
+    Resolve(u32),
+    /// A checkpoint, and between its halves the first attempt of one succeeds.
+    Checkpoint(u32),
+    /// Nothing follows for a while.
+    Confirm,
+    /// The process is killed and started again.
+    Kill,
+    /// An orderly stop, and a start.
+    Close,
+}
+
+/// How an attempt ends, or what an inquiry says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Succeeded,
+    Declined,
+    Refused,
+    NotSent,
+    Pending,
+    Unknown,
+    NotFound,
+}
+
+/// A life, and the gateway that it is lived with.
+pub(super) struct Script {
+    pub(super) deduplicates: bool,
+    pub(super) acts: &'static [Act],
+}
+
+impl Script {
+    pub(super) fn contract(&self) -> Contract {
+        let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
+        contract.inquiry = Inquiry::ByKey { not_found_lag: std::time::Duration::ZERO, not_found_times: 2 };
+        if !self.deduplicates {
+            contract.deduplication = Deduplication::None;
+        }
+        contract
+    }
+}
+
+use Act::{Answer, Checkpoint, Close, Confirm, Due, Kill, Pay, Resolve};
+use End::{Declined, NotFound, NotSent, Pending, Refused, Succeeded, Unknown};
+
+pub(super) const SCRIPTS: &[Script] = &[
+    // Plain payments, and one in doubt that is found.
+    Script {
+        deduplicates: true,
+        acts: &[
+            Pay(0, 3),
+            Act::End(0, 2, Succeeded),
+            Confirm,
+            Act::End(2, 3, Unknown),
+            Answer(2, Succeeded),
+            Pay(3, 5),
+        ],
+    },
+    // A checkpoint with something between its halves, a kill, and more.
+    Script {
+        deduplicates: true,
+        acts: &[Pay(0, 4), Checkpoint(0), Act::End(1, 4, Succeeded), Kill, Pay(4, 6), Act::End(4, 5, Succeeded)],
+    },
+    // Orderly stops and kills in turn.
+    Script {
+        deduplicates: true,
+        acts: &[Pay(0, 2), Act::End(0, 1, Succeeded), Close, Pay(2, 3), Kill, Checkpoint(1), Close, Pay(3, 4)],
+    },
+    // More than a segment holds.
+    Script {
+        deduplicates: true,
+        acts: &[
+            Pay(0, 7),
+            Act::End(0, 7, Succeeded),
+            Pay(7, 14),
+            Act::End(7, 12, Succeeded),
+            Kill,
+            Pay(14, 18),
+            Act::End(14, 18, Declined),
+        ],
+    },
+    // A request that was lost, is proven not to be there, and is sent again under its own key.
+    Script {
+        deduplicates: true,
+        acts: &[
+            Pay(0, 2),
+            Act::End(0, 1, Unknown),
+            Due,
+            Answer(0, NotFound),
+            Kill,
+            Due,
+            Answer(0, NotFound),
+            Due,
+            Answer(0, NotFound),
+            Act::End(0, 1, Succeeded),
+        ],
+    },
+    // Nothing left; a refusal; a decline; a payment that waits at the gateway.
+    Script {
+        deduplicates: true,
+        acts: &[
+            Pay(0, 4),
+            Act::End(0, 1, NotSent),
+            Act::End(1, 2, Refused),
+            Act::End(2, 3, Declined),
+            Act::End(3, 4, Pending),
+            Due,
+            Checkpoint(0),
+            Answer(3, Succeeded),
+            Kill,
+        ],
+    },
+    // Without deduplication: what is not found is parked, and a person ends it.
+    Script {
+        deduplicates: false,
+        acts: &[
+            Pay(0, 2),
+            Act::End(0, 2, Unknown),
+            Due,
+            Answer(0, NotFound),
+            Due,
+            Answer(0, NotFound),
+            Kill,
+            Due,
+            Answer(0, NotFound),
+            Answer(1, Succeeded),
+            Resolve(0),
+            Close,
+        ],
+    },
+];
