@@ -26,9 +26,12 @@ mod deaths;
 
 mod points;
 
+mod history;
+
 pub use disk::{Damage, Fault, Loss, SimDisk};
 pub use gateway::{Course, SimGateway, Weather};
+pub use history::{Disagreement, History, decide_again};
 pub use oracle::{Oracle, Violation};
 pub use points::{Points, every_crash_point, scripts};
 pub use rng::Rng;
-pub use world::{Options, Report, run, shrink};
+pub use world::{Options, Report, relive, run, shrink};

@@ -7,8 +7,8 @@ use super::{
     world::{Caller, EPOCH_MS, What, World},
 };
 use crate::payment::{
-    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, PaymentId, Person,
-    Resolution, Tenant, Timestamp, Verdict,
+    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, Person, Resolution,
+    Tenant, Timestamp, Verdict,
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -64,7 +64,7 @@ impl World {
         let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(48 * 3_600_000));
         let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
         let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
-        Caller { key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
+        Caller { tenant: Tenant::default(), key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
     }
 
     /// A caller asks; often with company: the same turn then takes several.
@@ -75,10 +75,9 @@ impl World {
             return;
         };
         caller.asks_left -= 1;
-        let tenant = Tenant::default();
-        let id = PaymentId::derive(&tenant, &caller.key);
+        let id = caller.id();
         let input = |order: &Order| Input::Pay {
-            tenant: tenant.clone(),
+            tenant: caller.tenant.clone(),
             key: caller.key.clone(),
             order: Box::new(order.clone()),
             request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
@@ -99,7 +98,7 @@ impl World {
     /// engine allows.
     pub(super) fn person(&mut self, number: usize) {
         let Some(caller) = self.callers.get(number) else { return };
-        let id = PaymentId::derive(&Tenant::default(), &caller.key);
+        let id = caller.id();
         let payment = self.machine.as_ref().and_then(|machine| machine.get(&id).ok().flatten());
         let moved = payment.as_ref().and_then(|payment| payment.first()).map(|first| first.operation_key);
         let moved = moved.is_some_and(|key| self.gateway.moved(&key) > 0);

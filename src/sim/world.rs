@@ -84,6 +84,17 @@ pub fn run(seed: u64, options: Options) -> Report {
     world.finish()
 }
 
+/// Lives a world in which these are asked for, to its end: payments that once happened, with other luck.
+pub fn relive(seed: u64, orders: &[(Tenant, IdempotencyKey, Order)]) -> Report {
+    let payments = u32::try_from(orders.len()).unwrap_or(u32::MAX);
+    let mut world = World::new(seed, Options { payments, ..Options::default() });
+    for (caller, (tenant, key, order)) in world.callers.iter_mut().zip(orders) {
+        (caller.tenant, caller.key, caller.order) = (tenant.clone(), key.clone(), order.clone());
+    }
+    world.live();
+    world.finish()
+}
+
 /// The shortest beginning of a world, with the fewest payments, that still breaks a promise; told line by line.
 pub fn shrink(seed: u64, options: Options) -> Report {
     let broken = |options: Options| Some(run(seed, options)).filter(|report| report.violation.is_some());
@@ -126,11 +137,18 @@ pub(super) enum What {
 }
 
 pub(super) struct Caller {
+    pub(super) tenant: Tenant,
     pub(super) key: IdempotencyKey,
     pub(super) order: Order,
     /// It has its final answer, or has gone.
     pub(super) done: bool,
     pub(super) asks_left: u32,
+}
+
+impl Caller {
+    pub(super) fn id(&self) -> PaymentId {
+        PaymentId::derive(&self.tenant, &self.key)
+    }
 }
 
 pub(super) struct World {
@@ -244,7 +262,7 @@ impl World {
     fn all_ended(&self) -> bool {
         self.machine.as_ref().is_some_and(|machine| {
             let state = |caller: &Caller| {
-                let id = PaymentId::derive(&Tenant::default(), &caller.key);
+                let id = caller.id();
                 machine.get(&id).ok().flatten().map(|payment| payment.state())
             };
             self.callers.iter().filter_map(state).all(|state| state.is_settled() || state == State::Parked)
@@ -413,7 +431,7 @@ impl World {
             return self.oracle.refused("no process is up at the end of time");
         };
         for caller in &self.callers {
-            let id = PaymentId::derive(&Tenant::default(), &caller.key);
+            let id = caller.id();
             let Ok(Some(payment)) = machine.get(&id) else { continue };
             self.oracle.ended(&payment, &self.gateway);
             self.report.settled += u64::from(payment.is_settled());

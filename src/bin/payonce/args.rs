@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, resolve::ResolveArgs, sandbox::SandboxArgs,
-    serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs, torture::TortureArgs,
+    bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, replay::ReplayArgs, resolve::ResolveArgs,
+    sandbox::SandboxArgs, serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs, torture::TortureArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Decide a recorded history again, and live its payments again with other luck.
+    Replay(ReplayArgs),
     /// Measure the engine on this machine, beside the disk's own limit.
     Bench(BenchArgs),
     /// Prove it: simulated worlds in which everything fails.

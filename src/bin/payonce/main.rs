@@ -20,6 +20,8 @@ mod resolve;
 
 mod journal;
 
+mod replay;
+
 mod simulate;
 
 mod bench;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
         Command::Torture(args) => torture::run(&args),
@@ -90,7 +93,11 @@ fn run(command: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// Logs to standard error; `PAYONCE_LOG` filters, as in `PAYONCE_LOG=payonce=debug`. In a simulation every disk fails.
 fn log(command: &Command) {
-    let level = if matches!(command, Command::Simulate(_)) { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let level = if matches!(command, Command::Simulate(_) | Command::Replay(_)) {
+        LevelFilter::ERROR
+    } else {
+        LevelFilter::WARN
+    };
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(level.into())
         .with_env_var("PAYONCE_LOG")

@@ -1,0 +1,233 @@
+//! A recorded history, decided again: does today's table agree with what was once decided?
+//!
+//! The journal holds facts, not what led to them, nor how far a chase had come. So for each fact this looks for an input
+//! that today's [`decide`] answers with it, given the payment as it was; and what else that decision proposes has to be
+//! what was recorded next. Times that follow from a contract are not compared: the contract may have been another.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    engine::OpenError,
+    journal::{Found, Lsn, Record, ReplayFrom},
+    payment::{
+        Cause, Clock, Event, Evidence, Fact, IdempotencyKey, Input, Now, Order, Outcome, Payment, PaymentId, Person,
+        Pursuit, Reply, Resolution, Rules, Tenant, Tick, Timestamp, Verdict, apply, decide,
+    },
+};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct History {
+    /// How many records were read.
+    pub records: u64,
+    /// How many facts were decided again.
+    pub facts: u64,
+    /// Where today's table would have decided otherwise.
+    pub disagreements: Vec<Disagreement>,
+    /// Every order in it, to be lived again.
+    pub orders: Vec<(Tenant, IdempotencyKey, Order)>,
+}
+
+/// A fact that today's table does not decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// About which payment.
+    pub payment: PaymentId,
+    /// What was recorded, and what would be now.
+    pub what: String,
+}
+
+/// Reads a journal from its beginning and decides it again. Changes nothing.
+pub fn decide_again(found: &Found, rules: &Rules) -> Result<History, OpenError> {
+    let mut judge = Judge { rules, payments: BTreeMap::new(), history: History::default() };
+    found.replay(ReplayFrom::Beginning, &mut |lsn, _, record| judge.take(lsn, record))?;
+    Ok(judge.history)
+}
+
+/// A payment as far as it was read.
+#[derive(Default)]
+struct Known {
+    payment: Option<Payment>,
+    /// What the last decision proposed that has not been read yet.
+    next: VecDeque<Fact>,
+    /// Accepted, and what for is in the next fact.
+    accepted: Option<(Fact, Timestamp)>,
+}
+
+struct Judge<'a> {
+    rules: &'a Rules,
+    payments: BTreeMap<PaymentId, Known>,
+    history: History,
+}
+
+impl Judge<'_> {
+    fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
+        self.history.records += 1;
+        match record {
+            Record::Event(event) => self.judge(lsn, &event),
+            Record::Carried(payment) => {
+                let id = payment.id;
+                self.payments.insert(id, Known { payment: Some(*payment), ..Known::default() });
+            }
+            // For the feed, and for the journal's own sake.
+            Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, lsn: Lsn, event: &Event) {
+        self.history.facts += 1;
+        let known = self.payments.entry(event.payment).or_default();
+        if let Fact::Accepted { tenant, key, order, .. } = &event.fact {
+            self.history.orders.push((tenant.clone(), key.clone(), order.clone()));
+        }
+        let agreed = match known.next.pop_front() {
+            Some(expected) if same(&expected, &event.fact) => Ok(VecDeque::new()),
+            Some(expected) => Err(format!("{} would follow", expected.name())),
+            None => decided(known, event, self.rules),
+        };
+        let folded = apply(&mut known.payment, event).map_err(|misfit| misfit.to_string());
+        match agreed.and_then(|next| folded.map(|()| next)) {
+            Ok(next) => known.next.extend(next),
+            Err(why) => {
+                known.next.clear();
+                let what = format!("{} was recorded; {why}", event.fact.name());
+                self.history.disagreements.push(Disagreement { lsn, payment: event.payment, what });
+            }
+        }
+    }
+}
+
+/// What has to follow the fact, if some input leads to it today; otherwise what does not fit.
+fn decided(known: &mut Known, event: &Event, rules: &Rules) -> Result<VecDeque<Fact>, String> {
+    if let Fact::Accepted { .. } = event.fact {
+        known.accepted = Some((event.fact.clone(), event.at));
+        return Ok(VecDeque::new());
+    }
+    if let Some((accepted, at)) = known.accepted.take() {
+        return first_decision(&accepted, at, event, rules);
+    }
+    let Some(payment) = &known.payment else { return Err("nothing was known of it".to_owned()) };
+    let mut would = Vec::new();
+    for (input, pursuit, rules) in inputs(payment, &event.fact, rules) {
+        let pursuits = vec![pursuit; payment.operations.len()];
+        let mut facts: VecDeque<Fact> = decide(Some(payment), &pursuits, &input, &now(event.at), &rules).facts.into();
+        match facts.pop_front() {
+            Some(first) if same(&first, &event.fact) => return Ok(facts),
+            Some(first) => would.push(first.name()),
+            None => {}
+        }
+    }
+    would.dedup();
+    Err(if would.is_empty() {
+        "today nothing leads to it".to_owned()
+    } else {
+        format!("today: {}", would.join(" or "))
+    })
+}
+
+/// Acceptance: the order is in one fact and the frozen bytes are in the next.
+fn first_decision(accepted: &Fact, at: Timestamp, event: &Event, rules: &Rules) -> Result<VecDeque<Fact>, String> {
+    let Fact::Accepted { tenant, key, namespace, order } = accepted else { return Ok(VecDeque::new()) };
+    let Fact::Intended { gateway, request, .. } = &event.fact else { return Err("intended would follow".to_owned()) };
+    let mut rules = Rules { namespace: namespace.clone(), sending: true, restored: false, ..rules.clone() };
+    rules.contract.identity = gateway.clone();
+    let request = Ok(request.clone());
+    let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order.clone()), request };
+    let mut facts: VecDeque<Fact> = decide(None, &[], &input, &now(at), &rules).facts.into();
+    match (facts.pop_front(), facts.pop_front()) {
+        (Some(first), Some(second)) if same(&first, accepted) && same(&second, &event.fact) => Ok(facts),
+        _ => Err("today the same order is accepted otherwise".to_owned()),
+    }
+}
+
+/// The times of an input: long after everything, so that whatever waits is ripe.
+const RIPE: Tick = Tick::from_millis(u64::MAX / 4);
+
+const fn now(wall: Timestamp) -> Now {
+    Now { wall, tick: RIPE, clock: Clock::Trusted }
+}
+
+/// Inputs that may have led to a fact, with the chase as far as it then must have been, at the gateway that it is about.
+fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit, Rules)> {
+    let Some(operation) = payment.operations.first() else { return Vec::new() };
+    let mut ours = Rules { sending: true, restored: false, ..rules.clone() };
+    ours.contract.identity = operation.gateway.clone();
+    let mut elsewhere = ours.clone();
+    elsewhere.contract.identity.account.push('?');
+    let restored = Rules { restored: true, ..ours.clone() };
+    let (number, attempt) = (operation.this.number, operation.attempts);
+    let ended = |outcome: &Outcome| Input::Ended { operation: number, attempt, outcome: outcome.clone() };
+    let answered = |outcome: &Outcome| Input::Answered { operation: number, asked: RIPE, outcome: outcome.clone() };
+    let resolve = |verdict, reply: Option<&Reply>, person: &Person| {
+        Input::Resolve(Resolution { operation: None, verdict, reply: reply.cloned(), person: person.clone() })
+    };
+    let ripe = Pursuit::default();
+    let proven = |times: u32| Pursuit { not_founds: times.saturating_sub(1), ..ripe };
+    let plain = |input| vec![(input, ripe, ours.clone())];
+    match fact {
+        Fact::AttemptStarted { cause, .. } => match cause {
+            Cause::First | Cause::NothingHappened | Cause::SameKey => {
+                vec![(Input::Due, ripe, ours.clone()), (Input::Resume, ripe, ours.clone())]
+            }
+            Cause::ProvenNotFound { times } => vec![(answered(&Outcome::NotFound), proven(*times), ours)],
+            Cause::Person(person) => {
+                vec![(resolve(Verdict::Resend, None, person), Pursuit { not_founds: u32::MAX, ..ripe }, ours)]
+            }
+        },
+        Fact::AttemptEnded { outcome, evidence, .. } => match evidence {
+            Evidence::NoByteLeft | Evidence::Reply => plain(ended(outcome)),
+            Evidence::Stopped => vec![(Input::Resume, ripe, ours), (Input::Resume, ripe, restored)],
+            Evidence::Inquiry | Evidence::Webhook | Evidence::Person(_) => Vec::new(),
+        },
+        Fact::Learned { outcome, evidence, .. } => match (evidence, outcome) {
+            (Evidence::Person(person), Outcome::Succeeded(reply)) => {
+                plain(resolve(Verdict::Succeeded, Some(reply), person))
+            }
+            (Evidence::Person(person), Outcome::Declined(_, reply)) => {
+                plain(resolve(Verdict::Declined, Some(reply), person))
+            }
+            _ => [ended(outcome), answered(outcome)].map(|input| (input, ripe, ours.clone())).to_vec(),
+        },
+        Fact::Contradicted { outcome, .. } => {
+            [ended(outcome), answered(outcome)].map(|input| (input, ripe, ours.clone())).to_vec()
+        }
+        Fact::Parked { .. } => [answered(&Outcome::NotFound), Input::Due, Input::Resume]
+            .into_iter()
+            .flat_map(|input| [&ours, &elsewhere].map(|rules| (input.clone(), proven(u32::MAX), rules.clone())))
+            .collect(),
+        Fact::Canceled { .. } => vec![
+            (Input::Due, ripe, ours.clone()),
+            (Input::Resume, ripe, ours.clone()),
+            (resolve(Verdict::Cancel, None, &Person { actor: String::new(), reason: String::new() }), ripe, ours),
+        ],
+        Fact::WindowClosed { .. } => vec![(answered(&Outcome::NotFound), ripe, ours.clone()), (Input::Due, ripe, ours)],
+        Fact::Unparked { .. } => plain(Input::Resume),
+        Fact::Accepted { .. } | Fact::Intended { .. } | Fact::Prepared { .. } => Vec::new(),
+    }
+}
+
+/// Whether two facts are one, but for times that follow from the contract, and for what a person wrote.
+fn same(one: &Fact, other: &Fact) -> bool {
+    bare(one) == bare(other)
+}
+
+fn bare(fact: &Fact) -> Fact {
+    let mut fact = fact.clone();
+    match &mut fact {
+        Fact::AttemptStarted { not_after, .. } => *not_after = Timestamp::default(),
+        Fact::Learned { open_until, .. } => *open_until = None,
+        Fact::Canceled { reply, .. } => *reply = Reply::new(reply.code(), ""),
+        Fact::Accepted { .. }
+        | Fact::Intended { .. }
+        | Fact::Prepared { .. }
+        | Fact::AttemptEnded { .. }
+        | Fact::Parked { .. }
+        | Fact::Unparked { .. }
+        | Fact::Contradicted { .. }
+        | Fact::WindowClosed { .. } => {}
+    }
+    fact
+}
