@@ -259,6 +259,7 @@ fn conclude(report: &Report) {
         .collect();
     table(&["key", "value", "where it comes from"], &fields);
     say(format_args!("\nguarantee  {}", report.contract.guarantee()));
+    say(format_args!("sent       {} charges, repeats included", report.sendings));
     say(format_args!("\nAs flags of serve:\n{}\n\nIn payonce.toml:\n{}", flags(&report.fields), toml(&report.fields)));
 }
 

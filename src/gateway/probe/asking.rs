@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    Trust,
     finding::{Check, Finding, Learned},
     line::{Line, Watch, knows, reference, tally, told, took_on},
     report::written,
@@ -12,6 +13,8 @@ use crate::payment::{Finality, Inquiry, OperationKey, Order, Outcome};
 /// After which parts of a usual reply's time a call is given up on: the first bytes have left by then, or they have
 /// not, and only trying tells.
 pub(super) const GIVEN_UP_AFTER: [(u32, u32); 5] = [(1, 2), (1, 4), (3, 4), (1, 8), (7, 8)];
+/// The shortest time after which a call is given up on: timers are no finer.
+const SHORTEST_CALL: Duration = Duration::from_millis(1);
 /// Learned durations are rounded up to this: nobody measures a lag to the millisecond.
 const GRAIN: Duration = Duration::from_millis(100);
 
@@ -126,12 +129,12 @@ fn not_found_lag(line: &Line<'_>, tries: &[(Outcome, Watch)]) -> Finding {
 
 /// A call given up on after its bytes left, and asked about; then sent again, where that is safe. Also returns the keys
 /// that are said not to have been sent.
-pub(super) async fn reply_lost(line: &Line<'_>, deduplicates: bool) -> (Finding, Vec<OperationKey>) {
+pub(super) async fn reply_lost(line: &Line<'_>, trust: Trust) -> (Finding, Vec<OperationKey>) {
     let mut unsent = Vec::new();
     for (part, of) in GIVEN_UP_AFTER {
-        let (key, patience) = (line.fresh_key(), line.quickest() * part / of);
+        let (key, patience) = (line.fresh_key(), (line.quickest() * part / of).max(SHORTEST_CALL));
         match line.send_within(key, &line.plan.order, patience).await {
-            Outcome::Unknown(_) => return (given_up_on(line, key, patience, deduplicates).await, unsent),
+            Outcome::Unknown(_) => return (given_up_on(line, key, patience, trust).await, unsent),
             Outcome::NotSent(_) => unsent.push(key),
             Outcome::Succeeded(_)
             | Outcome::Pending(..)
@@ -144,13 +147,13 @@ pub(super) async fn reply_lost(line: &Line<'_>, deduplicates: bool) -> (Finding,
     (Finding::not_measured(Check::ReplyLost, &why), unsent)
 }
 
-async fn given_up_on(line: &Line<'_>, key: OperationKey, patience: Duration, deduplicates: bool) -> Finding {
+async fn given_up_on(line: &Line<'_>, key: OperationKey, patience: Duration, trust: Trust) -> Finding {
     let order = &line.plan.order;
-    let limit = line.contract().max_processing + line.lag();
+    let limit = line.contract().max_processing + trust.not_found_lag;
     let mut seen = format!("given up on after {}", written(patience));
     let (mut late, mut outcomes) = (None, Vec::new());
-    if line.contract().inquiry != Inquiry::None {
-        let horizon = (limit + line.lag()).max(line.horizon()).min(line.plan.patience);
+    if trust.answers {
+        let horizon = (limit + trust.not_found_lag).max(line.horizon()).min(line.plan.patience);
         let watch = line.watch(key, order, horizon).await;
         late = watch.found().filter(|_| watch.last_not_found().is_some_and(|at| at > limit));
         seen.push_str(&match watch.found() {
@@ -159,7 +162,7 @@ async fn given_up_on(line: &Line<'_>, key: OperationKey, patience: Duration, ded
         });
         outcomes.extend(watch.answers.into_iter().map(|(_, answer)| answer).filter(knows));
     }
-    if deduplicates {
+    if trust.deduplicates {
         let again = line.send(key, order).await;
         seen.push_str(&format!("; sent again: {}", told(&again)));
         outcomes.push(again);
@@ -170,7 +173,7 @@ async fn given_up_on(line: &Line<'_>, key: OperationKey, patience: Duration, ded
     }
     match late {
         Some(at) => {
-            let acted_within = rounded_up(at.saturating_sub(line.lag()));
+            let acted_within = rounded_up(at.saturating_sub(trust.not_found_lag));
             Finding::contradicted(Check::ReplyLost, seen, &[Learned::MaxProcessing(acted_within)])
         }
         None => Finding::not_contradicted(Check::ReplyLost, seen),
@@ -178,7 +181,7 @@ async fn given_up_on(line: &Line<'_>, key: OperationKey, patience: Duration, ded
 }
 
 /// Did nothing come of what is said not to have been sent? `unsent` are such keys; one more is sent too late.
-pub(super) async fn not_sent(line: &Line<'_>, mut unsent: Vec<OperationKey>) -> Finding {
+pub(super) async fn not_sent(line: &Line<'_>, trust: Trust, mut unsent: Vec<OperationKey>) -> Finding {
     let key = line.fresh_key();
     let late = line.send_within(key, &line.plan.order, Duration::ZERO).await;
     if took_on(&late) {
@@ -190,7 +193,7 @@ pub(super) async fn not_sent(line: &Line<'_>, mut unsent: Vec<OperationKey>) -> 
     }
     let mut acted = 0;
     for key in &unsent {
-        let known = line.contract().inquiry != Inquiry::None && knows(&line.ask(*key, &line.plan.order).await);
+        let known = trust.answers && knows(&line.ask(*key, &line.plan.order).await);
         acted += usize::from(known || line.witnessed(*key).is_some_and(|moved| moved > 0));
     }
     let keys = unsent.len();
@@ -208,7 +211,7 @@ pub(super) async fn not_sent(line: &Line<'_>, mut unsent: Vec<OperationKey>) -> 
 }
 
 /// Does a decline stay one, when it is repeated and asked about?
-pub(super) async fn declined(line: &Line<'_>, deduplicates: bool) -> Finding {
+pub(super) async fn declined(line: &Line<'_>, trust: Trust) -> Finding {
     let Some(source) = &line.plan.declining_source else {
         return Finding::not_measured(Check::Declined, "no source was named that the gateway always declines");
     };
@@ -223,14 +226,14 @@ pub(super) async fn declined(line: &Line<'_>, deduplicates: bool) -> Finding {
         let seen = format!("{seen}: it may turn, though no window for that is declared");
         return Finding::contradicted(Check::Declined, seen, &[]);
     }
-    if deduplicates {
+    if trust.deduplicates {
         let again = line.send(key, &order).await;
         seen.push_str(&format!("; repeated: {}", told(&again)));
         if took_on(&again) {
             return Finding::contradicted(Check::Declined, seen, &[Learned::NoDeduplication]);
         }
     }
-    if line.contract().inquiry != Inquiry::None {
+    if trust.answers {
         let watch = line.watch(key, &order, line.horizon()).await;
         seen.push_str(&format!("; asked: {}", watch.tally()));
         if watch.answers.iter().any(|(_, answer)| took_on(answer)) {

@@ -12,7 +12,7 @@ use std::{
 use super::{Plan, Witness};
 use crate::{
     gateway::{Answer, Asked, Gateway, Question, Sending},
-    payment::{Contract, Inquiry, Kind, Lasting, Namespace, OperationKey, Order, Outcome, PaymentId, Reply},
+    payment::{Contract, Inquiry, Kind, Namespace, OperationKey, Order, Outcome, PaymentId, Reply},
 };
 
 /// How long past its deadline an adapter is waited for before it is given up on.
@@ -85,9 +85,7 @@ impl<'a> Line<'a> {
         let (kind, amount, currency) = (Kind::Charge, order.amount, order.currency);
         let request = match self.gateway.encode(&Asked { kind, operation_key: key, amount, order, charge: None }) {
             Ok(request) => request,
-            Err(invalid) => {
-                return Outcome::Refused(Lasting::ForGood, Reply::new("invalid_order", &invalid.to_string()));
-            }
+            Err(invalid) => return Outcome::NotSent(Reply::new("invalid_order", &invalid.to_string())),
         };
         self.sendings.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
@@ -145,16 +143,17 @@ impl<'a> Line<'a> {
 
     /// How many movements of money these sendings of one key made; `None`: it cannot be seen.
     pub(super) fn movements(&self, key: OperationKey, outcomes: &[Outcome]) -> Option<u64> {
-        if let Some(witness) = self.witness {
-            return Some(witness(key));
+        let left = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::NotSent(_))).count();
+        if let Some(moved) = self.witnessed(key) {
+            // What was sent once shows nothing about a second time, unless it moved twice by itself.
+            return (left > 1 || moved > 1).then_some(moved);
         }
-        let acted = |outcome: &&Outcome| took_on(outcome) || matches!(outcome, Outcome::Unknown(_));
+        let unclear = |outcome: &&Outcome| matches!(outcome, Outcome::Unknown(_));
+        let acted = |outcome: &&Outcome| took_on(outcome) || unclear(outcome);
         let replies = outcomes.iter().filter(acted).filter_map(Outcome::reply);
         let references: BTreeSet<&str> = replies.filter_map(Reply::reference).collect();
         let nameless = outcomes.iter().any(|outcome| took_on(outcome) && reference(outcome).is_none());
-        // One reply alone shows nothing: the other sendings may have done anything, or never have arrived.
-        let unclear = |outcome: &&Outcome| matches!(outcome, Outcome::Unknown(_) | Outcome::NotSent(_));
-        let clear = outcomes.iter().filter(|outcome| !unclear(outcome)).count();
+        let clear = left.saturating_sub(outcomes.iter().filter(unclear).count());
         let visible = references.len() > 1 || !nameless && clear > 1;
         visible.then(|| u64::try_from(references.len()).unwrap_or(u64::MAX))
     }

@@ -40,17 +40,18 @@ pub use report::{Field, Origin, Report};
 
 use crate::{
     gateway::Gateway,
-    payment::{Currency, Deduplication, IdempotencyKey, OperationKey, Order, Reply},
+    payment::{Currency, Deduplication, IdempotencyKey, Inquiry, OperationKey, Order, Reply},
 };
 use finding::Learned;
 use line::Line;
 
-/// How many times each check that chance plays into is made: a check that fails every other time is missed once in
-/// eight probes, and a live account is charged little more than a dozen times.
+/// How many times each check that chance plays into is made: what goes wrong every other time is missed by one probe in
+/// eight, and an account at a gateway that deduplicates is charged less than twenty times.
 const TRIES: u32 = 3;
 /// How many sendings of one key are under way at once: more than the replicas of most gateways.
 const AT_ONCE: u32 = 8;
-/// The longest that one payment is asked about: the horizon of the standard contract, and half as much again.
+/// The longest that one payment is asked about. By the standard contract, what was given up on may act for 30 s and not
+/// be found for 10 s more; another 10 s show whether it keeps to that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a probe is to use.
@@ -95,9 +96,10 @@ impl Plan {
     /// The most sendings that may move money, each of the order's amount (or one minor unit more): how many do, if
     /// the gateway notices no repeat.
     pub fn most_sendings(&self) -> u32 {
-        let each_try = 1 + 1 + 2 + self.at_once;
-        // Three pairs with other parameters, the replies given up on with one repeat, one past its deadline.
-        let once = 3 * 2 + asking::GIVEN_UP_AFTER.len().try_into().unwrap_or(u32::MAX) + 1 + 1;
+        // One charge, one to ask about, one twice, one at once and once more, and the first of each pair with others.
+        let each_try = 1 + 1 + 2 + self.at_once.saturating_add(1) + 3;
+        // The second of each pair, the replies given up on with one repeat, one past its deadline, a decline twice.
+        let once = 3 + asking::GIVEN_UP_AFTER.len().try_into().unwrap_or(u32::MAX) + 1 + 1 + 2;
         self.tries.max(1).saturating_mul(each_try).saturating_add(once)
     }
 }
@@ -139,7 +141,7 @@ impl<'a> Probe<'a> {
         let works = charge.certainty == Certainty::Shown;
         findings.add(charge);
         if works {
-            self.measure(&line, &mut findings).await;
+            Self::measure(&line, &mut findings).await;
         }
         for check in Check::ALL {
             if !findings.made.iter().any(|made| made.check == check) {
@@ -149,7 +151,7 @@ impl<'a> Probe<'a> {
         Ok(Report::of(self.gateway.contract(), findings.made, line.sendings()))
     }
 
-    async fn measure(&self, line: &Line<'_>, findings: &mut Findings<'_>) {
+    async fn measure(line: &Line<'_>, findings: &mut Findings<'_>) {
         findings.add(asking::never_sent(line).await);
         for finding in asking::after_success(line).await {
             findings.add(finding);
@@ -157,25 +159,46 @@ impl<'a> Probe<'a> {
         findings.add(sending::same_key_again(line).await);
         for check in [Check::SameKeyAtOnce, Check::OtherAmount, Check::OtherCurrency, Check::OtherDestination] {
             // What a gateway that notices no repeat makes of these is known, and would only cost more.
-            findings.add(match self.deduplicates(findings) {
+            findings.add(match Self::trust(line, findings).deduplicates {
                 true if check == Check::SameKeyAtOnce => sending::same_key_at_once(line).await,
                 true => sending::other_parameters(line, check).await,
                 false => Finding::not_measured(check, "it does not deduplicate: each would be a payment of its own"),
             });
         }
-        let deduplicates = self.deduplicates(findings);
-        let (lost, unsent) = asking::reply_lost(line, deduplicates).await;
+        let (lost, unsent) = asking::reply_lost(line, Self::trust(line, findings)).await;
         findings.add(lost);
-        findings.add(asking::not_sent(line, unsent).await);
-        findings.add(asking::declined(line, deduplicates).await);
+        findings.add(asking::not_sent(line, Self::trust(line, findings), unsent).await);
+        findings.add(asking::declined(line, Self::trust(line, findings)).await);
         findings.add(key_lifetime(line));
     }
 
-    /// Whether it does so far.
-    fn deduplicates(&self, findings: &Findings<'_>) -> bool {
-        let refuted = findings.made.iter().any(|made| made.learned.contains(&Learned::NoDeduplication));
-        self.gateway.contract().deduplication != Deduplication::None && !refuted
+    /// What is declared and not yet refuted: one check's lie must not be found again by all that follow.
+    fn trust(line: &Line<'_>, findings: &Findings<'_>) -> Trust {
+        let refuted = |lesson| findings.made.iter().any(|made| made.learned.contains(&lesson));
+        let contract = line.contract();
+        let learned = findings.made.iter().flat_map(|made| &made.learned).filter_map(|lesson| match lesson {
+            Learned::NotFoundLag(lag) => Some(*lag),
+            Learned::NoDeduplication | Learned::NoInquiry | Learned::NotFoundTimes(_) | Learned::MaxProcessing(_) => {
+                None
+            }
+        });
+        Trust {
+            not_found_lag: learned.fold(line.lag(), Duration::max),
+            deduplicates: contract.deduplication != Deduplication::None && !refuted(Learned::NoDeduplication),
+            answers: contract.inquiry != Inquiry::None && !refuted(Learned::NoInquiry),
+        }
     }
+}
+
+/// What later checks may build on.
+#[derive(Clone, Copy, Debug)]
+struct Trust {
+    /// A repeat is harmless.
+    deduplicates: bool,
+    /// Inquiries tell the truth.
+    answers: bool,
+    /// For so long they may not.
+    not_found_lag: Duration,
 }
 
 impl fmt::Debug for Probe<'_> {
@@ -210,7 +233,7 @@ fn key_lifetime(line: &Line<'_>) -> Finding {
     Finding::not_measured(Check::KeyLifetime, &said)
 }
 
-/// The gateway cannot be reached: nothing was sent, and nothing was measured.
+/// Nothing can be sent to the gateway, so nothing was measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreached {
     reply: Reply,
@@ -218,8 +241,8 @@ pub struct Unreached {
 
 impl fmt::Display for Unreached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the gateway cannot be reached ({}): {}", self.reply.code(), self.reply.message())?;
-        f.write_str("; nothing was sent, and nothing was measured")
+        let (code, message) = (self.reply.code(), self.reply.message());
+        write!(f, "nothing can be sent to the gateway ({code}): {message}; nothing was measured, and no money moved")
     }
 }
 

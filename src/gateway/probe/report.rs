@@ -185,3 +185,58 @@ pub(super) fn written(duration: Duration) -> String {
     let exact = units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
     exact.map_or_else(|| "0s".to_owned(), |(unit, name)| format!("{}{name}", millis / unit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        gateway::{apply_override, parse_duration},
+        payment::Identity,
+    };
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read_and_never_shorter_than_it_is() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (999_999, "1ms"),
+            (1_000_001, "2ms"),
+            (1_500_000_000, "1500ms"),
+            (30_000_000_000, "30s"),
+            (120_000_000_000, "2m"),
+            (86_400_000_000_000, "24h"),
+        ] {
+            let duration = Duration::from_nanos(nanos);
+            assert_eq!(written(duration), text);
+            assert!(parse_duration(text).is_some_and(|read| read >= duration), "{text}");
+        }
+    }
+
+    /// Every lesson makes the contract promise less, and what is printed configures exactly that contract.
+    #[test]
+    fn lessons_only_take_away_and_are_configured_as_printed() {
+        let declared = Contract::standard(Identity::default());
+        let short = Duration::from_millis(1);
+        for lesson in [Learned::NotFoundLag(short), Learned::NotFoundTimes(1), Learned::MaxProcessing(short)] {
+            let finding = Finding::contradicted(Check::Charge, String::new(), &[lesson]);
+            assert_eq!(follow(&declared, &[finding]), declared, "{lesson:?} is less than was declared anyway");
+        }
+        let long = Duration::from_millis(61_500);
+        let lessons = [
+            vec![Learned::NoDeduplication],
+            vec![Learned::NoInquiry, Learned::NotFoundLag(long)],
+            vec![Learned::NotFoundLag(long), Learned::NotFoundTimes(7)],
+            vec![Learned::MaxProcessing(long)],
+        ];
+        for lesson in lessons {
+            let finding = Finding::contradicted(Check::Charge, String::new(), &lesson);
+            let report = Report::of(&declared, vec![finding], 1);
+            assert_ne!(report.contract, declared, "{lesson:?}");
+            let mut configured = declared.clone();
+            for Field { name, value, .. } in &report.fields {
+                assert_eq!(apply_override(&mut configured, &format!("{name}={value}")), Ok(()));
+            }
+            assert_eq!(configured, report.contract, "{lesson:?}");
+        }
+    }
+}
