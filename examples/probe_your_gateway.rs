@@ -16,7 +16,7 @@ use payonce::{
     payment::{Contract, Identity, OperationKey, Outcome, Reply},
 };
 
-/// Declares that it deduplicates, but only remembers that a key was seen, not for what: the probe finds out.
+/// Remembers that a key was seen, but not for what, and never looks at its deadline: the probe finds out.
 struct Careless {
     contract: Contract,
     seen: Mutex<HashSet<OperationKey>>,

@@ -31,7 +31,7 @@ Examples:
   payonce probe --fault not-found-lag=1 --gateway-contract not_found_lag=100ms
   payonce probe --gateway http://127.0.0.1:7412        a gateway, or its test world, on this machine
   payonce probe --gateway https://api.example/v1 --amount 50 --currency USD --source acct_test --destination acct_shop \\
-      --i-know-this-moves-money                        charges that account for real, some dozen times
+      --i-know-this-moves-money                        charges that account for real, about twenty times
 
 It charges the source a few dozen times at the most (the number is said first), repeats, loses and asks about these
 charges, and says for each check whether it was shown, not contradicted in as many tries, contradicted, or not measured.
