@@ -20,6 +20,8 @@ const GRACE: Duration = Duration::from_millis(250);
 /// The pause between the first two askings, and the longest one: they grow by half each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause before what was found is asked for again.
+const LONGEST_DOUBLE_CHECK: Duration = Duration::from_millis(50);
 /// How many answers in a row must know an operation before it counts as found: one may hit the replica that does, two
 /// the same one.
 const FOUND_IN_A_ROW: usize = 3;
@@ -126,8 +128,12 @@ impl<'a> Line<'a> {
             if found >= FOUND_IN_A_ROW || at >= horizon && answers.len() >= FEWEST_ASKINGS {
                 return Watch { answers };
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            if found > 0 {
+                tokio::time::sleep(pause.min(LONGEST_DOUBLE_CHECK)).await;
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            }
         }
     }
 
