@@ -38,6 +38,7 @@ charges, and says for each check whether it was shown, not contradicted in as ma
 Then it prints the contract that follows, to be pasted into flags or payonce.toml: what was declared, less whatever was
 seen to be untrue. It never claims more than was declared: tries show that a promise is broken, never that it is kept.
 
+It takes seconds; or up to --patience longer, where a request that it gave up on never arrived.
 It refunds nothing. Give it a test account. A URL on this machine is taken for a test world, a tunnel included.
 What a gateway declares is said with --gateway-contract, as for `serve`; PAYONCE_GATEWAY_CREDENTIAL is sent as there.
 
