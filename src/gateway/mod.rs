@@ -8,6 +8,8 @@ mod overrides;
 
 pub mod sandbox;
 
+pub mod probe;
+
 #[cfg(feature = "http-gateway")]
 pub mod wire;
 

@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, replay::ReplayArgs, resolve::ResolveArgs,
-    sandbox::SandboxArgs, serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs, torture::TortureArgs,
+    bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, probe::ProbeArgs, replay::ReplayArgs,
+    resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs,
+    torture::TortureArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run the faulty gateway.
     Sandbox(SandboxArgs),
+    /// Measure what a gateway does, beside what its contract declares.
+    Probe(ProbeArgs),
     /// Make a payment, or join or replay the one of that key.
     Pay(PayArgs),
     /// Show one payment, with all that happened to it.

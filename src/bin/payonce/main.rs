@@ -8,6 +8,8 @@ mod gateway;
 
 mod sandbox;
 
+mod probe;
+
 mod client;
 
 mod pay;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     match args.command {
         Command::Serve(args) => run(serve::run(args)),
         Command::Sandbox(args) => run(sandbox::run(args)),
+        Command::Probe(args) => run(probe::run(args)),
         Command::Pay(args) => pay::run(&args),
         Command::Show(args) => show::run(&args),
         Command::List(args) => list::run(&args),
