@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How many payments a caller has under way: enough to leave some in doubt behind, few enough to come back to each.
-const AT_ONCE: usize = 6;
+pub(super) const AT_ONCE: usize = 6;
 /// The longest pause between two requests, in milliseconds: 64 callers then keep two cores busy, but not choked.
 const PAUSE: u64 = 60;
 /// How many answers a caller keeps to look at again during the run; all of them are looked at in the end.
@@ -85,6 +85,7 @@ impl<'a> Caller<'a> {
             _ if self.open.len() < AT_ONCE && self.dice.one_in(2) => {
                 let asked = self.invent();
                 self.open.push(asked);
+                self.record.opened();
                 self.pursue(self.open.len() - 1);
             }
             _ => {
@@ -112,7 +113,8 @@ impl<'a> Caller<'a> {
         // Who is to fill a disk does not wait.
         let longest = if self.metadata.is_empty() { 4 } else { 1 };
         let wait = format!("wait={}", self.dice.below(longest));
-        let Some(reply) = post(self.record, &self.wire, &asked.key, asked.body.clone(), &wait) else { return };
+        let body = asked.body.clone();
+        let Some(reply) = post(self.record, &self.wire, &asked.key, body, &wait, true) else { return };
         match reply.status {
             201 | 202 => self.remember(place, asked, &reply),
             // Nothing was recorded; or the process is stopping.
@@ -135,13 +137,15 @@ impl<'a> Caller<'a> {
         }
         if reply.status == 201 {
             self.open.swap_remove(place);
-            self.record.note(|seen| seen.settled += 1);
+            self.record.ended();
+            self.record.note_settled();
             let (id, state) = (reply.text("/id"), reply.text("/state"));
             return self.told.push(Told { asked, answer: reply.body.clone(), id, state });
         }
         let rests = reply.text("/state") == "parked" && reply.text("/outcome/code") != "gateway_changed";
         if rests && self.record.is_finishing() {
             self.open.swap_remove(place);
+            self.record.ended();
         } else if let Some(open) = self.open.get_mut(place) {
             *open = asked;
         }
@@ -160,7 +164,7 @@ impl<'a> Caller<'a> {
         let known = self.open.iter().filter(|asked| asked.created_at.is_some());
         let Some(asked) = known.chain(self.told.last().map(|told| &told.asked)).next() else { return };
         let body = asked.body.replacen("\"amount\":", "\"amount\":7", 1);
-        let Some(reply) = post(self.record, &self.wire, &asked.key, body, "wait=0") else { return };
+        let Some(reply) = post(self.record, &self.wire, &asked.key, body, "wait=0", false) else { return };
         let differing = reply.value().pointer("/differing_fields").cloned();
         match reply.status {
             422 if differing == Some(json!(["amount"])) => self.record.note(|seen| seen.conflicts += 1),
@@ -176,7 +180,8 @@ impl<'a> Caller<'a> {
 impl Told {
     /// Asks again: the answer must be the same bytes, and say that it is a replay. Returns whether it was answered.
     pub(super) fn check(&self, record: &Record, wire: &Wire) -> bool {
-        let Some(reply) = post(record, wire, &self.asked.key, self.asked.body.clone(), "wait=0") else { return false };
+        let body = self.asked.body.clone();
+        let Some(reply) = post(record, wire, &self.asked.key, body, "wait=0", false) else { return false };
         match reply.status {
             500 | 503 => return false,
             201 if reply.replayed && reply.body == self.answer => record.note(|seen| seen.replays += 1),
@@ -193,12 +198,13 @@ impl Told {
     }
 }
 
-/// Sends once; `None`: nothing is known about what became of it.
-fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str) -> Option<Reply> {
+/// Sends once; `None`: nothing is known about what became of it. `unsettled`: a payment is in flight meanwhile.
+fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str, unsettled: bool) -> Option<Reply> {
     let url = format!("{}/v1/payments", record.daemon()?);
     let key = format!("\"{key}\"");
     record.note(|seen| seen.asked += 1);
-    let reply = wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body).ok()?;
+    let send = || wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body);
+    let reply = if unsettled { record.in_flight(send) } else { send() }.ok()?;
     let no_room = u64::from(reply.status == 503 && reply.text("/code") == "storage_full");
     record.note(|seen| {
         seen.answered += 1;
