@@ -12,9 +12,14 @@ use super::{
 };
 
 /// How many payments a caller has under way: enough to leave some in doubt behind, few enough to come back to each.
-pub(super) const AT_ONCE: usize = 6;
-/// The longest pause between two requests, in milliseconds: 64 callers then keep two cores busy, but not choked.
-const PAUSE: u64 = 60;
+const AT_ONCE: usize = 8;
+/// The longest pause between two requests, in milliseconds: with 64 callers some are always in flight, and what needs a
+/// rest to be found out gathers slowly enough for a hundred kills between two rests.
+const PAUSE: u64 = 300;
+/// The same for who is to fill a disk.
+const BULKY_PAUSE: u64 = 60;
+/// One request in so many is a new payment, where it can be: the others ask what became of those under way.
+const NEW: u64 = 4;
 /// How many answers a caller keeps to look at again during the run; all of them are looked at in the end.
 const REPEATED: u64 = 12;
 
@@ -66,11 +71,11 @@ impl<'a> Caller<'a> {
     pub(super) fn run(mut self) -> Vec<Told> {
         while !self.record.is_over() && !self.record.is_finishing() {
             self.act();
-            thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
+            self.pause();
         }
         while !self.record.is_over() && !self.open.is_empty() {
             self.pursue(0);
-            thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
+            self.pause();
         }
         if let Some(asked) = self.open.first().filter(|_| self.record.is_finishing() && !self.record.is_broken()) {
             self.record.broke(Promise::Unresolved, format!("{}: no final answer in the end", asked.key));
@@ -78,14 +83,18 @@ impl<'a> Caller<'a> {
         self.told
     }
 
+    fn pause(&mut self) {
+        let longest = if self.metadata.is_empty() { PAUSE } else { BULKY_PAUSE };
+        thread::sleep(Duration::from_millis(self.dice.below(longest)));
+    }
+
     fn act(&mut self) {
         match self.dice.below(100) {
             0..10 => self.repeat(),
             10..15 => self.ask_for_another_amount(),
-            _ if self.open.len() < AT_ONCE && self.dice.one_in(2) => {
+            _ if self.open.len() < AT_ONCE && self.dice.one_in(NEW) => {
                 let asked = self.invent();
                 self.open.push(asked);
-                self.record.opened();
                 self.pursue(self.open.len() - 1);
             }
             _ => {
@@ -137,7 +146,6 @@ impl<'a> Caller<'a> {
         }
         if reply.status == 201 {
             self.open.swap_remove(place);
-            self.record.ended();
             self.record.note_settled();
             let (id, state) = (reply.text("/id"), reply.text("/state"));
             return self.told.push(Told { asked, answer: reply.body.clone(), id, state });
@@ -145,7 +153,6 @@ impl<'a> Caller<'a> {
         let rests = reply.text("/state") == "parked" && reply.text("/outcome/code") != "gateway_changed";
         if rests && self.record.is_finishing() {
             self.open.swap_remove(place);
-            self.record.ended();
         } else if let Some(open) = self.open.get_mut(place) {
             *open = asked;
         }

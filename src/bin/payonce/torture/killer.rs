@@ -40,8 +40,10 @@ const CHANCE: Duration = Duration::from_millis(200);
 /// At times it is left alone for so long that what is in doubt is sent again, in milliseconds: then that is cut short
 /// too. Quarantine and askings take 12 s with the contract of a torture.
 const REST: (u64, u64) = (11_000, 15_000);
-/// How often it is: one gap in so many, and whenever callers have so much in doubt that they begin too little.
+/// How often it is: one gap in so many, and whenever a start has taken up so many unresolved payments: asking about all of
+/// them at each start takes the time in which others could be made.
 const RESTS: u64 = 200;
+const CROWD: u64 = 200;
 /// How many lives end by SIGTERM: one in so many.
 const STOPS: u64 = 25;
 /// Before how many starts the store is removed: one in so many.
@@ -91,8 +93,6 @@ pub(super) struct Killer<'a> {
     pub(super) disk: Option<&'a SmallDisk>,
     /// How many kills a round has.
     pub(super) round: u64,
-    /// With how much that is not settled callers begin too little.
-    pub(super) crowd: u64,
     pub(super) state: State,
 }
 
@@ -233,7 +233,7 @@ impl Killer<'_> {
     }
 
     fn gap(&mut self, was_full: bool) -> Duration {
-        let crowded = self.record.count_open() >= self.crowd;
+        let crowded = self.record.read(|seen| seen.taken_up_last) >= CROWD;
         // What was made ahead has to be used up before the disk is felt to be full.
         Duration::from_millis(if was_full || crowded || self.dice.one_in(RESTS) {
             self.dice.between(REST.0, REST.1)
@@ -437,7 +437,10 @@ fn introduce(record: &Record, line: &str) {
     // "17 records replayed, 4 unresolved payments taken up"
     let recovery = super::wire::text(&introduction, "/recovery/0");
     let taken_up = recovery.split(", ").nth(1).and_then(|part| part.split(' ').next()?.parse::<u64>().ok());
-    record.note(|seen| seen.taken_up += taken_up.unwrap_or(0));
+    record.note(|seen| {
+        seen.taken_up_last = taken_up.unwrap_or(0);
+        seen.taken_up += seen.taken_up_last;
+    });
 }
 
 /// SIGTERM, and waits for the end.

@@ -73,6 +73,8 @@ pub(super) struct Seen {
     pub(super) starts: u64,
     /// Unresolved payments that starts took up, in all.
     pub(super) taken_up: u64,
+    /// The last of them.
+    pub(super) taken_up_last: u64,
     pub(super) kills: u64,
     /// Kills while somebody waited for the answer about an unsettled payment.
     pub(super) kills_in_flight: u64,
@@ -175,8 +177,6 @@ pub(super) struct Record {
     daemon: Mutex<Option<String>>,
     /// Requests about unsettled payments that are waiting for their answer.
     in_flight: AtomicU64,
-    /// Payments that callers have begun and not seen settled.
-    open: AtomicU64,
     finishing: AtomicBool,
     over: AtomicBool,
 }
@@ -188,7 +188,6 @@ impl Record {
             seen: Mutex::default(),
             daemon: Mutex::default(),
             in_flight: AtomicU64::new(0),
-            open: AtomicU64::new(0),
             finishing: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
@@ -259,21 +258,6 @@ impl Record {
     /// How many payments are.
     pub(super) fn count_in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// A payment was begun.
-    pub(super) fn opened(&self) {
-        self.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A payment needs its caller no longer.
-    pub(super) fn ended(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// How many payments were begun and need their callers still.
-    pub(super) fn count_open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
     }
 
     /// Begins nothing new from here on, but brings to an end what was begun.

@@ -11,7 +11,7 @@ use payonce::{gateway::sandbox::Fault, sim::Rng};
 use super::{
     TortureArgs,
     audit::Audit,
-    caller::{AT_ONCE, Caller, Told},
+    caller::{Caller, Told},
     killer::{self, Killer, State},
     process::{Process, Site, disk_use},
     record::{Promise, Record},
@@ -98,8 +98,6 @@ impl<'a> Round<'a> {
             disk_faults: self.args.disk_faults,
             disk: self.disk,
             round: kills,
-            // Three quarters of what they may have under way at all.
-            crowd: self.args.callers * u64::try_from(AT_ONCE).unwrap_or(1) * 3 / 4,
             state: State::default(),
         }
     }
