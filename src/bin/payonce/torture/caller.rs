@@ -13,13 +13,14 @@ use super::{
 
 /// How many payments a caller has under way: enough to leave some in doubt behind, few enough to come back to each.
 const AT_ONCE: usize = 8;
-/// The longest pause between two requests, in milliseconds: with 64 callers some are always in flight, and what needs a
-/// rest to be found out gathers slowly enough for a hundred kills between two rests.
+/// The longest pause between two requests, in milliseconds, and how many of them ask for a new payment: one in so many.
+/// With 64 callers some are always in flight; and of what only a rest of the daemon's can find out, which is every eighth,
+/// so little gathers that a hundred kills fit between two rests.
 const PAUSE: u64 = 300;
+const NEW: u64 = 10;
 /// The same for who is to fill a disk.
 const BULKY_PAUSE: u64 = 60;
-/// One request in so many is a new payment, where it can be: the others ask what became of those under way.
-const NEW: u64 = 4;
+const BULKY_NEW: u64 = 2;
 /// How many answers a caller keeps to look at again during the run; all of them are looked at in the end.
 const REPEATED: u64 = 12;
 
@@ -92,7 +93,7 @@ impl<'a> Caller<'a> {
         match self.dice.below(100) {
             0..10 => self.repeat(),
             10..15 => self.ask_for_another_amount(),
-            _ if self.open.len() < AT_ONCE && self.dice.one_in(NEW) => {
+            _ if self.may_begin() => {
                 let asked = self.invent();
                 self.open.push(asked);
                 self.pursue(self.open.len() - 1);
@@ -102,6 +103,13 @@ impl<'a> Caller<'a> {
                 self.pursue(usize::try_from(place).unwrap_or(0));
             }
         }
+    }
+
+    /// Whether the next request is for a new payment. While the daemon rests it is to come to an end with the old ones.
+    fn may_begin(&mut self) -> bool {
+        let one_in = if self.metadata.is_empty() { NEW } else { BULKY_NEW };
+        let busy = self.open.len() >= AT_ONCE || (self.metadata.is_empty() && self.record.is_resting());
+        !busy && self.dice.one_in(one_in)
     }
 
     fn invent(&mut self) -> Asked {
@@ -123,7 +131,9 @@ impl<'a> Caller<'a> {
         let longest = if self.metadata.is_empty() { 4 } else { 1 };
         let wait = format!("wait={}", self.dice.below(longest));
         let body = asked.body.clone();
-        let Some(reply) = post(self.record, &self.wire, &asked.key, body, &wait, true) else { return };
+        let Some(reply) = post(self.record, &self.wire, &asked.key, body, &wait, asked.created_at.is_none()) else {
+            return;
+        };
         match reply.status {
             201 | 202 => self.remember(place, asked, &reply),
             // Nothing was recorded; or the process is stopping.
@@ -205,13 +215,14 @@ impl Told {
     }
 }
 
-/// Sends once; `None`: nothing is known about what became of it. `unsettled`: a payment is in flight meanwhile.
-fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str, unsettled: bool) -> Option<Reply> {
+/// Sends once; `None`: nothing is known about what became of it. `unheard`: nothing
+/// has been heard of this payment yet, so that it is in flight meanwhile.
+fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str, unheard: bool) -> Option<Reply> {
     let url = format!("{}/v1/payments", record.daemon()?);
     let key = format!("\"{key}\"");
     record.note(|seen| seen.asked += 1);
     let send = || wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body);
-    let reply = if unsettled { record.in_flight(send) } else { send() }.ok()?;
+    let reply = if unheard { record.in_flight(send) } else { send() }.ok()?;
     let no_room = u64::from(reply.status == 503 && reply.text("/code") == "storage_full");
     record.note(|seen| {
         seen.answered += 1;

@@ -30,11 +30,11 @@ const FIRST_START: u64 = 100_000;
 /// How many starts in a row are cut short before one is let through.
 const CUT_SHORT: u64 = 10;
 /// The longest time between two kills, in milliseconds; half of it on average. In that time dozens of payments are made.
-const GAP: u64 = 400;
+const GAP: u64 = 250;
 /// Now and then a daemon is left alone for longer, and so is the next one that is to be killed then, in milliseconds.
-const LONG_GAP: u64 = 1_500;
+const LONG_GAP: u64 = 1_200;
 /// How often: one gap in so many.
-const LONG_GAPS: u64 = 12;
+const LONG_GAPS: u64 = 20;
 /// How long a chosen point may be waited for; some do not come in every life.
 const CHANCE: Duration = Duration::from_millis(200);
 /// At times it is left alone for so long that what is in doubt is sent again, in milliseconds: then that is cut short
@@ -43,18 +43,18 @@ const REST: (u64, u64) = (11_000, 15_000);
 /// How often it is: one gap in so many, and whenever a start has taken up so many unresolved payments: asking about all of
 /// them at each start takes the time in which others could be made.
 const RESTS: u64 = 200;
-const CROWD: u64 = 200;
+const CROWD: u64 = 160;
 /// How many lives end by SIGTERM: one in so many.
 const STOPS: u64 = 25;
 /// Before how many starts the store is removed: one in so many.
 const REBUILDS: u64 = 12;
-/// How many lives have a disk that fails, if there are such: one in so many.
-const DISK_FAULTS: u64 = 6;
+/// How many lives have a disk that fails, if there are to be such: one in so many, the first included.
+const DISK_FAULTS: u64 = 8;
 /// At which operation it fails at the latest: every third within the few of a start, the others under load.
 const EARLY_FAULT: u64 = 16;
-const LATE_FAULT: u64 = 120;
+const LATE_FAULT: u64 = 40;
 /// How long that is waited for.
-const FAULT_LIFE: Duration = Duration::from_secs(2);
+const FAULT_LIFE: Duration = Duration::from_secs(1);
 /// The most that a data folder may come to, in bytes, before a round ends; half of the small filesystems.
 pub(super) const ROUND_BYTES: u64 = 256 << 20;
 /// How often it is looked at, in kills.
@@ -101,6 +101,8 @@ pub(super) struct Killer<'a> {
 pub(super) struct State {
     /// How many more starts are to be cut short before one is let through.
     burst: u64,
+    /// How many starts were let through.
+    lives: u64,
     /// The store was removed since the last whole start.
     rebuilding: bool,
     /// What the last whole start took, in microseconds: an ordinary one, and one with a rebuild.
@@ -114,7 +116,10 @@ impl Killer<'_> {
             self.remove_store()?;
             if self.dies_in_start() {
                 self.kill_during_start()?;
-            } else if self.disk_faults && self.dice.one_in(DISK_FAULTS) {
+                continue;
+            }
+            self.state.lives += 1;
+            if self.disk_faults && self.state.lives % DISK_FAULTS == 1 {
                 let fault = self.fault();
                 self.live_with(fault)?;
             } else {
@@ -217,8 +222,11 @@ impl Killer<'_> {
     }
 
     fn live_and_die(&mut self, mut daemon: Process, was_full: bool) -> io::Result<()> {
-        let gap = self.gap(was_full);
-        if let Some(status) = self.wait(&mut daemon, gap)? {
+        let (gap, rests) = self.gap(was_full);
+        self.record.rest(rests);
+        let ended = self.wait(&mut daemon, gap);
+        self.record.rest(false);
+        if let Some(status) = ended? {
             self.fell(status, was_full);
             return Ok(());
         }
@@ -232,15 +240,14 @@ impl Killer<'_> {
         self.kill_alive(daemon, was_full)
     }
 
-    fn gap(&mut self, was_full: bool) -> Duration {
+    /// How long it lives, and whether that is a rest.
+    fn gap(&mut self, was_full: bool) -> (Duration, bool) {
         let crowded = self.record.read(|seen| seen.taken_up_last) >= CROWD;
         // What was made ahead has to be used up before the disk is felt to be full.
-        Duration::from_millis(if was_full || crowded || self.dice.one_in(RESTS) {
-            self.dice.between(REST.0, REST.1)
-        } else {
-            let longest = if self.dice.one_in(LONG_GAPS) { LONG_GAP } else { GAP };
-            self.dice.below(longest)
-        })
+        let rests = was_full || crowded || self.dice.one_in(RESTS);
+        let longest = if self.dice.one_in(LONG_GAPS) { LONG_GAP } else { GAP };
+        let gap = if rests { self.dice.between(REST.0, REST.1) } else { self.dice.below(longest) };
+        (Duration::from_millis(gap), rests)
     }
 
     /// Waits for so long, and tells how it ended if it ended by itself.

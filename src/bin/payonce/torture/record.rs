@@ -76,7 +76,7 @@ pub(super) struct Seen {
     /// The last of them.
     pub(super) taken_up_last: u64,
     pub(super) kills: u64,
-    /// Kills while somebody waited for the answer about an unsettled payment.
+    /// Kills while a caller waited for the first word about a payment.
     pub(super) kills_in_flight: u64,
     pub(super) cut_short: Vec<CutShort>,
     /// Those of them while the store was rebuilt.
@@ -175,8 +175,9 @@ pub(super) struct Record {
     goal: Arc<Goal>,
     seen: Mutex<Seen>,
     daemon: Mutex<Option<String>>,
-    /// Requests about unsettled payments that are waiting for their answer.
+    /// Payments whose callers wait for the first word about them.
     in_flight: AtomicU64,
+    resting: AtomicBool,
     finishing: AtomicBool,
     over: AtomicBool,
 }
@@ -188,6 +189,7 @@ impl Record {
             seen: Mutex::default(),
             daemon: Mutex::default(),
             in_flight: AtomicU64::new(0),
+            resting: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }
@@ -258,6 +260,15 @@ impl Record {
     /// How many payments are.
     pub(super) fn count_in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the daemon is left alone to find out about what is in doubt.
+    pub(super) fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
     }
 
     /// Begins nothing new from here on, but brings to an end what was begun.
