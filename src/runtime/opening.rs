@@ -265,7 +265,8 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
         now: clock.now().wall,
     };
     let Recovered { machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
-    lock.note_journal(&folder).map_err(system("the lock file could not be written"))?;
+    // Not `folder`: a first start that was cut short may have named the folder already.
+    lock.note_journal(&machine.mark().store).map_err(system("the lock file could not be written"))?;
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
