@@ -129,10 +129,10 @@ fn wrong_usage_exits_with_2_and_a_refused_start_with_3() {
     }
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
-    let refused = payonce(&["serve", "--listen", &address]).output().expect("runs");
+    let folder = Folder::new("refused");
+    let refused = payonce(&["serve", "--listen", &address, "--data"]).arg(&*folder).output().expect("runs");
     assert_eq!(refused.status.code(), Some(3));
     assert!(text(&refused.stderr).contains("cannot listen on"));
-    let folder = Folder::new("refused");
     let no_folder = folder.join("file");
     std::fs::write(&no_folder, "").expect("writable");
     let data = no_folder.to_str().expect("UTF-8");

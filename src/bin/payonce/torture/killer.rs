@@ -139,7 +139,7 @@ impl Killer<'_> {
         if self.record.is_enough() || kills >= self.round {
             return Ok(true);
         }
-        Ok(kills % LOOK_EVERY == 0 && disk_use(&self.site.data)? > ROUND_BYTES)
+        Ok(kills.is_multiple_of(LOOK_EVERY) && disk_use(&self.site.data)? > ROUND_BYTES)
     }
 
     /// Before some starts there is no store, so that it has to be made from the journal.
@@ -476,4 +476,23 @@ fn refused(site: &Site, record: &Record, mut daemon: Process) -> io::Result<()> 
     let log = tail(&site.log_path("daemon"));
     record.broke(Promise::RefusedStart, format!("a start ended with {status:?}: {log}"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fault_that_hit_a_batch_has_to_stop_the_daemon() {
+        for (what, stops) in [
+            ("fsync:5 in an fdatasync of journal/0000000001.log", true),
+            ("write:30 in a write of journal/0000000001.log", true),
+            ("write:3 in a write of journal/0000000002.tmp", false),
+            ("fsync:3 in an fsync of journal/0000000002.tmp", false),
+            ("fsync:9 in an fsync of journal/0000000001.log", false),
+            ("fsync:1 in an fsync of folder \"journal\"", false),
+        ] {
+            assert_eq!(hits_batch(what), stops, "{what}");
+        }
+    }
 }

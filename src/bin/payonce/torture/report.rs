@@ -216,3 +216,15 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_are_of_all_in_any_order() {
+        let all = [40, 0, 30, 10, 20].map(|after| CutShort { after, depth: 0 });
+        assert_eq!(quartiles(&all, |one| one.after), [0, 10, 20, 30, 40]);
+        assert_eq!(quartiles(&[], |one| one.after), [0; 5]);
+    }
+}
