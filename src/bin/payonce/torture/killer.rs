@@ -1,4 +1,4 @@
-//! When a daemon dies: at random, at chosen points, while it starts, while it stops, and when its disk fails.
+//! When a daemon dies: at random, at chosen points, while it starts, while it stops.
 
 use std::{
     fs, io,
@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use payonce::{
-    disk::{DiskFault, DiskFaultKind},
-    sim::Rng,
-};
+use payonce::sim::Rng;
 
 use super::{
     process::{Introduced, Process, Site, disk_use, tail},
@@ -20,11 +17,11 @@ use super::{
 };
 
 /// What a start may take before it counts as hung; recovery of a torture's data takes a fraction of a second.
-const START: Duration = Duration::from_secs(60);
+pub(super) const START: Duration = Duration::from_secs(60);
 /// The exit code of a daemon that cannot go on.
-const REFUSED: i32 = 3;
+pub(super) const REFUSED: i32 = 3;
 /// What a stop may take: it waits up to 10 s for what is under way.
-const STOP: Duration = Duration::from_secs(30);
+pub(super) const STOP: Duration = Duration::from_secs(30);
 /// What the first whole start is taken to take, in microseconds.
 const FIRST_START: u64 = 100_000;
 /// How many starts in a row are cut short before one is let through.
@@ -50,11 +47,6 @@ const STOPS: u64 = 25;
 const REBUILDS: u64 = 12;
 /// How many lives have a disk that fails, if there are to be such: one in so many, the first included.
 const DISK_FAULTS: u64 = 8;
-/// At which operation it fails at the latest: every third within the few of a start, the others under load.
-const EARLY_FAULT: u64 = 16;
-const LATE_FAULT: u64 = 40;
-/// How long that is waited for.
-const FAULT_LIFE: Duration = Duration::from_secs(1);
 /// The most that a data folder may come to, in bytes, before a round ends; half of the small filesystems.
 pub(super) const ROUND_BYTES: u64 = 256 << 20;
 /// How often it is looked at, in kills.
@@ -104,7 +96,7 @@ pub(super) struct State {
     /// How many starts were let through.
     lives: u64,
     /// The store was removed since the last whole start.
-    rebuilding: bool,
+    pub(super) rebuilding: bool,
     /// What the last whole start took, in microseconds: an ordinary one, and one with a rebuild.
     whole: [u64; 2],
 }
@@ -120,8 +112,7 @@ impl Killer<'_> {
             }
             self.state.lives += 1;
             if self.disk_faults && self.state.lives % DISK_FAULTS == 1 {
-                let fault = self.fault();
-                self.live_with(fault)?;
+                self.live_with_fault()?;
             } else {
                 let gateway = self.gateway();
                 let began = Instant::now();
@@ -168,7 +159,7 @@ impl Killer<'_> {
     }
 
     /// Mostly the usual one.
-    fn gateway(&mut self) -> Vec<String> {
+    pub(super) fn gateway(&mut self) -> Vec<String> {
         let count = u64::try_from(self.gateways.len()).unwrap_or(1);
         let other = if self.dice.one_in(2) { self.dice.below(count) } else { 0 };
         self.gateways.get(usize::try_from(other).unwrap_or(0)).cloned().unwrap_or_default()
@@ -251,7 +242,7 @@ impl Killer<'_> {
     }
 
     /// Waits for so long, and tells how it ended if it ended by itself.
-    fn wait(&self, daemon: &mut Process, lasts: Duration) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn wait(&self, daemon: &mut Process, lasts: Duration) -> io::Result<Option<ExitStatus>> {
         let until = Instant::now() + lasts;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -265,7 +256,7 @@ impl Killer<'_> {
         }
     }
 
-    fn kill_alive(&self, mut daemon: Process, was_full: bool) -> io::Result<()> {
+    pub(super) fn kill_alive(&self, mut daemon: Process, was_full: bool) -> io::Result<()> {
         if let Some(status) = daemon.ended(Duration::ZERO)? {
             self.record.publish(None);
             self.fell(status, was_full);
@@ -275,7 +266,7 @@ impl Killer<'_> {
     }
 
     /// It ended by itself: which it may only where the disk was full, and then in an orderly way.
-    fn fell(&self, status: ExitStatus, was_full: bool) {
+    pub(super) fn fell(&self, status: ExitStatus, was_full: bool) {
         if was_full && status.code() == Some(REFUSED) {
             return self.record.note(|seen| seen.stops_on_full_disk += 1);
         }
@@ -314,68 +305,6 @@ impl Killer<'_> {
         Ok(())
     }
 
-    fn fault(&mut self) -> DiskFault {
-        let place = usize::try_from(self.dice.below(4)).unwrap_or(0);
-        let kind = DiskFaultKind::ALL.get(place).copied().unwrap_or(DiskFaultKind::Fsync);
-        let latest = if self.dice.one_in(3) { EARLY_FAULT } else { LATE_FAULT };
-        DiskFault { kind, at: self.dice.between(1, latest) }
-    }
-
-    /// A life in which the disk under the journal fails once. If a batch was hit, it must stop by itself.
-    fn live_with(&mut self, fault: DiskFault) -> io::Result<()> {
-        let flags = [self.gateway(), vec!["--disk-fault".to_owned(), fault.to_string()]].concat();
-        let log = self.site.log_bytes("daemon");
-        self.record.note(|seen| seen.starts += 1);
-        let mut daemon = self.site.start_daemon(&flags)?;
-        let introduced = daemon.introduced(START);
-        let ended = match &introduced {
-            Introduced::Said(line) => {
-                self.state.rebuilding = false;
-                introduce(self.record, line);
-                self.wait(&mut daemon, FAULT_LIFE)?
-            }
-            Introduced::Silent => return hung(self.record),
-            Introduced::Ended => daemon.ended(STOP)?,
-        };
-        let strike = self.site.log_since("daemon", log).lines().find(|line| line.contains(STRIKE)).map(str::to_owned);
-        match (ended, strike) {
-            (Some(status), Some(_)) if status.code() == Some(REFUSED) => {
-                let starting = matches!(introduced, Introduced::Ended);
-                self.count_strike(fault.kind, |struck| {
-                    *(if starting { &mut struck.stopped_in_start } else { &mut struck.stopped }) += 1;
-                });
-            }
-            (Some(status), _) => self.fell(status, false),
-            (None, None) => self.kill_alive(daemon, false)?,
-            (None, Some(strike)) => return self.outlive(daemon, fault.kind, &strike),
-        }
-        Ok(())
-    }
-
-    /// It still runs although its disk has failed: which it may only where no batch was hit.
-    fn outlive(&self, mut daemon: Process, kind: DiskFaultKind, strike: &str) -> io::Result<()> {
-        if !hits_batch(strike) {
-            self.count_strike(kind, |struck| struck.harmless += 1);
-            return self.kill_alive(daemon, false);
-        }
-        // It may have struck this very moment.
-        match daemon.ended(STOP)? {
-            Some(status) if status.code() == Some(REFUSED) => self.count_strike(kind, |struck| struck.stopped += 1),
-            Some(status) => self.fell(status, false),
-            None => self.record.broke(Promise::WentOn, format!("the daemon goes on after {strike}")),
-        }
-        self.record.publish(None);
-        Ok(())
-    }
-
-    fn count_strike(&self, kind: DiskFaultKind, how: impl FnOnce(&mut super::record::Struck)) {
-        self.record.note(|seen| {
-            let struck = seen.disk_faults.entry(kind.as_str()).or_default();
-            struck.struck += 1;
-            how(struck);
-        });
-    }
-
     /// Waits for something to happen, and then a little: what follows from it takes microseconds to milliseconds.
     fn await_moment(&mut self) {
         let place = usize::try_from(self.dice.below(u64::try_from(MOMENTS.len()).unwrap_or(1))).unwrap_or(0);
@@ -400,15 +329,6 @@ impl Killer<'_> {
             Moment::Filed => files(self.site.data.join("journal")),
         }
     }
-}
-
-/// What the daemon's log says when an injected fault strikes.
-const STRIKE: &str = "injected disk fault";
-
-/// Whether it struck the writing or the syncing of a batch. Segments are synced with fsync, and batches with fdatasync;
-/// a segment that is being made is a `.tmp`.
-fn hits_batch(strike: &str) -> bool {
-    strike.contains("fdatasync") || (strike.contains("a write of") && strike.contains(".log"))
 }
 
 fn length(path: PathBuf) -> u64 {
@@ -438,7 +358,7 @@ pub(super) fn start(site: &Site, record: &Record, flags: &[String]) -> io::Resul
 }
 
 /// Publishes where a daemon is, and notes what it has taken up.
-fn introduce(record: &Record, line: &str) {
+pub(super) fn introduce(record: &Record, line: &str) {
     let introduction: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
     record.publish(introduction.get("url").and_then(serde_json::Value::as_str));
     // "17 records replayed, 4 unresolved payments taken up"
@@ -466,7 +386,7 @@ pub(super) fn stop(site: &Site, record: &Record, mut daemon: Process) -> io::Res
     Ok(())
 }
 
-fn hung(record: &Record) -> io::Result<()> {
+pub(super) fn hung(record: &Record) -> io::Result<()> {
     record.broke(Promise::Hung, format!("a start took longer than {START:?}"));
     Ok(())
 }
@@ -476,23 +396,4 @@ fn refused(site: &Site, record: &Record, mut daemon: Process) -> io::Result<()> 
     let log = tail(&site.log_path("daemon"));
     record.broke(Promise::RefusedStart, format!("a start ended with {status:?}: {log}"));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_fault_that_hit_a_batch_has_to_stop_the_daemon() {
-        for (what, stops) in [
-            ("fsync:5 in an fdatasync of journal/0000000001.log", true),
-            ("write:30 in a write of journal/0000000001.log", true),
-            ("write:3 in a write of journal/0000000002.tmp", false),
-            ("fsync:3 in an fsync of journal/0000000002.tmp", false),
-            ("fsync:9 in an fsync of journal/0000000001.log", false),
-            ("fsync:1 in an fsync of folder \"journal\"", false),
-        ] {
-            assert_eq!(hits_batch(what), stops, "{what}");
-        }
-    }
 }

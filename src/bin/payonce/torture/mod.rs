@@ -17,6 +17,8 @@ mod small_disk;
 
 mod killer;
 
+mod disk_fault;
+
 mod audit;
 
 mod round;
