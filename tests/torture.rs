@@ -78,7 +78,7 @@ fn kills_during_start() {
 }
 
 fn a_failing_disk() {
-    let kept = torture(&["--kills", "40", "--disk-faults", "--callers", "32"]);
+    let kept = torture(&["--kills", "20", "--disk-faults", "--callers", "32"]);
     assert_kept(&kept);
     let faults = kept.1["disk_faults"].as_object().expect("an object");
     let struck: u64 = faults.values().filter_map(|kind| kind["struck"].as_u64()).sum();

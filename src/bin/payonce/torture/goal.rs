@@ -18,12 +18,14 @@ pub(super) struct Goal {
     until: Until,
     kills: AtomicU64,
     settled: AtomicU64,
+    cut_short: AtomicBool,
     given_up: AtomicBool,
 }
 
 impl Goal {
     pub(super) fn new(until: Until) -> Goal {
-        Goal { until, kills: AtomicU64::new(0), settled: AtomicU64::new(0), given_up: AtomicBool::new(false) }
+        let [cut_short, given_up] = [false; 2].map(AtomicBool::new);
+        Goal { until, kills: AtomicU64::new(0), settled: AtomicU64::new(0), cut_short, given_up }
     }
 
     /// How much is done, in thousandths.
@@ -37,7 +39,14 @@ impl Goal {
     }
 
     pub(super) fn is_reached(&self) -> bool {
-        self.progress() >= 1_000
+        self.progress() >= 1_000 || self.cut_short.load(Ordering::Acquire)
+    }
+
+    /// Somebody does not want to wait: no further kill, but what was done is compared. Told again: not even that.
+    pub(super) fn cut_short(&self) {
+        if self.cut_short.swap(true, Ordering::AcqRel) {
+            self.give_up();
+        }
     }
 
     pub(super) fn count_kill(&self) {

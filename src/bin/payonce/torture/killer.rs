@@ -46,7 +46,7 @@ const STOPS: u64 = 25;
 /// Before how many starts the store is removed: one in so many.
 const REBUILDS: u64 = 12;
 /// How many lives have a disk that fails, if there are to be such: one in so many, the first included.
-const DISK_FAULTS: u64 = 8;
+const DISK_FAULTS: u64 = 5;
 /// The most that a data folder may come to, in bytes, before a round ends; half of the small filesystems.
 pub(super) const ROUND_BYTES: u64 = 256 << 20;
 /// How often it is looked at, in kills.

@@ -37,6 +37,7 @@ use std::{
 };
 
 use payonce::{gateway::sandbox::Fault, sim::Rng};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
 use arena::Arena;
@@ -66,6 +67,7 @@ exit code 3 without another word, and the next start must come up with nothing l
 
 What is compared: every answer with every later one, and with the gateway's ledger. Rounds of 400 kills, each in a new
 folder, bound what the disk and the comparing take.
+Ctrl-C: no further kill, but what was done is compared and reported.
 Exits with 0 if every promise was kept, and with 1 if not: then the data folder and the logs are kept.";
 
 /// The flags of `torture`.
@@ -156,6 +158,9 @@ fn run_arenas(args: &TortureArgs, folder: &Path) -> (Seen, io::Result<()>) {
         (_, Some(seconds)) => Until::Time { began: Instant::now(), lasts: Duration::from_secs(seconds) },
         (kills, None) => Until::Kills(kills.unwrap_or(100)),
     }));
+    if let Err(error) = heed_signals(Arc::clone(&goal)) {
+        return (Seen::default(), Err(error));
+    }
     let mut dice = Rng::new(args.seed);
     let folder = |number| if args.arenas == 1 { folder.to_owned() } else { folder.join(format!("arena-{number}")) };
     let progress = Progress::new();
@@ -183,7 +188,28 @@ fn run_arenas(args: &TortureArgs, folder: &Path) -> (Seen, io::Result<()>) {
             Err(_) => ran = ran.and(Err(io::Error::other("an arena panicked"))),
         }
     }
+    if goal.is_given_up() && total.broken.is_empty() {
+        ran = ran.and(Err(io::Error::other("it was told to end before everything was compared")));
+    }
     (total, ran)
+}
+
+/// SIGINT and SIGTERM end the killing; the second one ends everything, with what was seen so far.
+fn heed_signals(goal: Arc<Goal>) -> io::Result<()> {
+    let signals = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let heed = async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            goal.cut_short();
+        }
+    };
+    // It ends with the process.
+    thread::Builder::new().name("payonce-signals".to_owned()).spawn(move || signals.block_on(heed)).map(drop)
 }
 
 /// What may go wrong at the gateway: all but `forget`, which breaks the gateway's contract, and so comes with another one.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -47,6 +47,8 @@ impl Site {
         }
         let log = self.log(name)?;
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        // Ctrl-C is meant for us: they are to end as we say.
+        command.process_group(0);
         let mut child = command.spawn()?;
         let (tell, introduction) = mpsc::channel();
         if let Some(said) = child.stdout.take() {
