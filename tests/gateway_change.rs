@@ -3,10 +3,12 @@
 #![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod folder;
+
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc,
@@ -15,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use folder::Folder;
 use serde_json::{Value, json};
 
 /// Far longer than anything takes here: only a hang reaches it.
@@ -107,15 +110,9 @@ fn stranger() -> (String, Arc<AtomicU32>) {
     (url, visits)
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("change-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    folder
-}
-
 /// In doubt at `old`, killed, started with `other`, and then with `old` again.
 fn change(name: &str, old_account: &[&str], other_account: &[&str]) {
-    let folder = folder(name);
+    let folder = Folder::new(name);
     let sandbox = Program::sandbox(&folder);
     let gateway = sandbox.said.trim_end().rsplit(' ').next().expect("a URL");
     let old = [&[gateway][..], old_account].concat();

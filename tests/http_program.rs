@@ -3,12 +3,15 @@
 #![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod folder;
+
 use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
+
+use folder::Folder;
 
 const PAY: [&str; 8] = ["--amount", "1050", "--currency", "USD", "--source", "acct_alice", "--destination", "acct_bob"];
 
@@ -22,24 +25,19 @@ fn payonce(arguments: &[&str]) -> Command {
     command
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("program-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    folder
-}
-
 /// A daemon, and what it has said so far.
 struct Daemon {
     child: Child,
     said: BufReader<ChildStdout>,
     url: String,
+    _data: Folder,
 }
 
 impl Daemon {
     fn start(name: &str, more: &[&str]) -> Daemon {
-        let data = folder(name);
+        let data = Folder::new(name);
         let mut command = payonce(&["serve", "--listen", "127.0.0.1:0", "--json", "--data"]);
-        let mut child = command.arg(data).args(more).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut child = command.arg(&*data).args(more).stdout(Stdio::piped()).spawn().expect("starts");
         let mut said = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         said.read_line(&mut line).expect("an introduction");
@@ -49,7 +47,7 @@ impl Daemon {
         }
         assert!(introduction["recovery"][0].as_str().is_some_and(|text| text.contains("replayed")), "{line}");
         let url = introduction["url"].as_str().expect("a URL").to_owned();
-        Daemon { child, said, url }
+        Daemon { child, said, url, _data: data }
     }
 
     fn client(&self, arguments: &[&str]) -> Output {
@@ -131,10 +129,11 @@ fn wrong_usage_exits_with_2_and_a_refused_start_with_3() {
     }
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
-    let refused = payonce(&["serve", "--listen", &address]).output().expect("runs");
+    let folder = Folder::new("refused");
+    let refused = payonce(&["serve", "--listen", &address, "--data"]).arg(&*folder).output().expect("runs");
     assert_eq!(refused.status.code(), Some(3));
     assert!(text(&refused.stderr).contains("cannot listen on"));
-    let no_folder = folder("refused").join("file");
+    let no_folder = folder.join("file");
     std::fs::write(&no_folder, "").expect("writable");
     let data = no_folder.to_str().expect("UTF-8");
     let refused = payonce(&["serve", "--listen", "127.0.0.1:0", "--data", data]).output().expect("runs");
@@ -143,9 +142,9 @@ fn wrong_usage_exits_with_2_and_a_refused_start_with_3() {
 
 #[test]
 fn the_line_to_try_pays_when_it_is_pasted() {
-    let data = folder("paste");
+    let data = Folder::new("paste");
     let mut command = payonce(&["serve", "--listen", "127.0.0.1:0", "--data"]);
-    let mut child = command.arg(data).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut child = command.arg(&*data).stdout(Stdio::piped()).spawn().expect("starts");
     let mut said = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     while !line.starts_with("curl ") {
@@ -159,6 +158,6 @@ fn the_line_to_try_pays_when_it_is_pasted() {
         }
         Ok(_) | Err(_) => assert!(line.contains("Idempotency-Key: \"order-1234\"")),
     }
-    let daemon = Daemon { child, said, url: String::new() };
+    let daemon = Daemon { child, said, url: String::new(), _data: data };
     assert_eq!(daemon.stop("-TERM"), Some(0));
 }

@@ -1,4 +1,5 @@
-//! The one door to files: trait [`Disk`], and [`OsDisk`], the real one. A simulator puts another behind the same trait.
+//! The one door to files: trait [`Disk`], and [`OsDisk`], the real one. A simulator puts another behind the same trait,
+//! and [`FaultyDisk`] puts one fault before any.
 //!
 //! Two failures are meant throughout. The process dies (`kill -9`): everything that a call has returned from survives,
 //! because the operating system holds it. The machine dies (power, kernel): only what was synced survives, and what was
@@ -12,8 +13,11 @@ mod lock;
 
 mod os;
 
+mod faulty;
+
 use std::io;
 
+pub use faulty::{DiskFault, DiskFaultKind, FaultyDisk};
 pub use lock::{FileSystem, FolderLock, LockError, boot_id};
 pub use os::OsDisk;
 

@@ -24,7 +24,7 @@ use super::{
     turner::{Desk, Turner},
 };
 use crate::{
-    disk::{Disk, FolderLock, LockError, OsDisk, boot_id},
+    disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     gateway::Gateway,
     journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
@@ -224,8 +224,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     let data = options.data.clone();
     std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
     let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&data).map_err(system(format!("{}", data.display())))?);
-    let found = journal::open(disk, journal_options(&options))?;
+    let found = journal::open(disk(&options)?, journal_options(&options))?;
     check_journal(&lock, &found, &data)?;
     let folder = found.store_uuid().unwrap_or_else(random);
     let strange = found.lock_inode().is_some_and(|inode| inode != lock.inode());
@@ -266,7 +265,8 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
         now: clock.now().wall,
     };
     let Recovered { machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
-    lock.note_journal(&folder).map_err(system("the lock file could not be written"))?;
+    // Not `folder`: a first start that was cut short may have named the folder already.
+    lock.note_journal(&machine.mark().store).map_err(system("the lock file could not be written"))?;
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
@@ -279,6 +279,15 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     let desk = Desk::default();
     let turner = Turner { machine, intake, calls, keeper, spares, clock, options, durable, resume, desk };
     Ok((turner, lock, report, reader))
+}
+
+/// The real one, and before it the failure that a test may have asked for.
+fn disk(options: &Options) -> Result<Arc<dyn Disk>, OpenError> {
+    let real = OsDisk::new(&options.data).map_err(system(format!("{}", options.data.display())))?;
+    Ok(match options.disk_fault {
+        Some(fault) => Arc::new(FaultyDisk::new(Arc::new(real), fault)),
+        None => Arc::new(real),
+    })
 }
 
 pub(super) fn journal_options(options: &Options) -> journal::Options {

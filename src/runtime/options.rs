@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::payment::{Namespace, Schedule};
+use crate::{
+    disk::DiskFault,
+    payment::{Namespace, Schedule},
+};
 
 /// How an engine runs.
 #[derive(Clone, Debug)]
@@ -41,6 +44,9 @@ pub struct Options {
     pub wait: Duration,
     /// How long a stop waits for gateway calls under way; the rest is asked about at the next start.
     pub drain: Duration,
+    /// For tests: one failure of the disk under the journal, to see what becomes of it. The store's files are not
+    /// concerned. Never set it where payments are real.
+    pub disk_fault: Option<DiskFault>,
 }
 
 impl Options {
@@ -60,6 +66,7 @@ impl Options {
             memory_payments: 100_000,
             wait: Duration::from_secs(10),
             drain: Duration::from_secs(10),
+            disk_fault: None,
         }
     }
 

@@ -1,11 +1,13 @@
 //! A server on port 0 with a gateway that does what the order's `source` says, and a client that sends raw bytes.
 
+#[path = "../folder/mod.rs"]
+mod folder;
+
 use std::{
     collections::BTreeSet,
     future::ready,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -17,6 +19,8 @@ use payonce::{
     http::{Face, serve},
     payment::{Contract, Finality, Identity, Invalid, Lasting, NextAction, Outcome, Reply, Timestamp},
 };
+
+use folder::Folder;
 
 /// Far longer than any answer takes: only a hang reaches it.
 const HANG: Duration = Duration::from_secs(20);
@@ -60,6 +64,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     stop: tokio::sync::oneshot::Sender<()>,
     thread: JoinHandle<()>,
+    _data: Folder,
 }
 
 impl Server {
@@ -71,6 +76,8 @@ impl Server {
     /// Gives bodies this long to arrive; without an engine if not `open`.
     pub(crate) fn with_patience(patience: Duration, open: bool) -> Server {
         let (told, hear) = mpsc::channel();
+        let data = Folder::new("http");
+        let options = Options::new(&*data);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -80,7 +87,7 @@ impl Server {
                 if open {
                     let identity = Identity { name: "by source".to_owned(), ..Identity::default() };
                     let gateway = Arc::new(BySource(Contract::standard(identity)));
-                    let engine = Engine::open(Options::new(folder()), gateway).await.expect("opens");
+                    let engine = Engine::open(options, gateway).await.expect("opens");
                     assert!(face.open(engine).is_ok());
                 }
                 told.send(listener.local_addr().expect("bound")).expect("the test waits");
@@ -93,7 +100,7 @@ impl Server {
                 serve(listener, face, asked).await;
             });
         });
-        Server { address: hear.recv().expect("the server starts"), stop, thread }
+        Server { address: hear.recv().expect("the server starts"), stop, thread, _data: data }
     }
 
     /// Tells it to stop, and waits until it has.
@@ -185,14 +192,6 @@ impl Reaction {
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
-}
-
-/// A data folder of its own for each server.
-fn folder() -> PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("http-{}-{number}", std::process::id()))
 }
 
 /// Where payments are made.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use payonce::{
-    Engine, OpenError, Stopped,
+    Engine, OpenError, Options, Stopped,
     config::{ConfigError, Settings},
+    disk::DiskFault,
     gateway::Gateway,
     http::{self, Face},
 };
@@ -84,6 +85,9 @@ pub(crate) struct ServeArgs {
     /// Say what was started as one line of JSON
     #[arg(long)]
     json: bool,
+    /// One failure of the disk under the journal, such as fsync:20; `payonce torture --help` explains
+    #[arg(long, value_name = "KIND:N", hide = true)]
+    disk_fault: Option<DiskFault>,
 }
 
 /// Runs until told to stop, or until the engine stops by itself.
@@ -154,7 +158,7 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(listen)?;
     let server = Server::start(listener);
     let engine = tokio::select! {
-        opened = Engine::open(settings.options(args.moved), gateway.clone()) => opened.map_err(Failure::Open)?,
+        opened = Engine::open(options(args, &settings), gateway.clone()) => opened.map_err(Failure::Open)?,
         () = signals.told_to_stop() => return Ok(()),
     };
     // Nobody else opens it. Before it is announced: who has read that it listens is not to be told to come back.
@@ -189,6 +193,12 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
     }
     args.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair))?;
     Ok(settings)
+}
+
+fn options(args: &ServeArgs, settings: &Settings) -> Options {
+    let mut options = settings.options(args.moved);
+    options.disk_fault = args.disk_fault;
+    options
 }
 
 /// The HTTP server, and how to end it.

@@ -12,9 +12,15 @@ use super::{
 };
 
 /// How many payments a caller has under way: enough to leave some in doubt behind, few enough to come back to each.
-const AT_ONCE: usize = 6;
-/// The longest pause between two requests, in milliseconds: 64 callers then keep two cores busy, but not choked.
-const PAUSE: u64 = 60;
+const AT_ONCE: usize = 8;
+/// The longest pause between two requests, in milliseconds, and how many of them ask for a new payment: one in so many.
+/// With 64 callers some are always in flight; and of what only a rest of the daemon's can find out, which is every eighth,
+/// so little gathers that a hundred kills fit between two rests.
+const PAUSE: u64 = 300;
+const NEW: u64 = 10;
+/// The same for who is to fill a disk.
+const BULKY_PAUSE: u64 = 60;
+const BULKY_NEW: u64 = 2;
 /// How many answers a caller keeps to look at again during the run; all of them are looked at in the end.
 const REPEATED: u64 = 12;
 
@@ -66,11 +72,11 @@ impl<'a> Caller<'a> {
     pub(super) fn run(mut self) -> Vec<Told> {
         while !self.record.is_over() && !self.record.is_finishing() {
             self.act();
-            thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
+            self.pause();
         }
         while !self.record.is_over() && !self.open.is_empty() {
             self.pursue(0);
-            thread::sleep(Duration::from_millis(self.dice.below(PAUSE)));
+            self.pause();
         }
         if let Some(asked) = self.open.first().filter(|_| self.record.is_finishing() && !self.record.is_broken()) {
             self.record.broke(Promise::Unresolved, format!("{}: no final answer in the end", asked.key));
@@ -78,11 +84,16 @@ impl<'a> Caller<'a> {
         self.told
     }
 
+    fn pause(&mut self) {
+        let longest = if self.metadata.is_empty() { PAUSE } else { BULKY_PAUSE };
+        thread::sleep(Duration::from_millis(self.dice.below(longest)));
+    }
+
     fn act(&mut self) {
         match self.dice.below(100) {
             0..10 => self.repeat(),
             10..15 => self.ask_for_another_amount(),
-            _ if self.open.len() < AT_ONCE && self.dice.one_in(2) => {
+            _ if self.may_begin() => {
                 let asked = self.invent();
                 self.open.push(asked);
                 self.pursue(self.open.len() - 1);
@@ -92,6 +103,13 @@ impl<'a> Caller<'a> {
                 self.pursue(usize::try_from(place).unwrap_or(0));
             }
         }
+    }
+
+    /// Whether the next request is for a new payment. While the daemon rests it is to come to an end with the old ones.
+    fn may_begin(&mut self) -> bool {
+        let one_in = if self.metadata.is_empty() { NEW } else { BULKY_NEW };
+        let busy = self.open.len() >= AT_ONCE || (self.metadata.is_empty() && self.record.is_resting());
+        !busy && self.dice.one_in(one_in)
     }
 
     fn invent(&mut self) -> Asked {
@@ -112,7 +130,10 @@ impl<'a> Caller<'a> {
         // Who is to fill a disk does not wait.
         let longest = if self.metadata.is_empty() { 4 } else { 1 };
         let wait = format!("wait={}", self.dice.below(longest));
-        let Some(reply) = post(self.record, &self.wire, &asked.key, asked.body.clone(), &wait) else { return };
+        let body = asked.body.clone();
+        let Some(reply) = post(self.record, &self.wire, &asked.key, body, &wait, asked.created_at.is_none()) else {
+            return;
+        };
         match reply.status {
             201 | 202 => self.remember(place, asked, &reply),
             // Nothing was recorded; or the process is stopping.
@@ -135,7 +156,7 @@ impl<'a> Caller<'a> {
         }
         if reply.status == 201 {
             self.open.swap_remove(place);
-            self.record.note(|seen| seen.settled += 1);
+            self.record.note_settled();
             let (id, state) = (reply.text("/id"), reply.text("/state"));
             return self.told.push(Told { asked, answer: reply.body.clone(), id, state });
         }
@@ -160,7 +181,7 @@ impl<'a> Caller<'a> {
         let known = self.open.iter().filter(|asked| asked.created_at.is_some());
         let Some(asked) = known.chain(self.told.last().map(|told| &told.asked)).next() else { return };
         let body = asked.body.replacen("\"amount\":", "\"amount\":7", 1);
-        let Some(reply) = post(self.record, &self.wire, &asked.key, body, "wait=0") else { return };
+        let Some(reply) = post(self.record, &self.wire, &asked.key, body, "wait=0", false) else { return };
         let differing = reply.value().pointer("/differing_fields").cloned();
         match reply.status {
             422 if differing == Some(json!(["amount"])) => self.record.note(|seen| seen.conflicts += 1),
@@ -176,7 +197,8 @@ impl<'a> Caller<'a> {
 impl Told {
     /// Asks again: the answer must be the same bytes, and say that it is a replay. Returns whether it was answered.
     pub(super) fn check(&self, record: &Record, wire: &Wire) -> bool {
-        let Some(reply) = post(record, wire, &self.asked.key, self.asked.body.clone(), "wait=0") else { return false };
+        let body = self.asked.body.clone();
+        let Some(reply) = post(record, wire, &self.asked.key, body, "wait=0", false) else { return false };
         match reply.status {
             500 | 503 => return false,
             201 if reply.replayed && reply.body == self.answer => record.note(|seen| seen.replays += 1),
@@ -193,12 +215,14 @@ impl Told {
     }
 }
 
-/// Sends once; `None`: nothing is known about what became of it.
-fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str) -> Option<Reply> {
+/// Sends once; `None`: nothing is known about what became of it. `unheard`: nothing
+/// has been heard of this payment yet, so that it is in flight meanwhile.
+fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str, unheard: bool) -> Option<Reply> {
     let url = format!("{}/v1/payments", record.daemon()?);
     let key = format!("\"{key}\"");
     record.note(|seen| seen.asked += 1);
-    let reply = wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body).ok()?;
+    let send = || wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body);
+    let reply = if unheard { record.in_flight(send) } else { send() }.ok()?;
     let no_room = u64::from(reply.status == 503 && reply.text("/code") == "storage_full");
     record.note(|seen| {
         seen.answered += 1;

@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of the engine's insides: it starts this program's own commands, and speaks HTTP with them.
 
+mod goal;
+
 mod record;
 
 mod process;
@@ -15,50 +17,57 @@ mod small_disk;
 
 mod killer;
 
+mod disk_fault;
+
 mod audit;
+
+mod round;
+
+mod arena;
 
 mod report;
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
 use payonce::{gateway::sandbox::Fault, sim::Rng};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
-use audit::Audit;
-use caller::{Caller, Told};
-use killer::{Killer, Until};
-use process::{Process, Site};
-use record::{Promise, Record};
+use arena::Arena;
+use goal::{Goal, Until};
+use process::Site;
+use record::Seen;
 use report::{Progress, Report};
-use small_disk::SmallDisk;
-use wire::Wire;
+use small_disk::{Kind, SmallDisk};
 
-/// How often each does.
-const OFTEN: f64 = 0.05;
-
-/// What is true of the sandbox: its latest act comes 3 s after the request, its longest denial lasts 2 s, and a busy
-/// machine gets a second or two more. The deadline is ours: half of the delayed replies miss it.
-const CONTRACT: [&str; 3] = ["max_processing=5s", "not_found_lag=3s", "deadline=1s"];
-
-/// With every fault off, everything is known after quarantine (10 s), three askings, and pauses of up to 16 s; then a
-/// busy machine's share.
-const SETTLE: Duration = Duration::from_secs(120);
-/// How long nothing may be left to find out before the next gateway has its turn: a start takes up its payments sooner.
-const QUIET: Duration = Duration::from_secs(1);
+/// How often the bar is drawn.
+const PROGRESS: Duration = Duration::from_millis(50);
 
 const EXAMPLES: &str = "\
 Examples:
-  payonce torture --seconds 60                     every fault at 5 %, kill -9 about every second, 64 callers
+  payonce torture --seconds 60                     every fault at 5 %, kill -9 again and again, 64 callers
+  payonce torture --kills 5000 --arenas 2          the campaign: two daemons at a time, each on its own
+  payonce torture --seconds 60 --disk-faults       at times the disk under the journal fails as well
   payonce torture --seconds 60 --forget            a gateway that does not notice repeats, and a daemon that knows it
   payonce torture --kills 60 --change-gateway      started with other gateways and accounts in between
   payonce torture --kills 220 --start-share 100    nearly all of them before it is ready
+  payonce torture --seconds 60 --small-disk=ext4   a real filesystem of 512 MiB, full at times (root)
 
+With --disk-faults some daemons run over a disk that fails once, by a hidden flag: `serve --disk-fault KIND:N`, where
+KIND is write (EIO, half written), full (ENOSPC, half written), fsync (EIO, and what was not synced is gone) or fsync-kept
+(EIO, and it stays for now), and N says which write or fsync of that process. When a batch is hit the daemon must stop with
+exit code 3 without another word, and the next start must come up with nothing lost.
+
+What is compared: every answer with every later one, and with the gateway's ledger. Rounds of 400 kills, each in a new
+folder, bound what the disk and the comparing take.
+Ctrl-C: no further kill, but what was done is compared and reported.
 Exits with 0 if every promise was kept, and with 1 if not: then the data folder and the logs are kept.";
 
 /// The flags of `torture`.
@@ -74,10 +83,13 @@ pub(crate) struct TortureArgs {
     /// Steers chance: whom, when and how; the scheduling of processes it cannot steer
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many callers pay at once
+    /// How many daemons are tortured at a time, each with gateways, callers and a folder of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    arenas: u64,
+    /// How many callers pay at once, in each arena
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1024))]
     callers: u64,
-    /// How many starts of a hundred are killed before they are ready: half of them within 50 ms
+    /// How many kills of a hundred come before the daemon is ready, anywhere in its start
     #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=100))]
     start_share: u64,
     /// The gateway does not deduplicate, and the daemon is told so: payments may park, none may move money twice
@@ -89,9 +101,12 @@ pub(crate) struct TortureArgs {
     /// Start it with another gateway, or another account, now and then
     #[arg(long)]
     change_gateway: bool,
-    /// Keep the data on a small filesystem that is full at times; needs root
+    /// Let the disk under the journal fail at times, in a write or an fsync
     #[arg(long)]
-    small_disk: bool,
+    disk_faults: bool,
+    /// Keep the data on a small filesystem that is full at times; needs root
+    #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "tmpfs")]
+    small_disk: Option<Kind>,
     /// Where data and logs go, and stay; must be new or empty [default: a temporary folder, kept only after a failure]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -102,210 +117,102 @@ pub(crate) struct TortureArgs {
 
 /// Runs, and judges.
 pub(crate) fn run(args: &TortureArgs) -> ExitCode {
-    let (site, disk) = match prepare(args) {
-        Ok(prepared) => prepared,
+    let folder = match prepare(args) {
+        Ok(folder) => folder,
         Err(why) => {
             eprintln!("payonce: {why}");
             return exit::usage();
         }
     };
-    let (began, record) = (Instant::now(), Record::default());
-    let ran = Run::begin(args, &site, &record, disk.as_ref()).and_then(Run::through);
-    let kept = (args.keep.is_some() || ran.is_err() || record.is_broken()).then_some(site.folder.as_path());
-    let seen = record.read(Clone::clone);
-    let report = Report { seen: &seen, seed: args.seed, lasted: began.elapsed(), kept };
-    let tidied = tidy(&site, disk, &report);
+    let began = Instant::now();
+    let (seen, ran) = run_arenas(args, &folder);
+    let kept = args.keep.is_some() || ran.is_err() || !seen.broken.is_empty();
+    let tidied = if kept { Ok(()) } else { fs::remove_dir_all(&folder) };
+    let kept = kept.then_some(folder.as_path());
+    let report = Report { seen: &seen, arenas: args.arenas, seed: args.seed, lasted: began.elapsed(), kept };
     report.print(args.json);
     if let Err(error) = ran.and(tidied) {
-        eprintln!("payonce: the torture itself failed: {error}; look into {}", site.folder.display());
+        eprintln!("payonce: the torture itself failed: {error}; look into {}", folder.display());
         return exit::failed();
     }
-    if record.is_broken() { exit::failed() } else { ExitCode::SUCCESS }
+    if seen.broken.is_empty() { ExitCode::SUCCESS } else { exit::failed() }
 }
 
-/// Makes the scratch folder, and the small filesystem if one is wanted.
-fn prepare(args: &TortureArgs) -> Result<(Site, Option<SmallDisk>), String> {
+/// Makes the scratch folder, and sees whether a small filesystem can be mounted if one is wanted.
+fn prepare(args: &TortureArgs) -> Result<PathBuf, String> {
     let temporary = std::env::temp_dir().join(format!("payonce-torture-{}-{}", args.seed, std::process::id()));
     let folder = args.keep.clone().unwrap_or(temporary);
-    let unusable = |error| format!("cannot use {}: {error}", folder.display());
-    let mut site = Site::make(folder.clone()).map_err(unusable)?;
-    if !args.small_disk {
-        return Ok((site, None));
+    let site = Site::make(folder.clone()).map_err(|error| format!("cannot use {}: {error}", folder.display()))?;
+    let mounted = args.small_disk.map_or(Ok(()), |kind| SmallDisk::mount(kind, site.folder.join("disk")).map(drop));
+    if let Err(error) = mounted {
+        // What was made for it is empty.
+        let _ = fs::remove_dir_all(&site.folder);
+        return Err(format!("skipped: no small filesystem can be mounted here ({error}); it takes root"));
     }
-    let place = site.folder.join("disk");
-    site.data = place.join("data");
-    match SmallDisk::mount(place) {
-        Ok(disk) => Ok((site, Some(disk))),
-        Err(error) => {
-            // What was made for it is empty.
-            let _ = fs::remove_dir_all(&site.folder);
-            Err(format!("skipped: no small filesystem can be mounted here ({error}); it takes root"))
-        }
-    }
+    Ok(site.folder)
 }
 
-/// Keeps what is to be kept, and removes the rest.
-fn tidy(site: &Site, disk: Option<SmallDisk>, report: &Report<'_>) -> io::Result<()> {
-    let Some(folder) = report.kept else {
-        drop(disk);
-        return fs::remove_dir_all(&site.folder);
+/// All of them at the same time; what they have seen is added up.
+fn run_arenas(args: &TortureArgs, folder: &Path) -> (Seen, io::Result<()>) {
+    let goal = Arc::new(Goal::new(match (args.kills, args.seconds) {
+        (_, Some(seconds)) => Until::Time { began: Instant::now(), lasts: Duration::from_secs(seconds) },
+        (kills, None) => Until::Kills(kills.unwrap_or(100)),
+    }));
+    if let Err(error) = heed_signals(Arc::clone(&goal)) {
+        return (Seen::default(), Err(error));
+    }
+    let mut dice = Rng::new(args.seed);
+    let folder = |number| if args.arenas == 1 { folder.to_owned() } else { folder.join(format!("arena-{number}")) };
+    let progress = Progress::new();
+    let ended: Vec<_> = thread::scope(|scope| {
+        let start = |number| {
+            let (goal, folder) = (Arc::clone(&goal), folder(number));
+            let arena = Arena { args, goal, folder, number, dice: dice.fork() };
+            scope.spawn(|| arena.run())
+        };
+        let arenas: Vec<_> = (0..args.arenas).map(start).collect();
+        while !arenas.iter().all(ScopedJoinHandle::is_finished) {
+            progress.draw(goal.progress(), &goal.to_string());
+            thread::sleep(PROGRESS);
+        }
+        arenas.into_iter().map(ScopedJoinHandle::join).collect()
+    });
+    progress.clear();
+    let (mut total, mut ran) = (Seen::default(), Ok(()));
+    for one in ended {
+        match one {
+            Ok((seen, result)) => {
+                total.add(seen);
+                ran = ran.and(result);
+            }
+            Err(_) => ran = ran.and(Err(io::Error::other("an arena panicked"))),
+        }
+    }
+    if goal.is_given_up() && total.broken.is_empty() {
+        ran = ran.and(Err(io::Error::other("it was told to end before everything was compared")));
+    }
+    (total, ran)
+}
+
+/// SIGINT and SIGTERM end the killing; the second one ends everything, with what was seen so far.
+fn heed_signals(goal: Arc<Goal>) -> io::Result<()> {
+    let signals = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let heed = async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            goal.cut_short();
+        }
     };
-    disk.map_or(Ok(()), |disk| disk.keep(&folder.join("data")))?;
-    if report.seen.broken.is_empty() { Ok(()) } else { report.write_evidence(folder) }
-}
-
-/// One run.
-struct Run<'a> {
-    args: &'a TortureArgs,
-    site: &'a Site,
-    disk: Option<&'a SmallDisk>,
-    record: &'a Record,
-    dice: Rng,
-    /// The gateways' processes, and where each is.
-    sandboxes: Vec<(Process, String)>,
-    /// The daemon's flags, one set for each gateway or account.
-    gateways: Vec<Vec<String>>,
-    progress: Progress,
-}
-
-impl<'a> Run<'a> {
-    fn begin(
-        args: &'a TortureArgs,
-        site: &'a Site,
-        record: &'a Record,
-        disk: Option<&'a SmallDisk>,
-    ) -> io::Result<Run<'a>> {
-        let faults = faults(args);
-        let names: &[&str] = if args.change_gateway { &["gateway", "stranger"] } else { &["gateway"] };
-        let started = names.iter().map(|name| site.start_sandbox(name, args.seed, &faults));
-        let sandboxes = started.collect::<io::Result<Vec<_>>>()?;
-        let mut gateways: Vec<Vec<String>> = sandboxes.iter().map(|(_, url)| flags(args, url)).collect();
-        if let (true, Some((_, url))) = (args.change_gateway, sandboxes.first()) {
-            gateways.push([flags(args, url), vec!["--gateway-account".to_owned(), "another".to_owned()]].concat());
-        }
-        Ok(Run { args, site, disk, record, dice: Rng::new(args.seed), sandboxes, gateways, progress: Progress::new() })
-    }
-
-    /// Kills, lets everything settle, and compares.
-    fn through(mut self) -> io::Result<()> {
-        let sandboxes: Vec<String> = self.sandboxes.iter().map(|(_, url)| url.clone()).collect();
-        let (record, deduplicates, bulky) = (self.record, !self.args.forget, self.disk.is_some());
-        let audit = Audit { record, wire: Wire::new(), sandboxes: &sandboxes, deduplicates };
-        let dice: Vec<Rng> = (0..self.args.callers).map(|_| self.dice.fork()).collect();
-        let (daemon, told) = thread::scope(|scope| {
-            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky).run());
-            let callers: Vec<_> = (0..).zip(dice).map(start).collect();
-            let settled = self.kill().and_then(|()| self.settle(&audit, &callers));
-            // Whoever is still at it would wait for ever.
-            record.give_up();
-            let told: thread::Result<Vec<Vec<Told>>> = callers.into_iter().map(ScopedJoinHandle::join).collect();
-            let told = told.map_err(|_| io::Error::other("a caller panicked"));
-            settled.and_then(|daemon| Ok((daemon, told?.concat())))
-        })?;
-        match daemon {
-            Some(daemon) if !record.is_broken() => self.judge(daemon, &audit, &told),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn kill(&mut self) -> io::Result<()> {
-        let until = match (self.args.kills, self.args.seconds) {
-            (_, Some(seconds)) => Until::Time { began: Instant::now(), lasts: Duration::from_secs(seconds) },
-            (kills, None) => Until::Kills(kills.unwrap_or(100)),
-        };
-        let (site, record, gateways) = (self.site, self.record, self.gateways.as_slice());
-        let start_share = self.args.start_share;
-        let mut killer = Killer {
-            site,
-            record,
-            dice: self.dice.fork(),
-            gateways,
-            start_share,
-            until,
-            disk: self.disk,
-            cut_short: 0,
-        };
-        let progress = &self.progress;
-        let killed = killer.run(|done| {
-            let (kills, settled) = record.read(|seen| (seen.kills, seen.settled));
-            progress.draw(done, &format!("{kills} kills, {settled} payments settled"));
-        });
-        progress.clear();
-        killed
-    }
-
-    /// Faults off: every gateway has its turn until every caller knows what became of all that it asked for.
-    fn settle(&self, audit: &Audit<'_>, callers: &[ScopedJoinHandle<'_, Vec<Told>>]) -> io::Result<Option<Process>> {
-        let record = self.record;
-        if record.is_broken() {
-            // The evidence stays as it is.
-            return Ok(None);
-        }
-        audit.calm().map_err(io::Error::other)?;
-        record.finish();
-        let turns = if self.gateways.len() > 1 { 2 } else { 1 };
-        for flags in self.gateways.iter().cycle().take(turns * self.gateways.len()) {
-            let Some(daemon) = killer::start(self.site, record, flags)? else { return Ok(None) };
-            let (began, mut noise) = (Instant::now(), Instant::now());
-            while began.elapsed() < SETTLE && !record.is_over() {
-                self.progress.draw(1_000, "settling");
-                if callers.iter().all(ScopedJoinHandle::is_finished) {
-                    return Ok(Some(daemon));
-                }
-                thread::sleep(Duration::from_millis(50));
-                if turns == 1 || !audit.is_quiet().map_err(io::Error::other)? {
-                    noise = Instant::now();
-                }
-                if noise.elapsed() > QUIET {
-                    break;
-                }
-            }
-            if record.is_over() || turns == 1 {
-                // What is not settled by now is named by the audit.
-                return Ok(Some(daemon));
-            }
-            killer::stop(self.site, record, daemon)?;
-        }
-        killer::start(self.site, record, self.gateways.first().map_or(&[][..], Vec::as_slice))
-    }
-
-    /// After one more stop and start, all that is known must agree; and the journal must be whole.
-    fn judge(&self, daemon: Process, audit: &Audit<'_>, told: &[Told]) -> io::Result<()> {
-        killer::stop(self.site, self.record, daemon)?;
-        let usual = self.gateways.first().map_or(&[][..], Vec::as_slice);
-        let Some(daemon) = killer::start(self.site, self.record, usual)? else { return Ok(()) };
-        self.progress.draw(1_000, "comparing");
-        let compared = audit.run(told).map_err(io::Error::other);
-        self.progress.clear();
-        compared?;
-        killer::stop(self.site, self.record, daemon)?;
-        if !self.site.verify()?.success() {
-            self.record.broke(Promise::Damaged, "`payonce journal verify` finds damage: see verify.log");
-        }
-        Ok(())
-    }
+    // It ends with the process.
+    thread::Builder::new().name("payonce-signals".to_owned()).spawn(move || signals.block_on(heed)).map(drop)
 }
 
 /// What may go wrong at the gateway: all but `forget`, which breaks the gateway's contract, and so comes with another one.
 fn troubles() -> impl Iterator<Item = Fault> {
     Fault::ALL.into_iter().filter(|kind| *kind != Fault::Forget)
-}
-
-/// What goes wrong, and how often.
-fn faults(args: &TortureArgs) -> Vec<(String, f64)> {
-    // To act twice on one delivery is the gateway's own mistake where it does not deduplicate.
-    let kinds = troubles().filter(|kind| !(args.forget && *kind == Fault::Twice));
-    let forgetting = (args.forget || args.broken_gateway).then_some((Fault::Forget, 1.0));
-    kinds.map(|kind| (kind, OFTEN)).chain(forgetting).map(|(kind, often)| (kind.as_str().to_owned(), often)).collect()
-}
-
-/// The daemon's flags for a gateway.
-fn flags(args: &TortureArgs, url: &str) -> Vec<String> {
-    let mut flags = vec!["--gateway".to_owned(), url.to_owned()];
-    // The smallest segments: more of them begin and end.
-    flags.extend(["--segment-bytes", "8388608"].map(str::to_owned));
-    for promise in CONTRACT.into_iter().chain(args.forget.then_some("dedup=none")) {
-        flags.extend(["--gateway-contract".to_owned(), promise.to_owned()]);
-    }
-    flags
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -46,6 +47,8 @@ impl Site {
         }
         let log = self.log(name)?;
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        // Ctrl-C is meant for us: they are to end as we say.
+        command.process_group(0);
         let mut child = command.spawn()?;
         let (tell, introduction) = mpsc::channel();
         if let Some(said) = child.stdout.take() {
@@ -63,7 +66,28 @@ impl Site {
     }
 
     fn log(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(self.folder.join(format!("{name}.log")))
+        OpenOptions::new().create(true).append(true).open(self.log_path(name))
+    }
+
+    /// Where a program's standard error goes.
+    pub(super) fn log_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
+    /// How long its log is.
+    pub(super) fn log_bytes(&self, name: &str) -> u64 {
+        fs::metadata(self.log_path(name)).map_or(0, |found| found.len())
+    }
+
+    /// What was added to its log since it had that length.
+    pub(super) fn log_since(&self, name: &str, bytes: u64) -> String {
+        let mut added = Vec::new();
+        let read = File::open(self.log_path(name)).and_then(|mut log| {
+            log.seek(SeekFrom::Start(bytes))?;
+            log.read_to_end(&mut added)
+        });
+        // There may be none yet.
+        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&added).into_owned())
     }
 
     /// Starts the faulty gateway, and waits until it can be reached.
@@ -171,4 +195,24 @@ pub(super) fn tail(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines.iter().skip(lines.len().saturating_sub(5)).copied().collect::<Vec<_>>().join("\n")
+}
+
+/// How many bytes of disk a folder and all in it take. Files that go meanwhile are not counted.
+pub(super) fn disk_use(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let path = entry?.path();
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => bytes += disk_use(&path)?,
+            // Of 512 bytes, whatever the file system's own blocks are.
+            Ok(found) => bytes += found.blocks() * 512,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
 }

@@ -1,15 +1,18 @@
-//! What a run has seen: counts, broken promises, and where the daemon is at present. Shared by everybody in it.
+//! What a round has seen: counts, broken promises, and where the daemon is at present. Shared by everybody in it.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use payonce::gateway::sandbox::Summary;
+
+use super::goal::Goal;
 
 /// How often somebody who waits looks again: far below what is measured, and no burden.
 pub(super) const GLANCE: Duration = Duration::from_millis(2);
@@ -37,20 +40,51 @@ pub(super) enum Promise {
     Hung,
     /// It does not stop by itself.
     Fell,
+    /// It does not go on after the disk failed under a batch (P8).
+    WentOn,
     /// What is left on disk is undamaged.
     Damaged,
+}
+
+/// How the daemon's disk faults of one kind ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Struck {
+    /// Of all that were set, those that struck; the others' daemons were killed first.
+    pub(super) struck: u64,
+    /// It stopped with exit code 3, as it must when a batch was hit.
+    pub(super) stopped: u64,
+    /// The same while it started: nobody had been answered yet.
+    pub(super) stopped_in_start: u64,
+    /// Only a segment made ahead of need was hit, or the cutting of an old one: it went on, and was killed later.
+    pub(super) harmless: u64,
+}
+
+/// A kill during a start: after how long, in microseconds, and in thousandths of what the last whole start took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CutShort {
+    pub(super) after: u64,
+    pub(super) depth: u64,
 }
 
 /// Counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
+    pub(super) rounds: u64,
     pub(super) starts: u64,
-    /// How long the last start took that came about, in microseconds.
-    pub(super) start_took: u64,
+    /// Unresolved payments that starts took up, in all.
+    pub(super) taken_up: u64,
+    /// The last of them.
+    pub(super) taken_up_last: u64,
     pub(super) kills: u64,
-    pub(super) kills_during_start: u64,
+    /// Kills while a caller waited for the first word about a payment.
+    pub(super) kills_in_flight: u64,
+    pub(super) cut_short: Vec<CutShort>,
+    /// Those of them while the store was rebuilt.
+    pub(super) kills_during_rebuild: u64,
     pub(super) kills_during_stop: u64,
     pub(super) clean_stops: u64,
+    /// How often the store was removed.
+    pub(super) stores_removed: u64,
     /// Requests that callers made, and answers that they got.
     pub(super) asked: u64,
     pub(super) answered: u64,
@@ -62,6 +96,7 @@ pub(super) struct Seen {
     pub(super) no_room: u64,
     /// How often the daemon stopped because the disk was full.
     pub(super) stops_on_full_disk: u64,
+    pub(super) disk_faults: BTreeMap<&'static str, Struck>,
     /// From the daemon's own list, at the end.
     pub(super) payments: u64,
     pub(super) succeeded: u64,
@@ -71,11 +106,13 @@ pub(super) struct Seen {
     pub(super) parked: u64,
     pub(super) in_doubt: u64,
     /// Why payments are parked, and how many for that reason.
-    pub(super) parked_because: std::collections::BTreeMap<String, u64>,
+    pub(super) parked_because: BTreeMap<String, u64>,
     /// Attempts beyond the first of a payment.
     pub(super) further_attempts: u64,
     /// From the gateways' ledgers, at the end.
     pub(super) ledger: Summary,
+    /// What the data folder took at the end of a round, at most.
+    pub(super) data_bytes: u64,
     pub(super) broken: Vec<(Promise, String)>,
 }
 
@@ -84,21 +121,98 @@ impl Seen {
     pub(super) fn times(&self, promise: Promise) -> usize {
         self.broken.iter().filter(|(broken, _)| *broken == promise).count()
     }
+
+    /// Adds what another round has seen.
+    pub(super) fn add(&mut self, other: Seen) {
+        let pairs = [
+            (&mut self.rounds, other.rounds),
+            (&mut self.starts, other.starts),
+            (&mut self.taken_up, other.taken_up),
+            (&mut self.kills, other.kills),
+            (&mut self.kills_in_flight, other.kills_in_flight),
+            (&mut self.kills_during_rebuild, other.kills_during_rebuild),
+            (&mut self.kills_during_stop, other.kills_during_stop),
+            (&mut self.clean_stops, other.clean_stops),
+            (&mut self.stores_removed, other.stores_removed),
+            (&mut self.asked, other.asked),
+            (&mut self.answered, other.answered),
+            (&mut self.settled, other.settled),
+            (&mut self.replays, other.replays),
+            (&mut self.conflicts, other.conflicts),
+            (&mut self.no_room, other.no_room),
+            (&mut self.stops_on_full_disk, other.stops_on_full_disk),
+            (&mut self.payments, other.payments),
+            (&mut self.succeeded, other.succeeded),
+            (&mut self.authorized, other.authorized),
+            (&mut self.declined, other.declined),
+            (&mut self.canceled, other.canceled),
+            (&mut self.parked, other.parked),
+            (&mut self.in_doubt, other.in_doubt),
+            (&mut self.further_attempts, other.further_attempts),
+            (&mut self.ledger.operations, other.ledger.operations),
+            (&mut self.ledger.movements, other.ledger.movements),
+            (&mut self.ledger.moved_twice, other.ledger.moved_twice),
+        ];
+        pairs.into_iter().for_each(|(sum, more)| *sum += more);
+        for (kind, more) in other.disk_faults {
+            let sum = self.disk_faults.entry(kind).or_default();
+            sum.struck += more.struck;
+            sum.stopped += more.stopped;
+            sum.stopped_in_start += more.stopped_in_start;
+            sum.harmless += more.harmless;
+        }
+        for (reason, more) in other.parked_because {
+            *self.parked_because.entry(reason).or_default() += more;
+        }
+        self.data_bytes = self.data_bytes.max(other.data_bytes);
+        self.cut_short.extend(other.cut_short);
+        self.broken.extend(other.broken);
+    }
 }
 
 /// The shared record.
-#[derive(Default)]
 pub(super) struct Record {
+    goal: Arc<Goal>,
     seen: Mutex<Seen>,
     daemon: Mutex<Option<String>>,
+    /// Payments whose callers wait for the first word about them.
+    in_flight: AtomicU64,
+    resting: AtomicBool,
     finishing: AtomicBool,
     over: AtomicBool,
 }
 
 impl Record {
+    pub(super) fn new(goal: Arc<Goal>) -> Record {
+        Record {
+            goal,
+            seen: Mutex::default(),
+            daemon: Mutex::default(),
+            in_flight: AtomicU64::new(0),
+            resting: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
     /// Counts something.
     pub(super) fn note(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut lock(&self.seen));
+    }
+
+    /// Counts a kill, and what it was.
+    pub(super) fn note_kill(&self, change: impl FnOnce(&mut Seen)) {
+        self.goal.count_kill();
+        self.note(|seen| {
+            seen.kills += 1;
+            change(seen);
+        });
+    }
+
+    /// Counts a payment that a caller has seen settled.
+    pub(super) fn note_settled(&self) {
+        self.goal.count_settled();
+        self.note(|seen| seen.settled += 1);
     }
 
     /// Reads the counts.
@@ -135,6 +249,28 @@ impl Record {
         }
     }
 
+    /// Does something while a payment is in flight.
+    pub(super) fn in_flight<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let done = act();
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    /// How many payments are.
+    pub(super) fn count_in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the daemon is left alone to find out about what is in doubt.
+    pub(super) fn rest(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
+    }
+
     /// Begins nothing new from here on, but brings to an end what was begun.
     pub(super) fn finish(&self) {
         self.finishing.store(true, Ordering::Release);
@@ -150,7 +286,12 @@ impl Record {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        self.over.load(Ordering::Acquire) || self.goal.is_given_up()
+    }
+
+    /// Whether there is to be no further kill.
+    pub(super) fn is_enough(&self) -> bool {
+        self.is_over() || self.goal.is_reached()
     }
 }
 

@@ -1,0 +1,172 @@
+//! One round: kill, let everything settle, and compare.
+
+use std::{
+    io,
+    thread::{self, ScopedJoinHandle},
+    time::{Duration, Instant},
+};
+
+use payonce::{gateway::sandbox::Fault, sim::Rng};
+
+use super::{
+    TortureArgs,
+    audit::Audit,
+    caller::{Caller, Told},
+    killer::{self, Killer, State},
+    process::{Process, Site, disk_use},
+    record::{Promise, Record},
+    small_disk::SmallDisk,
+    troubles,
+    wire::Wire,
+};
+
+/// How often each does.
+const OFTEN: f64 = 0.05;
+
+/// What is true of the sandbox: its latest act comes 3 s after the request, its longest denial lasts 2 s, and a busy
+/// machine gets a second or two more. The deadline is ours: half of the delayed replies miss it.
+const CONTRACT: [&str; 3] = ["max_processing=5s", "not_found_lag=3s", "deadline=1s"];
+
+/// With every fault off, everything is known after quarantine (10 s), three askings, and pauses of up to 16 s; then a
+/// busy machine's share.
+const SETTLE: Duration = Duration::from_secs(120);
+/// How long nothing may be left to find out before the next gateway has its turn: a start takes up its payments sooner.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// One round.
+pub(super) struct Round<'a> {
+    args: &'a TortureArgs,
+    site: &'a Site,
+    disk: Option<&'a SmallDisk>,
+    record: &'a Record,
+    dice: Rng,
+    /// The gateways' processes, and where each is.
+    sandboxes: Vec<(Process, String)>,
+    /// The daemon's flags, one set for each gateway or account.
+    gateways: Vec<Vec<String>>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn begin(
+        args: &'a TortureArgs,
+        site: &'a Site,
+        record: &'a Record,
+        disk: Option<&'a SmallDisk>,
+        mut dice: Rng,
+    ) -> io::Result<Round<'a>> {
+        let faults = faults(args);
+        let names: &[&str] = if args.change_gateway { &["gateway", "stranger"] } else { &["gateway"] };
+        let seed = dice.draw();
+        let started = names.iter().map(|name| site.start_sandbox(name, seed, &faults));
+        let sandboxes = started.collect::<io::Result<Vec<_>>>()?;
+        let mut gateways: Vec<Vec<String>> = sandboxes.iter().map(|(_, url)| flags(args, url)).collect();
+        if let (true, Some((_, url))) = (args.change_gateway, sandboxes.first()) {
+            gateways.push([flags(args, url), vec!["--gateway-account".to_owned(), "another".to_owned()]].concat());
+        }
+        Ok(Round { args, site, disk, record, dice, sandboxes, gateways })
+    }
+
+    /// Kills so often at most, lets everything settle, and compares.
+    pub(super) fn through(mut self, kills: u64) -> io::Result<()> {
+        let sandboxes: Vec<String> = self.sandboxes.iter().map(|(_, url)| url.clone()).collect();
+        let (record, deduplicates, bulky) = (self.record, !self.args.forget, self.disk.is_some());
+        let audit = Audit { record, wire: Wire::new(), sandboxes: &sandboxes, deduplicates };
+        let dice: Vec<Rng> = (0..self.args.callers).map(|_| self.dice.fork()).collect();
+        let (daemon, told) = thread::scope(|scope| {
+            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky).run());
+            let callers: Vec<_> = (0..).zip(dice).map(start).collect();
+            let settled = self.killer(kills).run().and_then(|()| self.settle(&audit, &callers));
+            // Whoever is still at it would wait for ever.
+            record.give_up();
+            let told: thread::Result<Vec<Vec<Told>>> = callers.into_iter().map(ScopedJoinHandle::join).collect();
+            let told = told.map_err(|_| io::Error::other("a caller panicked"));
+            settled.and_then(|daemon| Ok((daemon, told?.concat())))
+        })?;
+        match daemon {
+            Some(daemon) if !record.is_broken() => self.judge(daemon, &audit, &told),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn killer(&mut self, kills: u64) -> Killer<'_> {
+        Killer {
+            site: self.site,
+            record: self.record,
+            dice: self.dice.fork(),
+            gateways: &self.gateways,
+            start_share: self.args.start_share,
+            disk_faults: self.args.disk_faults,
+            disk: self.disk,
+            round: kills,
+            state: State::default(),
+        }
+    }
+
+    /// Faults off: every gateway has its turn until every caller knows what became of all that it asked for.
+    fn settle(&self, audit: &Audit<'_>, callers: &[ScopedJoinHandle<'_, Vec<Told>>]) -> io::Result<Option<Process>> {
+        let record = self.record;
+        if record.is_over() {
+            // The evidence stays as it is.
+            return Ok(None);
+        }
+        audit.calm().map_err(io::Error::other)?;
+        record.finish();
+        let turns = if self.gateways.len() > 1 { 2 } else { 1 };
+        for flags in self.gateways.iter().cycle().take(turns * self.gateways.len()) {
+            let Some(daemon) = killer::start(self.site, record, flags)? else { return Ok(None) };
+            let (began, mut noise) = (Instant::now(), Instant::now());
+            while began.elapsed() < SETTLE && !record.is_over() {
+                if callers.iter().all(ScopedJoinHandle::is_finished) {
+                    return Ok(Some(daemon));
+                }
+                thread::sleep(Duration::from_millis(50));
+                if turns == 1 || !audit.is_quiet().map_err(io::Error::other)? {
+                    noise = Instant::now();
+                }
+                if noise.elapsed() > QUIET {
+                    break;
+                }
+            }
+            if record.is_over() || turns == 1 {
+                // What is not settled by now is named by the audit.
+                return Ok(Some(daemon));
+            }
+            killer::stop(self.site, record, daemon)?;
+        }
+        killer::start(self.site, record, self.gateways.first().map_or(&[][..], Vec::as_slice))
+    }
+
+    /// After one more stop and start, all that is known must agree; and the journal must be whole.
+    fn judge(&self, daemon: Process, audit: &Audit<'_>, told: &[Told]) -> io::Result<()> {
+        killer::stop(self.site, self.record, daemon)?;
+        let usual = self.gateways.first().map_or(&[][..], Vec::as_slice);
+        let Some(daemon) = killer::start(self.site, self.record, usual)? else { return Ok(()) };
+        audit.run(told).map_err(io::Error::other)?;
+        killer::stop(self.site, self.record, daemon)?;
+        let bytes = disk_use(&self.site.data)?;
+        self.record.note(|seen| seen.data_bytes = bytes);
+        if !self.site.verify()?.success() {
+            self.record.broke(Promise::Damaged, "`payonce journal verify` finds damage: see verify.log");
+        }
+        Ok(())
+    }
+}
+
+/// What goes wrong, and how often.
+fn faults(args: &TortureArgs) -> Vec<(String, f64)> {
+    // To act twice on one delivery is the gateway's own mistake where it does not deduplicate.
+    let kinds = troubles().filter(|kind| !(args.forget && *kind == Fault::Twice));
+    let forgetting = (args.forget || args.broken_gateway).then_some((Fault::Forget, 1.0));
+    kinds.map(|kind| (kind, OFTEN)).chain(forgetting).map(|(kind, often)| (kind.as_str().to_owned(), often)).collect()
+}
+
+/// The daemon's flags for a gateway.
+fn flags(args: &TortureArgs, url: &str) -> Vec<String> {
+    let mut flags = vec!["--gateway".to_owned(), url.to_owned()];
+    // The smallest segments: more of them begin and end.
+    flags.extend(["--segment-bytes", "8388608"].map(str::to_owned));
+    for promise in CONTRACT.into_iter().chain(args.forget.then_some("dedup=none")) {
+        flags.extend(["--gateway-contract".to_owned(), promise.to_owned()]);
+    }
+    flags
+}
