@@ -138,20 +138,29 @@ impl Drop for Daemon {
 
 #[test]
 fn after_a_failed_write_or_fsync_of_a_batch_nobody_is_answered_and_the_next_start_has_all() {
-    // Beyond the first start's own, and before 20 payments are made.
-    for fault in ["write:30", "full:30", "fsync:20", "fsync-kept:20"] {
-        let data = Folder::new("disk-fault");
-        let mut daemon = Daemon::start(&data, &["--disk-fault", fault]);
-        let told: Vec<String> = (0..20).map_while(|number| daemon.pay(number)).collect();
-        assert!((1..20).contains(&told.len()), "{fault}: {} were answered", told.len());
-        assert_eq!(daemon.pay(99), None, "{fault}: nothing follows");
-        assert_eq!(daemon.child.wait().expect("ends").code(), Some(3), "{fault}");
-        let daemon = Daemon::start(&data, &[]);
-        for (number, answer) in told.iter().enumerate() {
-            assert_eq!(daemon.pay(number).as_ref(), Some(answer), "{fault}: an answer changed");
-        }
-        assert!(daemon.pay(1_000).is_some(), "{fault}: it goes on");
+    // Beyond the first start's own, and before 20 payments are made. Segments are made ahead at the same time, and what
+    // fails there stops nobody: then the next place is tried.
+    for (kind, first) in [("write", 30), ("full", 30), ("fsync", 20), ("fsync-kept", 20)] {
+        assert!((first..first + 12).any(|place| stops_at(&format!("{kind}:{place}"))), "{kind} never hit a batch");
     }
+}
+
+/// Whether the fault struck a batch; then it must have stopped the daemon, and lost nothing.
+fn stops_at(fault: &str) -> bool {
+    let data = Folder::new("disk-fault");
+    let mut daemon = Daemon::start(&data, &["--disk-fault", fault]);
+    let told: Vec<String> = (0..20).map_while(|number| daemon.pay(number)).collect();
+    if told.len() == 20 {
+        return false;
+    }
+    assert_eq!(daemon.pay(99), None, "{fault}: nothing follows");
+    assert_eq!(daemon.child.wait().expect("ends").code(), Some(3), "{fault}");
+    let daemon = Daemon::start(&data, &[]);
+    for (number, answer) in told.iter().enumerate() {
+        assert_eq!(daemon.pay(number).as_ref(), Some(answer), "{fault}: an answer changed");
+    }
+    assert!(daemon.pay(1_000).is_some(), "{fault}: it goes on");
+    true
 }
 
 #[test]
