@@ -232,6 +232,7 @@ pub(super) fn damage(segment: u64, lsn: Lsn, why: &str) -> OpenError {
     Damage { segment, offset: 0, lsn, why: why.to_owned() }.into()
 }
 
-fn reading(number: u64) -> impl FnOnce(io::Error) -> OpenError {
-    OpenError::disk(format!("reading {}", path(number)))
+/// Words are made only when there is an error: this is asked for at every read.
+pub(super) fn reading(number: u64) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::Disk { what: format!("reading {}", path(number)), error }
 }

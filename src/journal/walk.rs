@@ -12,6 +12,7 @@ use super::{
     batch::{self, HEAD, Head, SECTOR, STAMP, is_torn_head},
     bytes::{is_zero, to_u64, to_usize},
     codec::{self, Frame},
+    folder::reading,
     segment::{Header, SegmentFile, path},
     verdict::{Sight, Verdict, Witness, verdict},
 };
@@ -246,7 +247,7 @@ impl Walk {
     }
 
     fn disk(&self) -> impl FnOnce(io::Error) -> OpenError + use<> {
-        OpenError::disk(format!("reading {}", path(self.header.number)))
+        reading(self.header.number)
     }
 }
 
