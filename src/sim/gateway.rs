@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Rng;
 use crate::payment::{
-    Call, Contract, Deduplication, Finality, Inquiry, Lasting, NextAction, OperationKey, Outcome, Reply,
+    Call, Contract, Deduplication, Finality, Inquiry, Lasting, NextAction, OperationKey, Outcome, Payment, Reply,
 };
 
 /// What the gateway knows of one key.
@@ -132,6 +132,12 @@ impl SimGateway {
     /// Every key under which money moved.
     pub fn movements(&self) -> impl Iterator<Item = (&OperationKey, &u64)> {
         self.moved.iter()
+    }
+
+    /// Whether it would say what became of a payment, to whoever asks long enough.
+    pub fn can_tell(&self, payment: &Payment) -> bool {
+        let known = payment.first().is_some_and(|operation| self.known.contains_key(&operation.operation_key));
+        known && matches!(self.contract.inquiry, Inquiry::ByKey { .. })
     }
 
     /// Plots what a sending comes to that starts now and may send bytes until `not_after`.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{SimDisk, SimGateway};
-use crate::payment::{Call, Payment, PaymentId, Standing, State, Timestamp};
+use crate::payment::{Action, Payment, PaymentId, Standing, State, Timestamp};
 
 /// A promise of DESIGN section 1, broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,12 +78,21 @@ impl Oracle {
         }
     }
 
-    /// P1: bytes are about to leave.
-    pub fn sending(&mut self, call: &Call, payment: Option<&Payment>, attempt: u32, request: &[u8], disk: &SimDisk) {
+    /// P1: bytes are about to leave. P2: under the one name that was recorded, and not after the order has expired.
+    pub fn sending(&mut self, action: &Action, payment: Option<&Payment>, disk: &SimDisk) {
+        let Action::Send { call, attempt, request, not_after } = action else { return };
         let operation = payment.and_then(|payment| payment.operations.get(call.operation as usize));
-        let recorded = operation.is_some_and(|operation| operation.attempts == attempt && operation.request == request);
+        let recorded =
+            operation.is_some_and(|operation| operation.attempts == *attempt && operation.request == *request);
         self.check("P1", Some(call.payment), recorded && disk.unsynced() == 0, || {
             format!("attempt {attempt} leaves, with {} bytes not synced, and recorded: {recorded}", disk.unsynced())
+        });
+        let same = operation.is_some_and(|operation| operation.operation_key == call.operation_key);
+        self.check("P2", Some(call.payment), same, || format!("attempt {attempt} leaves under another key"));
+        let expires_at = payment.and_then(|payment| payment.order.expires_at);
+        let in_time = expires_at.is_none_or(|expiry| *not_after <= expiry);
+        self.check("P2", Some(call.payment), in_time, || {
+            format!("attempt {attempt} may leave until {not_after:?}, but the order expires at {expires_at:?}")
         });
     }
 
@@ -155,11 +164,11 @@ impl Oracle {
         self.check("P8", None, false, || "the engine went on after a failed write or fsync".to_owned());
     }
 
-    /// P2, P6: at the end of time every payment is settled, or parked and says why.
+    /// P2, P6: at the end of time every payment is settled, or parked and says why, and the gateway does not know better.
     pub fn ended(&mut self, payment: &Payment, gateway: &SimGateway) {
         self.truth(payment, gateway);
         let state = payment.state();
-        let ended = state.is_settled() || state == State::Parked;
+        let ended = state.is_settled() || (state == State::Parked && !gateway.can_tell(payment));
         self.check("P6", Some(payment.id), ended, || {
             format!("still {} at the end of time: {:?}", state.as_str(), payment.first())
         });

@@ -7,8 +7,8 @@ use super::{
     world::{Caller, EPOCH_MS, What, World},
 };
 use crate::payment::{
-    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, PaymentId, Person,
-    Resolution, Tenant, Timestamp, Verdict,
+    Amount, Capture, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, PaymentId,
+    Person, Resolution, Tenant, Timestamp, Verdict,
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -85,8 +85,7 @@ impl World {
         };
         let mut inputs = vec![(id, input(&caller.order))];
         if conflicts {
-            let other = caller.order.clone().with_capture(crate::payment::Capture::Manual);
-            inputs.push((id, input(&other)));
+            inputs.push((id, input(&another(&caller.order, number))));
         }
         let left = caller.asks_left;
         self.turn(inputs);
@@ -113,4 +112,23 @@ impl World {
         self.note(|| format!("person: {verdict:?} for {id}"));
         self.turn(vec![(id, Input::Resolve(Resolution { operation: None, verdict, reply: None, person }))]);
     }
+}
+
+/// The same order but for one field, another one for each caller.
+fn another(order: &Order, number: usize) -> Order {
+    let mut other = order.clone();
+    match number % 8 {
+        0 => other.amount = Amount::new(order.amount.minor_units() + 1).unwrap_or(order.amount),
+        1 => other.currency = Currency::new("EUR").unwrap_or(order.currency),
+        2 => other.source.push('2'),
+        3 => other.destination.push('2'),
+        4 => other.capture = Capture::Manual,
+        5 => other.description = Some("another".to_owned()),
+        6 => drop(other.metadata.insert("table".to_owned(), "2".to_owned())),
+        _ => {
+            other.expires_at =
+                Some(order.expires_at.map_or(Timestamp::from_millis(u64::MAX), |at| at.plus(Duration::from_secs(1))))
+        }
+    }
+    other
 }

@@ -243,11 +243,13 @@ impl World {
     /// Whether nothing is left that time alone, and a gateway that answers, would end.
     fn all_ended(&self) -> bool {
         self.machine.as_ref().is_some_and(|machine| {
-            let state = |caller: &Caller| {
+            let payment = |caller: &Caller| {
                 let id = PaymentId::derive(&Tenant::default(), &caller.key);
-                machine.get(&id).ok().flatten().map(|payment| payment.state())
+                machine.get(&id).ok().flatten()
             };
-            self.callers.iter().filter_map(state).all(|state| state.is_settled() || state == State::Parked)
+            self.callers.iter().filter_map(payment).all(|payment| {
+                payment.is_settled() || (payment.state() == State::Parked && !self.gateway.can_tell(&payment))
+            })
         })
     }
 
@@ -369,11 +371,13 @@ impl World {
     }
 
     fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
+        if let Action::Send { call, .. } = &action {
+            let payment = machine.get(&call.payment).ok().flatten();
+            self.oracle.sending(&action, payment.as_deref(), &self.disk);
+        }
         match action {
-            Action::Send { call, attempt, request, not_after } => {
+            Action::Send { call, attempt, request: _, not_after } => {
                 self.report.sendings += 1;
-                let payment = machine.get(&call.payment).ok().flatten();
-                self.oracle.sending(&call, payment.as_deref(), attempt, &request, &self.disk);
                 let skew = self.rules.schedule.skew.as_millis() as u64;
                 let until = self.now + not_after.since(now.wall).as_millis() as u64;
                 let course = self.gateway.send(self.now, until, skew);
