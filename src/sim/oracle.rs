@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{SimDisk, SimGateway};
-use crate::payment::{Action, Payment, PaymentId, Standing, State, Timestamp};
+use crate::payment::{Action, Call, Moment, Payment, PaymentId, Standing, State, Timestamp};
 
 /// A promise of DESIGN section 1, broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ struct Told {
     standing: Standing,
     settled_at: Option<Timestamp>,
     created_at: Timestamp,
+    /// What has happened since may follow it.
+    timeline: Vec<Moment>,
 }
 
 impl Told {
@@ -50,8 +52,17 @@ impl Told {
             | Standing::Succeeded(_)
             | Standing::Canceled(_)) => told.clone(),
         };
-        let (settled_at, created_at) = (payment.settled_at, payment.created_at);
-        Some(Told { state: payment.state(), standing, settled_at, created_at })
+        let (settled_at, created_at, timeline) = (payment.settled_at, payment.created_at, payment.timeline.clone());
+        Some(Told { state: payment.state(), standing, settled_at, created_at, timeline })
+    }
+
+    /// Whether this is still what is told. Long timelines leave out their middle.
+    fn is_still(&self, now: Option<&Told>) -> bool {
+        let Some(now) = now else { return false };
+        let Told { state, standing, settled_at, created_at, timeline } = self;
+        let same =
+            (state, standing, settled_at, created_at) == (&now.state, &now.standing, &now.settled_at, &now.created_at);
+        same && (timeline.len() > 32 || now.timeline.starts_with(timeline))
     }
 }
 
@@ -79,7 +90,7 @@ impl Oracle {
     }
 
     /// P1: bytes are about to leave. P2: under the one name that was recorded, and not after the order has expired.
-    pub fn sending(&mut self, action: &Action, payment: Option<&Payment>, disk: &SimDisk) {
+    pub fn sending(&mut self, action: &Action, payment: Option<&Payment>, now: Timestamp, disk: &SimDisk) {
         let Action::Send { call, attempt, request, not_after } = action else { return };
         let operation = payment.and_then(|payment| payment.operations.get(call.operation as usize));
         let recorded =
@@ -90,9 +101,11 @@ impl Oracle {
         let same = operation.is_some_and(|operation| operation.operation_key == call.operation_key);
         self.check("P2", Some(call.payment), same, || format!("attempt {attempt} leaves under another key"));
         let expires_at = payment.and_then(|payment| payment.order.expires_at);
-        let in_time = expires_at.is_none_or(|expiry| *not_after <= expiry);
+        let in_time = expires_at.is_none_or(|expiry| now < expiry && *not_after <= expiry);
         self.check("P2", Some(call.payment), in_time, || {
-            format!("attempt {attempt} may leave until {not_after:?}, but the order expires at {expires_at:?}")
+            format!(
+                "attempt {attempt} may leave from {now:?} to {not_after:?}, but the order expires at {expires_at:?}"
+            )
         });
     }
 
@@ -104,8 +117,9 @@ impl Oracle {
         self.truth(payment, gateway);
         let now = Told::of(payment).filter(|_| payment.is_settled());
         let before = self.told.entry(payment.id).or_default().clone();
-        if before.is_some() {
-            self.check("P3", Some(payment.id), now == before, || format!("told {before:?}, now {now:?}"));
+        if let Some(before) = before {
+            let same = before.is_still(now.as_ref());
+            self.check("P3", Some(payment.id), same, || format!("told {before:?}, now {now:?}"));
         } else {
             self.told.insert(payment.id, now);
         }
@@ -130,6 +144,14 @@ impl Oracle {
         }
     }
 
+    /// P2: bytes are about to leave for an operation again. What left before has arrived, or never will, and a gateway
+    /// that can be asked has nothing to tell.
+    pub fn sending_again(&mut self, call: &Call, under_way: bool, known: bool) {
+        self.check("P2", Some(call.payment), !under_way && !known, || {
+            format!("sent again; an earlier request is under way: {under_way}; the gateway knows it: {known}")
+        });
+    }
+
     /// P2: nothing ever moves twice.
     pub fn moved(&mut self, gateway: &SimGateway) {
         for (key, times) in gateway.movements() {
@@ -143,8 +165,9 @@ impl Oracle {
             let payment = find(&id);
             self.check("P6", Some(id), payment.is_some(), || "an acknowledged payment is gone".to_owned());
             let now = payment.as_ref().and_then(Told::of);
-            if told.is_some() {
-                self.check("P3", Some(id), now == told, || format!("told {told:?}, after a start {now:?}"));
+            if let Some(told) = told {
+                let same = told.is_still(now.as_ref());
+                self.check("P3", Some(id), same, || format!("told {told:?}, after a start {now:?}"));
             }
         }
     }

@@ -35,7 +35,7 @@ impl World {
     pub(super) fn populate(&mut self) {
         let span = [60_000, 3_600_000, 48 * 3_600_000].get(self.rng.below(3) as usize).copied().unwrap_or(60_000);
         for number in 0..self.options.payments {
-            let caller = self.caller(number);
+            let caller = self.caller(number, span);
             self.callers.push(caller);
             for _ in 0..self.rng.between(1, 3) {
                 let at = self.rng.below(span);
@@ -57,11 +57,11 @@ impl World {
         self.at(0, What::Start);
     }
 
-    pub(super) fn caller(&mut self, number: u32) -> Caller {
+    pub(super) fn caller(&mut self, number: u32, span: u64) -> Caller {
         let amount = Amount::new(self.rng.between(1, 100_000)).unwrap_or_else(|_| unreachable!("in range"));
         let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
         let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
-        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(48 * 3_600_000));
+        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(span));
         let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
         let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
         Caller { key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }

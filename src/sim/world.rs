@@ -355,7 +355,7 @@ impl World {
         let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
         match response {
             Response::Fresh | Response::Attached | Response::Replayed => {
-                if !payment.order.differing_fields(order).is_empty() {
+                if payment.order != **order {
                     self.oracle.conflict_let_through(id);
                 }
                 self.oracle.answered(payment, &self.gateway, &self.disk);
@@ -371,9 +371,15 @@ impl World {
     }
 
     fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
-        if let Action::Send { call, .. } = &action {
+        if let Action::Send { call, attempt, .. } = &action {
             let payment = machine.get(&call.payment).ok().flatten();
-            self.oracle.sending(&action, payment.as_deref(), &self.disk);
+            self.oracle.sending(&action, payment.as_deref(), now.wall, &self.disk);
+            if *attempt > 1 {
+                let same = |other: &Call| other.operation_key == call.operation_key;
+                let arrives = |what: &What| matches!(what, What::Deliver { call: other, .. } if same(other));
+                let known = payment.is_some_and(|payment| self.gateway.can_tell(&payment));
+                self.oracle.sending_again(call, self.queue.values().any(arrives), known);
+            }
         }
         match action {
             Action::Send { call, attempt, request: _, not_after } => {
