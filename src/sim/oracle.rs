@@ -33,7 +33,7 @@ struct Told {
     standing: Standing,
     settled_at: Option<Timestamp>,
     created_at: Timestamp,
-    /// What has happened since may follow it.
+    /// Only what cannot change the answer may follow it.
     timeline: Vec<Moment>,
 }
 
@@ -62,7 +62,9 @@ impl Told {
         let Told { state, standing, settled_at, created_at, timeline } = self;
         let same =
             (state, standing, settled_at, created_at) == (&now.state, &now.standing, &now.settled_at, &now.created_at);
-        same && (timeline.len() > 32 || now.timeline.starts_with(timeline))
+        let may_follow = |moment: &Moment| moment.what.starts_with("contradicted") || moment.what == "window_closed";
+        let rest = now.timeline.strip_prefix(timeline.as_slice());
+        same && (timeline.len() > 32 || rest.is_some_and(|rest| rest.iter().all(may_follow)))
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) fn contract(rng: &mut Rng) -> Contract {
         *not_found_lag = Duration::from_secs(rng.below(30));
         *not_found_times = rng.between(1, 4) as u32;
     }
+    if rng.one_in(3) {
+        // Sooner than a gateway's bad hour is over: some is parked that it could still tell of.
+        contract.park_after = Duration::from_secs(rng.between(120, 3_600));
+    }
     contract.soft_decline_window = rng.one_in(2).then(|| Duration::from_secs(3600 * rng.between(1, 72)));
     contract
 }
