@@ -71,8 +71,10 @@ impl Weather {
         lagging: 0,
     };
 
-    /// Each thing by a chance of its own, drawn anew for each seed: some seeds are stormy, some have one trouble only.
+    /// Each thing by a chance of its own, drawn anew for each seed: some seeds are stormy, some have one trouble only; in
+    /// some no inquiry is answered before the sun comes out.
     pub fn draw(rng: &mut Rng) -> Weather {
+        let dark = rng.one_in(8);
         let mut chance = |most: u64| if rng.one_in(2) { rng.below(most + 1) } else { 0 };
         Weather {
             not_sent: chance(20),
@@ -83,7 +85,7 @@ impl Weather {
             pending: chance(15),
             refused: chance(10),
             mangled: chance(10),
-            blind: chance(40),
+            blind: if dark { 100 } else { chance(40) },
             lagging: chance(60),
         }
     }
