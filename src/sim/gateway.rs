@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::Rng;
 use crate::payment::{
-    Call, Contract, Deduplication, Finality, Inquiry, Lasting, NextAction, OperationKey, Outcome, Reply,
+    Call, Contract, Deduplication, Finality, Inquiry, Lasting, NextAction, OperationKey, Outcome, Payment, Reply,
 };
 
 /// What the gateway knows of one key.
@@ -71,8 +71,10 @@ impl Weather {
         lagging: 0,
     };
 
-    /// Each thing by a chance of its own, drawn anew for each seed: some seeds are stormy, some have one trouble only.
+    /// Each thing by a chance of its own, drawn anew for each seed: some seeds are stormy, some have one trouble only; in
+    /// some no inquiry is answered before the sun comes out.
     pub fn draw(rng: &mut Rng) -> Weather {
+        let dark = rng.one_in(8);
         let mut chance = |most: u64| if rng.one_in(2) { rng.below(most + 1) } else { 0 };
         Weather {
             not_sent: chance(20),
@@ -83,7 +85,7 @@ impl Weather {
             pending: chance(15),
             refused: chance(10),
             mangled: chance(10),
-            blind: chance(40),
+            blind: if dark { 100 } else { chance(40) },
             lagging: chance(60),
         }
     }
@@ -132,6 +134,12 @@ impl SimGateway {
     /// Every key under which money moved.
     pub fn movements(&self) -> impl Iterator<Item = (&OperationKey, &u64)> {
         self.moved.iter()
+    }
+
+    /// Whether it would say what became of a payment, to whoever asks long enough.
+    pub fn can_tell(&self, payment: &Payment) -> bool {
+        let known = payment.first().is_some_and(|operation| self.known.contains_key(&operation.operation_key));
+        known && matches!(self.contract.inquiry, Inquiry::ByKey { .. })
     }
 
     /// Plots what a sending comes to that starts now and may send bytes until `not_after`.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{SimDisk, SimGateway};
-use crate::payment::{Call, Payment, PaymentId, Standing, State, Timestamp};
+use crate::payment::{Action, Call, Moment, Payment, PaymentId, Standing, State, Timestamp};
 
 /// A promise of DESIGN section 1, broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ struct Told {
     standing: Standing,
     settled_at: Option<Timestamp>,
     created_at: Timestamp,
+    /// Only what cannot change the answer may follow it.
+    timeline: Vec<Moment>,
 }
 
 impl Told {
@@ -50,8 +52,19 @@ impl Told {
             | Standing::Succeeded(_)
             | Standing::Canceled(_)) => told.clone(),
         };
-        let (settled_at, created_at) = (payment.settled_at, payment.created_at);
-        Some(Told { state: payment.state(), standing, settled_at, created_at })
+        let (settled_at, created_at, timeline) = (payment.settled_at, payment.created_at, payment.timeline.clone());
+        Some(Told { state: payment.state(), standing, settled_at, created_at, timeline })
+    }
+
+    /// Whether this is still what is told. Long timelines leave out their middle.
+    fn is_still(&self, now: Option<&Told>) -> bool {
+        let Some(now) = now else { return false };
+        let Told { state, standing, settled_at, created_at, timeline } = self;
+        let same =
+            (state, standing, settled_at, created_at) == (&now.state, &now.standing, &now.settled_at, &now.created_at);
+        let may_follow = |moment: &Moment| moment.what.starts_with("contradicted") || moment.what == "window_closed";
+        let rest = now.timeline.strip_prefix(timeline.as_slice());
+        same && (timeline.len() > 32 || rest.is_some_and(|rest| rest.iter().all(may_follow)))
     }
 }
 
@@ -78,12 +91,23 @@ impl Oracle {
         }
     }
 
-    /// P1: bytes are about to leave.
-    pub fn sending(&mut self, call: &Call, payment: Option<&Payment>, attempt: u32, request: &[u8], disk: &SimDisk) {
+    /// P1: bytes are about to leave. P2: under the one name that was recorded, and not after the order has expired.
+    pub fn sending(&mut self, action: &Action, payment: Option<&Payment>, now: Timestamp, disk: &SimDisk) {
+        let Action::Send { call, attempt, request, not_after } = action else { return };
         let operation = payment.and_then(|payment| payment.operations.get(call.operation as usize));
-        let recorded = operation.is_some_and(|operation| operation.attempts == attempt && operation.request == request);
+        let recorded =
+            operation.is_some_and(|operation| operation.attempts == *attempt && operation.request == *request);
         self.check("P1", Some(call.payment), recorded && disk.unsynced() == 0, || {
             format!("attempt {attempt} leaves, with {} bytes not synced, and recorded: {recorded}", disk.unsynced())
+        });
+        let same = operation.is_some_and(|operation| operation.operation_key == call.operation_key);
+        self.check("P2", Some(call.payment), same, || format!("attempt {attempt} leaves under another key"));
+        let expires_at = payment.and_then(|payment| payment.order.expires_at);
+        let in_time = expires_at.is_none_or(|expiry| now < expiry && *not_after <= expiry);
+        self.check("P2", Some(call.payment), in_time, || {
+            format!(
+                "attempt {attempt} may leave from {now:?} to {not_after:?}, but the order expires at {expires_at:?}"
+            )
         });
     }
 
@@ -95,8 +119,9 @@ impl Oracle {
         self.truth(payment, gateway);
         let now = Told::of(payment).filter(|_| payment.is_settled());
         let before = self.told.entry(payment.id).or_default().clone();
-        if before.is_some() {
-            self.check("P3", Some(payment.id), now == before, || format!("told {before:?}, now {now:?}"));
+        if let Some(before) = before {
+            let same = before.is_still(now.as_ref());
+            self.check("P3", Some(payment.id), same, || format!("told {before:?}, now {now:?}"));
         } else {
             self.told.insert(payment.id, now);
         }
@@ -121,6 +146,14 @@ impl Oracle {
         }
     }
 
+    /// P2: bytes are about to leave for an operation again. What left before has arrived, or never will, and a gateway
+    /// that can be asked has nothing to tell.
+    pub fn sending_again(&mut self, call: &Call, under_way: bool, known: bool) {
+        self.check("P2", Some(call.payment), !under_way && !known, || {
+            format!("sent again; an earlier request is under way: {under_way}; the gateway knows it: {known}")
+        });
+    }
+
     /// P2: nothing ever moves twice.
     pub fn moved(&mut self, gateway: &SimGateway) {
         for (key, times) in gateway.movements() {
@@ -134,8 +167,9 @@ impl Oracle {
             let payment = find(&id);
             self.check("P6", Some(id), payment.is_some(), || "an acknowledged payment is gone".to_owned());
             let now = payment.as_ref().and_then(Told::of);
-            if told.is_some() {
-                self.check("P3", Some(id), now == told, || format!("told {told:?}, after a start {now:?}"));
+            if let Some(told) = told {
+                let same = told.is_still(now.as_ref());
+                self.check("P3", Some(id), same, || format!("told {told:?}, after a start {now:?}"));
             }
         }
     }
@@ -155,11 +189,11 @@ impl Oracle {
         self.check("P8", None, false, || "the engine went on after a failed write or fsync".to_owned());
     }
 
-    /// P2, P6: at the end of time every payment is settled, or parked and says why.
+    /// P2, P6: at the end of time every payment is settled, or parked and says why, and the gateway does not know better.
     pub fn ended(&mut self, payment: &Payment, gateway: &SimGateway) {
         self.truth(payment, gateway);
         let state = payment.state();
-        let ended = state.is_settled() || state == State::Parked;
+        let ended = state.is_settled() || (state == State::Parked && !gateway.can_tell(payment));
         self.check("P6", Some(payment.id), ended, || {
             format!("still {} at the end of time: {:?}", state.as_str(), payment.first())
         });

@@ -7,8 +7,8 @@ use super::{
     world::{Caller, EPOCH_MS, What, World},
 };
 use crate::payment::{
-    Amount, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, Person, Resolution,
-    Tenant, Timestamp, Verdict,
+    Amount, Capture, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, Person,
+    Resolution, Tenant, Timestamp, Verdict,
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -26,6 +26,10 @@ pub(super) fn contract(rng: &mut Rng) -> Contract {
         *not_found_lag = Duration::from_secs(rng.below(30));
         *not_found_times = rng.between(1, 4) as u32;
     }
+    if rng.one_in(3) {
+        // Sooner than a gateway's bad hour is over: some is parked that it could still tell of.
+        contract.park_after = Duration::from_secs(rng.between(120, 3_600));
+    }
     contract.soft_decline_window = rng.one_in(2).then(|| Duration::from_secs(3600 * rng.between(1, 72)));
     contract
 }
@@ -35,7 +39,7 @@ impl World {
     pub(super) fn populate(&mut self) {
         let span = [60_000, 3_600_000, 48 * 3_600_000].get(self.rng.below(3) as usize).copied().unwrap_or(60_000);
         for number in 0..self.options.payments {
-            let caller = self.caller(number);
+            let caller = self.caller(number, span);
             self.callers.push(caller);
             for _ in 0..self.rng.between(1, 3) {
                 let at = self.rng.below(span);
@@ -57,11 +61,11 @@ impl World {
         self.at(0, What::Start);
     }
 
-    pub(super) fn caller(&mut self, number: u32) -> Caller {
+    pub(super) fn caller(&mut self, number: u32, span: u64) -> Caller {
         let amount = Amount::new(self.rng.between(1, 100_000)).unwrap_or_else(|_| unreachable!("in range"));
         let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
         let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
-        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(48 * 3_600_000));
+        let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(span));
         let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
         let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
         Caller { tenant: Tenant::default(), key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
@@ -84,8 +88,7 @@ impl World {
         };
         let mut inputs = vec![(id, input(&caller.order))];
         if conflicts {
-            let other = caller.order.clone().with_capture(crate::payment::Capture::Manual);
-            inputs.push((id, input(&other)));
+            inputs.push((id, input(&another(&caller.order, number))));
         }
         let left = caller.asks_left;
         self.turn(inputs);
@@ -112,4 +115,23 @@ impl World {
         self.note(|| format!("person: {verdict:?} for {id}"));
         self.turn(vec![(id, Input::Resolve(Resolution { operation: None, verdict, reply: None, person }))]);
     }
+}
+
+/// The same order but for one field, another one for each caller.
+fn another(order: &Order, number: usize) -> Order {
+    let mut other = order.clone();
+    match number % 8 {
+        0 => other.amount = Amount::new(order.amount.minor_units() + 1).unwrap_or(order.amount),
+        1 => other.currency = Currency::new("EUR").unwrap_or(order.currency),
+        2 => other.source.push('2'),
+        3 => other.destination.push('2'),
+        4 => other.capture = Capture::Manual,
+        5 => other.description = Some("another".to_owned()),
+        6 => drop(other.metadata.insert("table".to_owned(), "2".to_owned())),
+        _ => {
+            other.expires_at =
+                Some(order.expires_at.map_or(Timestamp::from_millis(u64::MAX), |at| at.plus(Duration::from_secs(1))))
+        }
+    }
+    other
 }

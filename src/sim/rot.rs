@@ -47,6 +47,21 @@ impl SimDisk {
         true
     }
 
+    /// A sector that was written reads as zeros: an extent that was lost. Not of what was written last to a file: there it
+    /// may pass for a torn write. Whether there was any.
+    pub fn blank(&self, rng: &mut Rng) -> bool {
+        let Some((path, sector)) = self.any_written_sector(rng) else { return false };
+        let mut platter = self.platter();
+        let file = platter.names.get(&path).copied().and_then(|id| platter.files.get_mut(&id));
+        let Some(file) = file.filter(|file| !file.last.contains(&sector)) else { return false };
+        for side in [&mut file.seen, &mut file.synced] {
+            if let Some(place) = Arc::make_mut(side).get_mut(sector * SECTOR..(sector + 1) * SECTOR) {
+                place.fill(0);
+            }
+        }
+        true
+    }
+
     /// Any sector of any file that is not all zeros.
     fn any_written_sector(&self, rng: &mut Rng) -> Option<(String, usize)> {
         let platter = self.platter();

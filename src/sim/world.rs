@@ -261,11 +261,10 @@ impl World {
     /// Whether nothing is left that time alone, and a gateway that answers, would end.
     fn all_ended(&self) -> bool {
         self.machine.as_ref().is_some_and(|machine| {
-            let state = |caller: &Caller| {
-                let id = caller.id();
-                machine.get(&id).ok().flatten().map(|payment| payment.state())
-            };
-            self.callers.iter().filter_map(state).all(|state| state.is_settled() || state == State::Parked)
+            let payment = |caller: &Caller| machine.get(&caller.id()).ok().flatten();
+            self.callers.iter().filter_map(payment).all(|payment| {
+                payment.is_settled() || (payment.state() == State::Parked && !self.gateway.can_tell(&payment))
+            })
         })
     }
 
@@ -371,7 +370,7 @@ impl World {
         let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
         match response {
             Response::Fresh | Response::Attached | Response::Replayed => {
-                if !payment.order.differing_fields(order).is_empty() {
+                if payment.order != **order {
                     self.oracle.conflict_let_through(id);
                 }
                 self.oracle.answered(payment, &self.gateway, &self.disk);
@@ -387,11 +386,19 @@ impl World {
     }
 
     fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
+        if let Action::Send { call, attempt, .. } = &action {
+            let payment = machine.get(&call.payment).ok().flatten();
+            self.oracle.sending(&action, payment.as_deref(), now.wall, &self.disk);
+            if *attempt > 1 {
+                let same = |other: &Call| other.operation_key == call.operation_key;
+                let arrives = |what: &What| matches!(what, What::Deliver { call: other, .. } if same(other));
+                let known = payment.is_some_and(|payment| self.gateway.can_tell(&payment));
+                self.oracle.sending_again(call, self.queue.values().any(arrives), known);
+            }
+        }
         match action {
-            Action::Send { call, attempt, request, not_after } => {
+            Action::Send { call, attempt, request: _, not_after } => {
                 self.report.sendings += 1;
-                let payment = machine.get(&call.payment).ok().flatten();
-                self.oracle.sending(&call, payment.as_deref(), attempt, &request, &self.disk);
                 let skew = self.rules.schedule.skew.as_millis() as u64;
                 let until = self.now + not_after.since(now.wall).as_millis() as u64;
                 let course = self.gateway.send(self.now, until, skew);

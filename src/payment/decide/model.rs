@@ -80,6 +80,12 @@ impl System {
         System { rules, nature, sendings, crashes, order, other_order, ending: Mutex::default() }
     }
 
+    /// One whose first "not found" is a proof, if it was asked late enough.
+    fn once(mut self) -> System {
+        self.rules.contract.inquiry = Inquiry::ByKey { not_found_lag: millis(1), not_found_times: 1 };
+        self
+    }
+
     /// One whose declines are soft.
     fn soft(mut self) -> System {
         self.rules.contract.soft_decline_window = Some(millis(2));

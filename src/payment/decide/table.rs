@@ -10,6 +10,9 @@ use crate::payment::{
 
 const START: u64 = 1_000_000_000_000;
 
+/// An attempt before the only one that is under way.
+const EARLIER: u32 = 0;
+
 fn reply() -> Reply {
     Reply::new("code", "message")
 }
@@ -103,6 +106,7 @@ fn inputs() -> Vec<Input> {
     let mut all = vec![pay(order), pay(other), Input::Due, Input::Resume, Input::Inquire];
     for outcome in outcomes() {
         all.push(Input::Ended { operation: 0, attempt: 1, outcome: outcome.clone() });
+        all.push(Input::Ended { operation: 0, attempt: EARLIER, outcome: outcome.clone() });
         all.push(Input::Answered { operation: 0, asked: Tick::from_millis(50_000), outcome: outcome.clone() });
         all.push(Input::Answered { operation: 0, asked: Tick::from_millis(150_000), outcome });
     }
@@ -267,6 +271,16 @@ fn an_answer_of_not_found_never_declines_or_cancels() {
     each_cell(|cell| {
         if matches!(cell.input, Input::Answered { outcome: Outcome::NotFound | Outcome::Unknown(_), .. }) {
             assert!(cell.before.is_settled() || !cell.after.is_settled());
+        }
+    });
+}
+
+#[test]
+fn the_end_of_an_earlier_attempt_says_nothing_of_the_one_under_way() {
+    each_cell(|cell| {
+        let sent = matches!(cell.operation().standing, Standing::Sent { .. });
+        if sent && matches!(cell.input, Input::Ended { attempt: EARLIER, .. }) {
+            assert_eq!(cell.after, cell.before, "{:?}", cell.input);
         }
     });
 }

@@ -145,12 +145,16 @@ impl Trial<'_> {
         }
     }
 
-    /// After a kill, a bit has flipped, or a sector was written over by another one that strayed.
+    /// After a kill, a bit has flipped, or a sector was written over by another one that strayed, or is lost.
     fn rot(&mut self) {
         let life = self.live(Fault::Stop);
-        for kind in 0..4 {
+        for kind in 0..6 {
             let mut dead = life.die(Loss::Process, &mut self.rng);
-            let rotted = if kind < 2 { dead.disk.flip_any(&mut self.rng) } else { dead.disk.stray(&mut self.rng) };
+            let rotted = match kind {
+                0 | 1 => dead.disk.flip_any(&mut self.rng),
+                2 | 3 => dead.disk.stray(&mut self.rng),
+                _ => dead.disk.blank(&mut self.rng),
+            };
             if !rotted {
                 continue;
             }

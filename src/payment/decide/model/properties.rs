@@ -195,6 +195,12 @@ fn every_promise_holds_in_every_state_with_a_gateway_that_deduplicates_and_can_b
 }
 
 #[test]
+fn every_promise_holds_in_every_state_where_one_not_found_is_enough() {
+    let seen = explore("once", System::new(BOTH).once());
+    assert_eq!(seen, BTreeSet::from([SUCCEEDS, DECLINES, CANCELS, PARKS, UNKNOWN_SUCCESS, SENT_AGAIN]));
+}
+
+#[test]
 fn every_promise_holds_in_every_state_with_a_gateway_that_deduplicates_and_cannot_be_asked() {
     let seen = explore("deduplicates", System::new(DEDUPLICATES));
     let expected = [SUCCEEDS, DECLINES, CANCELS, PARKS, UNKNOWN_SUCCESS, SENT_AGAIN, RECOGNISED];
