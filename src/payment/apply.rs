@@ -407,4 +407,16 @@ mod tests {
         let operation = folded(&[minted]).operations.remove(0);
         assert_eq!((operation.prepared.as_deref(), operation.request.as_slice()), (Some("pi_1"), &b"with pi_1"[..]));
     }
+
+    #[test]
+    fn what_a_long_timeline_leaves_out_is_counted_and_dated_and_claims_no_evidence() {
+        let answers = (0..200).map(|_| learned(Outcome::Unknown(reply())));
+        let timeline =
+            fold([accepted(), intended(charge()), started(1)].into_iter().chain(answers)).expect("fits").timeline;
+        assert_eq!(timeline.len(), MOMENTS);
+        let left_out = &timeline[MOMENTS / 2];
+        // 203 moments, of which 63 are kept; the 33rd is the first that is not.
+        assert_eq!(*left_out, Moment { at: at(33), operation: 0, what: "left_out: 140".to_owned(), evidence: None });
+        assert_eq!((timeline[MOMENTS / 2 - 1].at, timeline[MOMENTS / 2 + 1].at), (at(32), at(173)));
+    }
 }

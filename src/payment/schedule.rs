@@ -241,11 +241,15 @@ mod tests {
         let short = schedule.check(&Contract { park_after: needed - moment, ..standard() });
         assert!(short.expect_err("too short").to_string().starts_with("park_after is 54.999s"));
 
-        let remembers = |ttl| Contract { deduplication: Deduplication::ByKey { ttl }, ..standard() };
-        // 24 parts, of which one is the margin, and 42 s in which a sending is acted on.
-        let enough = (needed + Duration::from_secs(42)) * 24 / 23 + moment;
+        // 23 of 24 parts of the key's time are 92 s: 7.5 + 42 + 3 s for the proof, and 7.5 + 2 + 30 s to act on it.
+        let remembers = |ttl| Contract {
+            deadline: Duration::from_millis(7_500),
+            deduplication: Deduplication::ByKey { ttl },
+            ..standard()
+        };
+        let enough = Duration::from_secs(96);
         assert_eq!(schedule.check(&remembers(enough)), Ok(()));
-        let short = schedule.check(&remembers(enough - 2 * moment)).expect_err("too short").to_string();
+        let short = schedule.check(&remembers(enough - moment)).expect_err("too short").to_string();
         assert!(short.starts_with("the gateway forgets keys too soon"), "{short}");
     }
 

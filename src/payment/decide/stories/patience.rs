@@ -24,6 +24,21 @@ fn what_did_not_happen_is_sent_again_after_pauses_that_double() {
 }
 
 #[test]
+fn each_sending_has_its_own_deadline_and_none_outlasts_the_order() {
+    let mut story = Story::new(standard());
+    story.then(0, story.pay());
+    let again = |story: &mut Story| {
+        story.ended(1, Outcome::NotSent(reply()));
+        let actions = story.then(60, Input::Due);
+        let [Action::Send { not_after, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+        not_after.since(Timestamp::from_millis(START + story.tick)).as_secs()
+    };
+    assert_eq!(again(&mut story), 10);
+    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START + story.tick + 64_000));
+    assert_eq!(again(&mut story), 3);
+}
+
+#[test]
 fn a_gateway_that_names_a_time_is_left_alone_until_then() {
     let mut story = Story::new(standard());
     story.then(0, story.pay());
