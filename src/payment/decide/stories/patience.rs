@@ -117,6 +117,20 @@ fn each_sending_has_to_be_proven_not_found_anew() {
 }
 
 #[test]
+fn a_second_sending_that_did_not_happen_leaves_the_first_one_in_doubt_and_asked_about() {
+    for outcome in [Outcome::NotSent(reply()), refused_for(Some(3_600)), Outcome::Refused(Lasting::ForGood, reply())] {
+        let mut story = Story::in_doubt(standard());
+        for _ in 0..3 {
+            story.then(100, Input::Due);
+            story.answered(Outcome::NotFound);
+        }
+        assert_eq!(story.operation().attempts, 2);
+        assert!(matches!(story.ended(1, outcome).as_slice(), [Action::Inquire(_)]));
+        assert_eq!((story.state(), story.pursuits[0].not_founds), (State::InDoubt, 0));
+    }
+}
+
+#[test]
 fn what_cannot_be_sent_again_now_is_asked_about_again_and_not_parked() {
     for moved in [false, true] {
         let mut story = Story::in_doubt(standard());
@@ -252,6 +266,19 @@ fn a_start_takes_up_what_the_last_process_left_and_is_as_patient_as_if_it_had_ju
     let now = Tick::from_millis(story.tick);
     assert_eq!((pursuit.not_founds, pursuit.inquiries, pursuit.heard), (0, 0, now));
     assert_eq!(pursuit.believable_from.since(now), Duration::from_secs(42));
+}
+
+#[test]
+fn what_another_gateway_parked_stays_parked_from_start_to_start_and_is_not_recorded_each_time() {
+    let mut story = Story::in_doubt(standard());
+    story.rules.contract.identity.name = "b".to_owned();
+    story.then(5, Input::Resume);
+    assert_eq!(story.state(), State::Parked);
+    let before = story.payment.clone();
+    for _ in 0..3 {
+        assert_eq!(story.then(5, Input::Resume), []);
+        assert_eq!(story.payment, before);
+    }
 }
 
 #[test]
