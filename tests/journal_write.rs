@@ -306,6 +306,22 @@ fn a_checkpoint_that_names_a_place_which_is_not_in_the_journal_is_refused() {
 }
 
 #[test]
+fn a_checkpoint_in_a_batch_that_was_recorded_again_does_not_count() {
+    let disk = MemoryDisk::default();
+    let mut journal = start(&disk, 1).expect("a start").journal;
+    pay(&mut journal, 1..4).expect("room");
+    let checkpoint = Checkpoint { store: [1; 16], upto: journal.last(), from: journal.position(), files: Vec::new() };
+    journal.append(at(9), &[vec![Record::Checkpoint(checkpoint.clone())]]).expect("room");
+    let found = open_image(disk.after_kill()).expect("a journal");
+    assert_eq!((found.checkpoint(), found.proven().plus(1)), (Some(&checkpoint), found.last()));
+    // Nothing proves it, and the start after it reuses its place.
+    start(&disk, 2).expect("a start");
+    let found = open_image(disk.after_kill()).expect("a journal");
+    assert_eq!(found.checkpoint(), None);
+    assert_eq!(known(&found, ReplayFrom::Checkpoint).expect("readable"), (1..4).collect::<Known>());
+}
+
+#[test]
 fn old_segments_are_read_from_the_newest_as_far_as_the_budget_goes_and_the_rest_is_told() {
     let disk = MemoryDisk::default();
     let (_, checkpoint) = with_checkpoint(&disk);
