@@ -281,3 +281,96 @@ impl Window {
         Ok(rest.get(..length).unwrap_or(rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::{Begin, Opened, Options, Record, folder, open},
+        payment::Webhook,
+        sim::SimDisk,
+    };
+
+    const SIZES: Options =
+        Options { segment_bytes: 64 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
+
+    /// A segment of six batches of three sectors each, and the places between them.
+    fn written() -> (Arc<dyn Disk>, Header, Vec<Position>) {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
+        let mut journal = open(Arc::clone(&disk), SIZES).expect("new").begin(begin).expect("space");
+        let wall = Timestamp::from_millis(1);
+        journal.append(wall, &[vec![Record::Opened(Opened { epoch: 1, moved: false })]]).expect("room");
+        let mut places = vec![journal.position()];
+        for _ in 0..6 {
+            let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
+            let news = Webhook { gateway, event_id, at: wall, operation_key: None, body: vec![7; 1_200] };
+            journal.append(wall, &[vec![Record::Inbox(news)]]).expect("room");
+            places.push(journal.position());
+        }
+        let header = folder::look_at(&disk, 1).expect("readable").0.expect("begun");
+        (disk, header, places)
+    }
+
+    /// The ends of the batches from `from` on, each with whether it was recorded again; and how it ends.
+    fn walked(bounds: Bounds, from: usize) -> (Vec<(Position, bool)>, Result<End, String>) {
+        let (disk, header, places) = written();
+        let mut walk = Walk::new(&disk, header, bounds, places[from]).expect("there");
+        let mut seen = Vec::new();
+        loop {
+            match walk.next() {
+                Ok(Step::Batch(batch)) => seen.push((batch.end, batch.superseded)),
+                Ok(Step::End(end)) => return (seen, Ok(end)),
+                Err(error) => return (seen, Err(error.to_string())),
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_segment_is_read_to_where_it_was_left() {
+        let (_, _, places) = written();
+        let all = places[1..].iter().map(|place| (*place, false)).collect::<Vec<_>>();
+        assert_eq!(walked(Bounds::Last, 0), (all.clone(), Ok(End::default())));
+        assert_eq!(walked(Bounds::Last, 4), (all[4..].to_vec(), Ok(End::default())));
+    }
+
+    #[test]
+    fn an_older_segment_ends_where_the_next_ones_header_says_whatever_stands_behind() {
+        let (_, _, places) = written();
+        let (proven, seen) = (places[2], places[4]);
+        let expected = [(places[1], false), (places[2], false), (places[3], true), (places[4], true)];
+        assert_eq!(walked(Bounds::Followed { proven, seen }, 0), (expected.to_vec(), Ok(End::default())));
+        let all_proven = Bounds::Followed { proven, seen: proven };
+        assert_eq!(walked(all_proven, 0), (expected[..2].to_vec(), Ok(End::default())));
+    }
+
+    #[test]
+    fn a_header_that_ends_its_predecessor_inside_a_batch_is_refused() {
+        let (_, _, places) = written();
+        let inside = Position { offset: places[3].offset - SECTOR, ..places[3] };
+        let (batches, end) = walked(Bounds::Followed { proven: places[2], seen: inside }, 0);
+        assert_eq!(batches.len(), 3);
+        assert!(end.expect_err("it goes on").contains("goes on where the next segment's header says"));
+    }
+
+    #[test]
+    fn a_header_that_tells_of_other_records_than_are_there_is_refused() {
+        let (_, _, places) = written();
+        let other = Position { chain: places[2].chain ^ 1, ..places[2] };
+        for bounds in
+            [Bounds::Followed { proven: other, seen: places[4] }, Bounds::Followed { proven: places[1], seen: other }]
+        {
+            let (batches, end) = walked(bounds, 0);
+            assert_eq!(batches.len(), 2);
+            assert!(end.expect_err("other records").contains("tells of other records"));
+        }
+    }
+
+    #[test]
+    fn what_is_being_written_is_read_as_far_as_it_is_durable() {
+        let (_, _, places) = written();
+        let durable = |lsn: Lsn| walked(Bounds::Durable(lsn), 0).0.len();
+        assert_eq!(durable(places[2].next.before()), 2);
+        assert_eq!(durable(places[0].next.before()), 0);
+    }
+}
