@@ -9,6 +9,8 @@ use std::sync::Arc;
 use journal_kit::{Known, MemoryDisk, SMALL, at, known, open_image, pay, samples::long_event, start, start_with};
 use payonce::journal::{AppendError, Journal, Options, Record, ReplayFrom, encode_record};
 
+const FIRST: &str = "journal/0000000001.log";
+
 /// A batch's header and trailer.
 const AROUND: usize = 64 + 8;
 
@@ -129,12 +131,12 @@ fn a_torn_batch_is_kept_when_the_zeros_behind_it_are_given_back() {
     let torn_at = journal.position().offset as usize;
     journal.append(at(1), &[vec![of_length(1, 1_900)]]).expect("room");
     let mut image = disk.after_kill();
-    let file = image.get_mut("journal/0000000001.log").expect("there");
+    let file = image.get_mut(FIRST).expect("there");
     file[torn_at + 3 * 512..].fill(0);
     let torn = file[torn_at..torn_at + 3 * 512].to_vec();
     let disk = MemoryDisk::of(image);
     start(&disk, 2).expect("a start").journal.clean_up().expect("a disk");
-    assert_eq!(disk.after_kill()["journal/0000000001.log"][torn_at..], torn);
+    assert_eq!(disk.after_kill()[FIRST][torn_at..], torn);
 }
 
 #[test]
@@ -156,6 +158,30 @@ fn a_spare_that_is_ready_is_used_by_the_next_start() {
     start(&disk, 1).expect("a start").journal.spare_maker().make().expect("space");
     start(&disk, 2).expect("a start");
     assert_eq!(disk.after_kill().len(), 2, "no third one was made");
+}
+
+#[test]
+fn segments_longer_than_what_is_read_at_once_are_zeroed_checked_and_cut_to_their_ends() {
+    let long =
+        Options { segment_bytes: (3 << 20) + 4096, batch_bytes: 64 << 10, largest_batch_bytes: 64 << 10, ..SMALL };
+    let disk = MemoryDisk::default();
+    let again = |disk: &MemoryDisk, salt| start_with(Arc::new(disk.clone()), long, salt).expect("a start");
+    let mut journal = again(&disk, 1).journal;
+    for number in 0..20 {
+        journal.append(at(1), &[vec![of_length(number, 60_000)]]).expect("room");
+    }
+    assert_eq!(journal.position().segment, 1);
+    let (end, whole) = (journal.position().offset as usize, disk.after_power_loss());
+    assert!(end > 1 << 20 && whole[FIRST].len() as u64 == long.segment_bytes);
+    for place in [end + (64 << 10), 2 << 20, whole[FIRST].len() - 1] {
+        let mut image = whole.clone();
+        image.get_mut(FIRST).expect("there")[place] = 1;
+        let refused = payonce::journal::open(Arc::new(MemoryDisk::of(image)), long).map(drop).expect_err("noticed");
+        assert_eq!(refused.damage().map(|damage| damage.offset), Some(end as u64), "something at {place}");
+    }
+    let mut journal = again(&disk, 2).journal;
+    assert_eq!(journal.clean_up().expect("a disk"), long.segment_bytes - end as u64);
+    assert_eq!(again(&disk, 3).known, (0..20).collect::<Known>());
 }
 
 fn open_image_of(disk: &MemoryDisk) -> payonce::journal::Found {
