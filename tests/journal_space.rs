@@ -184,6 +184,17 @@ fn segments_longer_than_what_is_read_at_once_are_zeroed_checked_and_cut_to_their
     assert_eq!(again(&disk, 3).known, (0..20).collect::<Known>());
 }
 
+#[test]
+fn a_batch_longer_than_what_is_read_at_once_is_read_whole() {
+    let long = Options { segment_bytes: 4 << 20, batch_bytes: 2 << 20, largest_batch_bytes: 2 << 20, ..SMALL };
+    let disk = MemoryDisk::default();
+    let mut journal = start_with(Arc::new(disk.clone()), long, 1).expect("a start").journal;
+    journal.append(at(1), &[vec![of_length(1, 1_500_000)], vec![of_length(2, 10_000)]]).expect("room");
+    journal.append(at(1), &[vec![of_length(3, 1_200_000)]]).expect("room");
+    let again = start_with(Arc::new(MemoryDisk::of(disk.after_kill())), long, 2).expect("a start");
+    assert_eq!(again.known, Known::from([1, 2, 3]));
+}
+
 fn open_image_of(disk: &MemoryDisk) -> payonce::journal::Found {
     payonce::journal::open(Arc::new(disk.clone()), SMALL).expect("a journal")
 }
