@@ -131,3 +131,29 @@ fn dump_shows_what_stands_before_damage_and_verify_names_it() {
     let verified = verify(disk, SIZES).expect("a disk");
     assert_eq!((verified.records, verified.failures.len()), (shown.len() as u64, 1));
 }
+
+#[test]
+fn verify_reads_everything_and_names_each_damage_once() {
+    let disk = MemoryDisk::default();
+    for salt in 1..4 {
+        let mut journal = journal_kit::start(&disk, salt).expect("a start").journal;
+        journal_kit::pay(&mut journal, salt * 10..salt * 10 + 3).expect("room");
+    }
+    let whole = disk.after_kill();
+    let check = |image: Image| verify(Arc::new(MemoryDisk::of(image)), journal_kit::SMALL).expect("a disk");
+    let all = check(whole.clone());
+    // Each start: its `Opened`, three payments; and from the second on the three before it, each carried.
+    assert_eq!((all.records, all.failures.len()), (3 * 4 + 2 * 6, 0));
+
+    let mut damaged = whole;
+    for path in [SEGMENT, "journal/0000000003.log"] {
+        damaged.get_mut(path).expect("there")[4096 + 70] ^= 1;
+    }
+    let found = check(damaged);
+    let places: Vec<u64> = found.failures.iter().filter_map(|error| Some(error.damage()?.segment)).collect();
+    assert_eq!(
+        (found.records, places),
+        (4 + 6, vec![3, 1]),
+        "the start refuses the newest, and the oldest is found too"
+    );
+}
