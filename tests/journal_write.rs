@@ -375,7 +375,8 @@ fn a_start_tells_the_next_one_where_it_ran() {
 
     let disk = MemoryDisk::default();
     for salt in 3..6 {
-        start(&disk, salt).expect("a start");
+        let journal = start(&disk, salt).expect("a start").journal;
+        assert_eq!((journal.epoch(), journal.store_uuid()), (salt - 2, [3; 16]));
     }
     let found = open(Arc::new(disk), SMALL).expect("a journal");
     assert_eq!((found.epoch(), found.store_uuid()), (3, Some([3; 16])), "the first start names the folder");
