@@ -157,3 +157,20 @@ fn verify_reads_everything_and_names_each_damage_once() {
         "the start refuses the newest, and the oldest is found too"
     );
 }
+
+#[test]
+fn a_header_that_belongs_to_another_file_or_that_no_start_wrote_is_refused_and_says_why() {
+    let disk = MemoryDisk::default();
+    journal_kit::start(&disk, 1).expect("a start");
+    let mut image = disk.after_kill();
+    let refused = |image: Image| journal_kit::open_image(image).map(drop).expect_err("noticed").to_string();
+    let renamed = Image::from([("journal/0000000002.log".to_owned(), image[SEGMENT].clone())]);
+    assert!(refused(renamed).contains("the file holds segment 1"));
+
+    let segment = image.get_mut(SEGMENT).expect("there");
+    // The epoch; and a checksum that vouches for it.
+    segment[56..64].fill(0xFF);
+    let crc = crc32fast::hash(&segment[..4088]).to_le_bytes();
+    segment[4088..4092].copy_from_slice(&crc);
+    assert!(refused(image).contains("numbers that no journal ever comes to"));
+}

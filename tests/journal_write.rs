@@ -383,6 +383,17 @@ fn a_start_tells_the_next_one_where_it_ran() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_listed_is_not_taken_for_a_new_one() {
+    let disk = MemoryDisk::default();
+    start(&disk, 1).expect("a start");
+    disk.fail(Some((Fails::List, ErrorKind::PermissionDenied)));
+    let error = open(Arc::new(disk.clone()), SMALL).map(drop).expect_err("it may hold a journal");
+    assert!(error.damage().is_none() && error.to_string().contains("listing its folder"), "{error}");
+    disk.fail(Some((Fails::List, ErrorKind::NotFound)));
+    assert!(open(Arc::new(disk), SMALL).expect("there is no such folder").is_new());
+}
+
+#[test]
 fn parts_can_be_given_to_other_threads() {
     fn sendable<T: Send>(_: &T) {}
     let journal = start(&MemoryDisk::default(), 1).expect("a start").journal;
