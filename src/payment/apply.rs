@@ -236,3 +236,187 @@ fn told(name: &str, outcome: &Outcome) -> String {
         None => format!("{name}: {}", outcome.name()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{
+        Evidence, Finality, Kind, Lasting, ParkReason,
+        samples::{accepted, at, charge, ended, event, fold, intended, learned, reference, reply, started},
+    };
+
+    fn parked() -> Fact {
+        Fact::Parked { operation: charge(), reason: ParkReason::Defect, reply: reply() }
+    }
+
+    fn folded(facts: &[Fact]) -> Payment {
+        let begin = [accepted(), intended(charge())];
+        fold(begin.into_iter().chain(facts.iter().cloned())).expect("in order")
+    }
+
+    fn standing(facts: &[Fact]) -> Standing {
+        folded(facts).operations.remove(0).standing
+    }
+
+    #[test]
+    fn an_event_that_does_not_fit_is_refused_and_named() {
+        let other = [reference(1, Kind::Charge, 1050), reference(0, Kind::Refund, 1050), reference(0, Kind::Charge, 1)];
+        for operation in other {
+            let outcome = Outcome::NotFound;
+            for fact in [
+                Fact::Prepared { operation, reference: String::new(), request: Vec::new() },
+                Fact::Parked { operation, reason: ParkReason::Defect, reply: reply() },
+                Fact::Unparked { operation },
+                Fact::Canceled { operation, reply: reply() },
+                Fact::Contradicted { operation, outcome, evidence: Evidence::Inquiry },
+                Fact::WindowClosed { operation },
+            ] {
+                let misfit = fold([accepted(), intended(charge()), fact.clone()]).expect_err("another operation");
+                assert_eq!(misfit.fact, fact.name());
+            }
+        }
+        assert!(fold([accepted(), intended(reference(1, Kind::Charge, 1050))]).is_err(), "the first has number 0");
+        assert!(fold([accepted(), intended(charge()), intended(charge())]).is_err(), "its number is taken");
+        assert_eq!(
+            fold([started(1)]).expect_err("nothing came before").to_string(),
+            "payment 07070707-0707-0707-0707-070707070707: the event `attempt_started` does not fit what the journal \
+             says before it"
+        );
+    }
+
+    #[test]
+    fn an_event_of_another_payment_changes_nothing() {
+        let before = folded(&[]);
+        let mut payment = Some(before.clone());
+        let stranger = Event { payment: PaymentId::from_bytes([8; 16]), ..event(9, started(1)) };
+        assert!(apply(&mut payment, &stranger).is_err());
+        assert_eq!(payment, Some(before));
+    }
+
+    #[test]
+    fn operations_are_numbered_in_the_order_of_their_intents() {
+        let refund = reference(1, Kind::Refund, 50);
+        let payment = folded(&[started(1), ended(1, Outcome::Succeeded(reply())), intended(refund)]);
+        assert_eq!(payment.operations.iter().map(|operation| operation.this).collect::<Vec<_>>(), [charge(), refund]);
+        assert_eq!(payment.timeline.last().map(|moment| moment.operation), Some(1));
+    }
+
+    #[test]
+    fn what_ended_without_a_trace_may_be_sent_as_if_it_never_was() {
+        let refused = Outcome::Refused(Lasting::ForNow { retry_after: None }, reply());
+        for outcome in [Outcome::NotSent(reply()), refused] {
+            let payment = folded(&[started(1), ended(1, outcome)]);
+            assert_eq!(payment.operations[0].standing, Standing::Intended);
+            assert!(!payment.operations[0].may_have_acted);
+            assert_eq!(payment.operations[0].request, b"bytes");
+        }
+    }
+
+    #[test]
+    fn what_may_have_acted_once_stays_in_doubt_whatever_a_later_attempt_says() {
+        let unknown = [started(1), ended(1, Outcome::Unknown(reply())), started(2)];
+        for outcome in [Outcome::NotSent(reply()), Outcome::Refused(Lasting::ForGood, reply())] {
+            let facts = [unknown.as_slice(), &[ended(2, outcome)]].concat();
+            // Accepted at 1, intended at 2, first sent at 3.
+            assert_eq!(standing(&facts), Standing::InDoubt { reply: reply(), since: at(3) });
+        }
+    }
+
+    #[test]
+    fn doubt_is_never_renewed() {
+        let facts = [started(1), ended(1, Outcome::Unknown(reply())), learned(Outcome::Unknown(reply()))];
+        assert_eq!(standing(&facts), Standing::InDoubt { reply: reply(), since: at(4) });
+        let unparked = [parked(), Fact::Unparked { operation: charge() }];
+        assert_eq!(
+            standing(&[facts.as_slice(), &unparked].concat()),
+            Standing::InDoubt { reply: reply(), since: at(4) }
+        );
+        let Standing::InDoubt { reply: heard, since } =
+            standing(&[&facts[..2], &[learned(Outcome::NotFound)]].concat())
+        else {
+            panic!("not found is no truth");
+        };
+        assert_eq!((heard.code(), since), ("not_found", at(4)));
+    }
+
+    #[test]
+    fn what_is_parked_under_way_may_have_acted_and_what_is_parked_before_has_not() {
+        let payment = folded(&[started(1), parked()]);
+        assert!(payment.operations[0].may_have_acted);
+        let unparked = Fact::Unparked { operation: charge() };
+        assert!(matches!(standing(&[started(1), parked(), unparked.clone()]), Standing::InDoubt { .. }));
+        assert!(!folded(&[parked()]).operations[0].may_have_acted);
+        assert_eq!(standing(&[parked(), unparked]), Standing::Intended);
+        let doubtful = folded(&[started(1), ended(1, Outcome::Unknown(reply())), parked()]);
+        assert!(doubtful.operations[0].may_have_acted, "parking takes nothing back");
+    }
+
+    #[test]
+    fn a_payment_settles_once_and_then_keeps_no_bytes_to_send() {
+        let declined = Outcome::Declined(Finality::Soft, reply());
+        let soft = Fact::Learned {
+            operation: charge(),
+            outcome: declined.clone(),
+            evidence: Evidence::Reply,
+            open_until: Some(at(90)),
+        };
+        let begin = [started(1), ended(1, declined), soft];
+        let open = folded(&begin);
+        assert_eq!((open.settled_at, open.updated_at), (Some(at(4)), at(5)));
+        assert_eq!(open.operations[0].request, b"");
+        assert!(!open.operations[0].is_at_rest());
+        let news = Fact::Contradicted {
+            operation: charge(),
+            outcome: Outcome::Succeeded(reply()),
+            evidence: Evidence::Inquiry,
+        };
+        let closed = folded(&[begin.as_slice(), &[news, Fact::WindowClosed { operation: charge() }]].concat());
+        assert_eq!((closed.settled_at, closed.updated_at), (Some(at(4)), at(7)));
+        assert!(closed.contradicted && closed.operations[0].is_at_rest());
+        assert_eq!(folded(&[started(1), ended(1, Outcome::Unknown(reply()))]).settled_at, None);
+    }
+
+    #[test]
+    fn a_timeline_says_what_happened_and_why_it_is_believed() {
+        let unnamed = Outcome::Unknown(Reply::default());
+        let canceled = Fact::Canceled { operation: charge(), reply: Reply::new("expired", "too late") };
+        let payment = folded(&[started(1), ended(1, unnamed), learned(Outcome::NotSent(reply())), parked(), canceled]);
+        let told: Vec<_> = payment.timeline.iter().map(|moment| (moment.what.as_str(), &moment.evidence)).collect();
+        assert_eq!(
+            told,
+            [
+                ("accepted", &None),
+                ("intended", &None),
+                ("attempt_started", &None),
+                ("attempt_ended: unknown", &Some(Evidence::Reply)),
+                ("learned: not_sent (code)", &Some(Evidence::Inquiry)),
+                ("parked: defect", &None),
+                ("canceled: expired", &None),
+            ]
+        );
+        assert_eq!(
+            payment.timeline.iter().map(|moment| moment.at.as_millis()).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5, 6, 7]
+        );
+    }
+
+    #[test]
+    fn what_a_gateway_prepared_is_what_will_be_sent() {
+        let minted =
+            Fact::Prepared { operation: charge(), reference: "pi_1".to_owned(), request: b"with pi_1".to_vec() };
+        let operation = folded(&[minted]).operations.remove(0);
+        assert_eq!((operation.prepared.as_deref(), operation.request.as_slice()), (Some("pi_1"), &b"with pi_1"[..]));
+    }
+
+    #[test]
+    fn what_a_long_timeline_leaves_out_is_counted_and_dated_and_claims_no_evidence() {
+        let answers = (0..200).map(|_| learned(Outcome::Unknown(reply())));
+        let timeline =
+            fold([accepted(), intended(charge()), started(1)].into_iter().chain(answers)).expect("fits").timeline;
+        assert_eq!(timeline.len(), MOMENTS);
+        let left_out = &timeline[MOMENTS / 2];
+        // 203 moments, of which 63 are kept; the 33rd is the first that is not.
+        assert_eq!(*left_out, Moment { at: at(33), operation: 0, what: "left_out: 140".to_owned(), evidence: None });
+        assert_eq!((timeline[MOMENTS / 2 - 1].at, timeline[MOMENTS / 2 + 1].at), (at(32), at(173)));
+    }
+}

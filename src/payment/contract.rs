@@ -151,3 +151,71 @@ impl fmt::Display for Spoken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standard() -> Contract {
+        Contract::standard(Identity::default())
+    }
+
+    #[test]
+    fn the_contract_assumed_of_a_silent_gateway_is_the_documented_one() {
+        assert_eq!(
+            standard().to_string(),
+            "deduplicates by key for 24h, can be asked (not found: believed after 3 answers, may lag 10s), \
+             acts within 30s, answers within 10s, parked after 24h"
+        );
+    }
+
+    #[test]
+    fn a_contract_says_what_the_gateway_does_not_do() {
+        let silent = Contract { deduplication: Deduplication::None, inquiry: Inquiry::None, ..standard() };
+        assert!(silent.to_string().starts_with("does not deduplicate, cannot be asked, "), "{silent}");
+    }
+
+    #[test]
+    fn exactly_once_is_claimed_only_of_a_gateway_that_deduplicates() {
+        let mut contract = standard();
+        assert!(contract.guarantee().starts_with("exactly once: "));
+        contract.inquiry = Inquiry::None;
+        assert!(contract.guarantee().starts_with("exactly once: "));
+        contract.deduplication = Deduplication::None;
+        assert!(contract.guarantee().starts_with("at most once: "));
+        assert!(contract.guarantee().contains("parked for a person"));
+        contract.inquiry = standard().inquiry;
+        assert!(contract.guarantee().starts_with("at most once: "));
+        assert!(contract.guarantee().contains("learned by asking"));
+    }
+
+    #[test]
+    fn durations_are_told_in_the_largest_whole_unit() {
+        for (millis, told) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (999, "999ms"),
+            (1_500, "1500ms"),
+            (2_000, "2s"),
+            (90_000, "90s"),
+            (120_000, "2m"),
+            (5_400_000, "90m"),
+            (7_200_000, "2h"),
+        ] {
+            assert_eq!(Spoken(Duration::from_millis(millis)).to_string(), told);
+        }
+    }
+
+    #[test]
+    fn an_identity_names_every_part_that_it_has() {
+        let whole = Identity {
+            name: "stripe".to_owned(),
+            account: "acct_1".to_owned(),
+            environment: "live".to_owned(),
+            api_version: "2026-01".to_owned(),
+        };
+        assert_eq!(whole.to_string(), "stripe, account acct_1, environment live, API 2026-01");
+        let bare = Identity { name: "sandbox".to_owned(), ..Identity::default() };
+        assert_eq!(bare.to_string(), "sandbox");
+    }
+}

@@ -173,3 +173,29 @@ impl Fact {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::samples::{accepted, charge, ended, intended, learned, reply, started};
+
+    #[test]
+    fn the_words_of_facts_never_change() {
+        let (operation, outcome, evidence) = (charge(), Outcome::NotFound, Evidence::Reply);
+        for (fact, name) in [
+            (accepted(), "accepted"),
+            (intended(operation), "intended"),
+            (Fact::Prepared { operation, reference: String::new(), request: Vec::new() }, "prepared"),
+            (started(1), "attempt_started"),
+            (ended(1, outcome.clone()), "attempt_ended"),
+            (learned(outcome.clone()), "learned"),
+            (Fact::Parked { operation, reason: ParkReason::Defect, reply: reply() }, "parked"),
+            (Fact::Unparked { operation }, "unparked"),
+            (Fact::Canceled { operation, reply: reply() }, "canceled"),
+            (Fact::Contradicted { operation, outcome, evidence }, "contradicted"),
+            (Fact::WindowClosed { operation }, "window_closed"),
+        ] {
+            assert_eq!(fact.name(), name);
+        }
+    }
+}

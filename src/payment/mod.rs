@@ -42,6 +42,9 @@ mod decide;
 
 mod apply;
 
+#[cfg(test)]
+mod samples;
+
 pub use apply::{Misfit, apply};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
 pub use decide::{Action, Call, Decision, Input, Resolution, Response, Rules, Verdict, decide, park_for_defect};

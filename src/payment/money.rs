@@ -96,4 +96,18 @@ mod tests {
             assert!(Currency::new(code).is_err(), "{code:?}");
         }
     }
+
+    #[test]
+    fn the_largest_amount_is_the_largest_that_javascript_holds_exactly() {
+        assert_eq!(Amount::MAX, 9_007_199_254_740_991);
+        let most = Amount::new(Amount::MAX).expect("legal");
+        assert_eq!((most.minor_units(), most.to_string().as_str()), (Amount::MAX, "9007199254740991"));
+        assert_eq!(Amount::new(1050).map(Amount::minor_units), Ok(1050));
+    }
+
+    #[test]
+    fn a_currency_is_shown_as_its_code() {
+        let currency = Currency::new("CHF").expect("legal");
+        assert_eq!((currency.as_str(), format!("{currency} {currency:?}").as_str()), ("CHF", "CHF CHF"));
+    }
 }

@@ -84,3 +84,36 @@ impl Now {
         self.tick.plus(wall.since(self.wall))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn time_is_counted_in_milliseconds() {
+        let (wall, tick) = (Timestamp::from_millis(5_000), Tick::from_millis(700));
+        assert_eq!((wall.as_millis(), wall.plus(SECOND).as_millis()), (5_000, 6_000));
+        assert_eq!((tick.as_millis(), tick.plus(SECOND).as_millis()), (700, 1_700));
+        assert_eq!(wall.plus(SECOND).since(wall), SECOND);
+        assert_eq!(tick.plus(SECOND).since(tick), SECOND);
+    }
+
+    #[test]
+    fn time_stops_at_its_ends_and_never_wraps() {
+        let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(u64::MAX));
+        assert_eq!((end.plus(SECOND), start.plus(Duration::MAX)), (end, end));
+        assert_eq!(start.since(end), Duration::ZERO);
+        let (start, end) = (Tick::from_millis(0), Tick::from_millis(u64::MAX));
+        assert_eq!((end.plus(SECOND), start.plus(Duration::MAX)), (end, end));
+        assert_eq!(start.since(end), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_due_at_a_wall_time_is_due_as_much_later_on_the_monotonic_clock() {
+        let now = Now { wall: Timestamp::from_millis(5_000), tick: Tick::from_millis(700), clock: Clock::Trusted };
+        assert_eq!(now.tick_at(Timestamp::from_millis(8_000)), Tick::from_millis(3_700));
+        assert_eq!(now.tick_at(Timestamp::from_millis(1_000)), now.tick, "what is past is due at once");
+    }
+}

@@ -235,3 +235,63 @@ pub struct Pursuit {
     /// When to act next.
     pub due: Tick,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::payment::samples::{at, charge, operation, reply};
+
+    const REASONS: [(ParkReason, &str); 7] = [
+        (ParkReason::Exhausted, "schedule_exhausted"),
+        (ParkReason::NotFoundWithoutDeduplication, "not_found_without_deduplication"),
+        (ParkReason::KeyExpired, "key_expired"),
+        (ParkReason::NoWayToKnow, "no_way_to_know"),
+        (ParkReason::GatewayChanged, "gateway_changed"),
+        (ParkReason::OrderExpired, "order_expired"),
+        (ParkReason::Defect, "defect"),
+    ];
+
+    #[test]
+    fn the_words_of_kinds_and_reasons_never_change() {
+        let kinds = [Kind::Charge, Kind::Authorize, Kind::Capture, Kind::Void, Kind::Refund];
+        assert_eq!(kinds.map(Kind::as_str), ["charge", "authorize", "capture", "void", "refund"]);
+        for (reason, word) in REASONS {
+            assert_eq!(reason.as_str(), word);
+        }
+    }
+
+    #[test]
+    fn every_reason_explains_itself_to_the_person_who_decides() {
+        let messages: BTreeSet<&str> = REASONS.iter().map(|(reason, _)| reason.message()).collect();
+        assert_eq!(messages.len(), REASONS.len());
+        assert!(messages.iter().all(|message| message.contains(' ')), "sentences, not words");
+    }
+
+    /// Each standing: is it final, is it at rest, does it hold its amount?
+    #[test]
+    fn an_amount_is_let_go_only_when_it_can_no_longer_move() {
+        let (reply, since) = (reply(), at(5));
+        let declined = |finality, open_until| Standing::Declined { finality, open_until, reply: reply.clone() };
+        let parked = Standing::Parked { reason: ParkReason::Exhausted, reply: reply.clone(), since };
+        for (standing, answer) in [
+            (Standing::Intended, (false, false, true)),
+            (Standing::Sent { not_after: since }, (false, false, true)),
+            (Standing::AtGateway { next_action: None, reply: reply.clone(), since }, (false, false, true)),
+            (Standing::InDoubt { reply: reply.clone(), since }, (false, false, true)),
+            (parked, (false, false, true)),
+            (Standing::Succeeded(reply.clone()), (true, true, true)),
+            (declined(Finality::Soft, Some(since)), (true, false, true)),
+            (declined(Finality::Soft, None), (true, true, false)),
+            (declined(Finality::Hard, None), (true, true, false)),
+            (Standing::Canceled(reply.clone()), (true, true, false)),
+        ] {
+            let operation = operation(charge(), standing);
+            let found = (operation.is_final(), operation.is_at_rest(), operation.holds_reservation());
+            assert_eq!(found, answer, "{operation:?}");
+            let says = !matches!(operation.standing, Standing::Intended | Standing::Sent { .. });
+            assert_eq!(operation.reply(), says.then_some(&reply), "{operation:?}");
+        }
+    }
+}

@@ -241,6 +241,9 @@ mod tests {
         assert!(Order::new(amount, currency, &"\u{e9}".repeat(255), "b").is_ok());
         assert_eq!(Order::new(amount, currency, &"a".repeat(256), "b").map_err(|e| e.field), Err("source"));
         assert_eq!(Order::new(amount, currency, "a", "").map_err(|e| e.field), Err("destination"));
+        assert!(Order::new(amount, currency, &"a".repeat(255), "b").is_ok());
+        assert!(Order::new(amount, currency, "a", "b").is_ok());
+        assert!(order().with_description(&"d".repeat(1_000)).is_ok());
         assert!(order().with_description(&"d".repeat(1_001)).is_err());
         assert!(order().with_metadata(&"k".repeat(41), "v").is_err());
         assert!(order().with_metadata("k", &"v".repeat(501)).is_err());
@@ -256,6 +259,81 @@ mod tests {
         }
         for text in ["4242424242424241", "order 17324123456781", "424242", "4242  4242  4242  4242", "1732412345678"] {
             assert!(order().with_description(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_order_keeps_what_it_was_given() {
+        let order = order()
+            .with_capture(Capture::Manual)
+            .with_expiry(Timestamp::from_millis(9))
+            .with_description("two coffees")
+            .and_then(|order| order.with_metadata("table", "7"))
+            .expect("legal");
+        assert_eq!((order.source.as_str(), order.destination.as_str()), ("alice", "bob"));
+        assert_eq!((order.amount.minor_units(), order.currency.as_str()), (1050, "USD"));
+        assert_eq!((order.capture, order.expires_at), (Capture::Manual, Some(Timestamp::from_millis(9))));
+        assert_eq!(order.description.as_deref(), Some("two coffees"));
+        assert_eq!(order.metadata.get("table").map(String::as_str), Some("7"));
+        assert_eq!([Capture::Automatic, Capture::Manual].map(Capture::as_str), ["automatic", "manual"]);
+    }
+
+    #[test]
+    fn one_field_that_differs_is_the_one_that_is_named() {
+        let as_asked = order();
+        for (name, other) in [
+            ("amount", Order { amount: Amount::new(1051).expect("legal"), ..order() }),
+            ("currency", Order { currency: Currency::new("EUR").expect("legal"), ..order() }),
+            ("source", Order { source: "carol".to_owned(), ..order() }),
+            ("destination", Order { destination: "carol".to_owned(), ..order() }),
+            ("capture", order().with_capture(Capture::Manual)),
+            ("description", order().with_description("").expect("legal")),
+            ("metadata", order().with_metadata("k", "").expect("legal")),
+            ("expires_at", order().with_expiry(Timestamp::from_millis(1))),
+        ] {
+            assert_eq!(as_asked.differing_fields(&other), [name]);
+        }
+    }
+
+    #[test]
+    fn an_order_expires_at_its_time_and_one_without_a_time_never() {
+        let expires = order().with_expiry(Timestamp::from_millis(9));
+        assert!(!expires.expired(Timestamp::from_millis(8)));
+        assert!(expires.expired(Timestamp::from_millis(9)));
+        assert!(expires.expired(Timestamp::from_millis(10)));
+        assert!(!order().expired(Timestamp::from_millis(u64::MAX)));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_what_it_must_be_but_not_the_value() {
+        let refused = order().with_description("4242424242424242").expect_err("a card number").to_string();
+        assert!(refused.starts_with("description must not contain a card number"), "{refused}");
+        assert!(!refused.contains("4242"), "{refused}");
+        assert!(order().with_metadata("k", "a\0b").is_err());
+    }
+
+    #[test]
+    fn card_numbers_of_every_length_and_issuer_are_seen_and_numbers_of_nobody_are_not() {
+        for text in [
+            "4222222222222",
+            "6304000000000000000",
+            "2221000000000009",
+            "2720999999999996",
+            "3000000000000004",
+            "6999999999999991",
+        ] {
+            assert!(holds_card_number(text), "{text}");
+        }
+        for text in [
+            "422222222222",
+            "63040000000000000000",
+            "2220999999999991",
+            "2721000000000004",
+            "2999999999999990",
+            "7000000000000005",
+            "4242_4242_4242_4242",
+        ] {
+            assert!(!holds_card_number(text), "{text}");
         }
     }
 }

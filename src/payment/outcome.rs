@@ -179,3 +179,65 @@ pub struct Person {
     /// Why.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply() -> Reply {
+        Reply::new("timeout", "no answer within 10 s").with_reference("ch_1")
+    }
+
+    #[test]
+    fn every_outcome_has_a_word_of_its_own_and_keeps_what_the_gateway_said() {
+        for (outcome, name) in [
+            (Outcome::Succeeded(reply()), "succeeded"),
+            (Outcome::Declined(Finality::Hard, reply()), "declined"),
+            (Outcome::Declined(Finality::Soft, reply()), "declined_soft"),
+            (Outcome::Pending(None, reply()), "pending"),
+            (Outcome::NotSent(reply()), "not_sent"),
+            (Outcome::Refused(Lasting::ForGood, reply()), "refused"),
+            (Outcome::Unknown(reply()), "unknown"),
+        ] {
+            assert_eq!((outcome.name(), outcome.reply()), (name, Some(&reply())));
+        }
+        assert_eq!((Outcome::NotFound.name(), Outcome::NotFound.reply()), ("not_found", None));
+    }
+
+    #[test]
+    fn a_reply_is_what_the_gateway_said_without_what_could_break_a_line() {
+        let reply = Reply::new("do_not\u{0}_honor", "ask\r\nyour bank\u{7f}").with_reference("ch_1");
+        assert_eq!((reply.code(), reply.message(), reply.reference()), ("do_not_honor", "askyour bank", Some("ch_1")));
+    }
+
+    #[test]
+    fn a_reply_always_fits_the_space_that_was_reserved_for_it() {
+        let (code, message, reference) = Reply::MAX;
+        let reply = Reply::new(&"\u{e9}".repeat(code + 1), &"\u{e9}".repeat(message + 1));
+        assert_eq!((reply.code().chars().count(), reply.message().chars().count()), (code, message));
+        let whole = "r".repeat(reference);
+        assert_eq!(reply.with_reference(&whole).reference(), Some(whole.as_str()));
+    }
+
+    #[test]
+    fn a_reference_that_cannot_be_the_gateways_is_left_out_and_never_cut() {
+        for reference in [String::new(), "r".repeat(Reply::MAX.2 + 1), "ch\n1".to_owned()] {
+            assert_eq!(reply().with_reference(&reference).reference(), None, "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn evidence_is_told_in_a_word_and_a_persons_with_who_and_why() {
+        for (evidence, name) in [
+            (Evidence::NoByteLeft, "no_byte_left"),
+            (Evidence::Reply, "reply"),
+            (Evidence::Inquiry, "inquiry"),
+            (Evidence::Webhook, "webhook"),
+            (Evidence::Stopped, "stopped"),
+        ] {
+            assert_eq!((evidence.name(), evidence.to_string().as_str()), (name, name));
+        }
+        let person = Evidence::Person(Person { actor: "ann".to_owned(), reason: "saw the statement".to_owned() });
+        assert_eq!((person.name(), person.to_string().as_str()), ("person", "person ann: saw the statement"));
+    }
+}

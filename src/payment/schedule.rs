@@ -148,7 +148,10 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::Identity;
+    use crate::payment::{
+        Identity, Payment, Standing, Timestamp,
+        samples::{accepted, at, charge, fold, operation, reply},
+    };
 
     fn standard() -> Contract {
         Contract::standard(Identity::default())
@@ -187,5 +190,79 @@ mod tests {
         assert!(schedule.check(&Contract { inquiry: never, ..ok.clone() }).is_err());
         let none = Contract { deduplication: Deduplication::None, park_after: Duration::from_secs(5), ..ok };
         assert_eq!(schedule.check(&none), Ok(()));
+    }
+
+    #[test]
+    fn not_found_is_believed_only_once_the_slowest_request_and_the_slowest_replica_are_through() {
+        let schedule = Schedule::default();
+        let (asked, unasked) = (standard(), Contract { inquiry: Inquiry::None, ..standard() });
+        // 30 s of processing, 10 s of lag, 2 s of clocks and network.
+        assert_eq!(schedule.quarantine(&asked), Duration::from_secs(42));
+        assert_eq!(schedule.quarantine(&unasked), Duration::from_secs(32));
+        let now = Now { wall: at(5), tick: Tick::from_millis(1_000), clock: Clock::Trusted };
+        assert_eq!(schedule.believable_from(&asked, &now), Tick::from_millis(43_000));
+    }
+
+    #[test]
+    fn what_may_have_acted_is_sent_again_only_while_its_key_lives_and_the_clock_can_be_believed() {
+        let (schedule, contract) = (Schedule::default(), standard());
+        let life = schedule.key_life(&contract).expect("it deduplicates");
+        // A day, less an hour, less 10 s to answer, 2 s for the network and 30 s of processing.
+        assert_eq!(life, Duration::from_secs(23 * 3600 - 42));
+        let order =
+            |expires_at| fold([accepted()]).map(|paid: Payment| Order { expires_at, ..paid.order }).expect("one");
+        let mut sent = operation(charge(), Standing::InDoubt { reply: reply(), since: at(0) });
+        let ask = |sent: &Operation, contract: &Contract, expires_at, wall: Timestamp, clock| {
+            let now = Now { wall, tick: Tick::default(), clock };
+            schedule.may_resend(sent, &order(expires_at), contract, &now)
+        };
+        let (last, over) = (at(0).plus(life - Duration::from_millis(1)), at(0).plus(life));
+        assert_eq!(ask(&sent, &contract, None, last, Clock::Trusted), Ok(true));
+        assert_eq!(ask(&sent, &contract, None, over, Clock::Trusted), Err(ParkReason::KeyExpired));
+        assert_eq!(ask(&sent, &contract, None, last, Clock::Diverged), Ok(false));
+        assert_eq!(ask(&sent, &contract, Some(last), last, Clock::Trusted), Err(ParkReason::OrderExpired));
+        let forgetful = Contract { deduplication: Deduplication::None, ..contract.clone() };
+        let never = Err(ParkReason::NotFoundWithoutDeduplication);
+        assert_eq!(ask(&sent, &forgetful, None, last, Clock::Trusted), never);
+        sent.first_sent = None;
+        let ageless = ask(&sent, &contract, None, last, Clock::Trusted);
+        assert_eq!(ageless, Err(ParkReason::KeyExpired), "a key of unknown age is taken for a dead one");
+        sent.gateway.account = "another".to_owned();
+        assert_eq!(ask(&sent, &contract, None, last, Clock::Trusted), Err(ParkReason::GatewayChanged));
+    }
+
+    #[test]
+    fn a_horizon_that_is_just_long_enough_is_accepted_and_one_moment_less_is_not() {
+        let schedule = Schedule::default();
+        // 10 s to answer, 42 s of quarantine, three askings a second apart.
+        let needed = Duration::from_secs(55);
+        let moment = Duration::from_millis(1);
+        assert_eq!(schedule.check(&Contract { park_after: needed, ..standard() }), Ok(()));
+        let short = schedule.check(&Contract { park_after: needed - moment, ..standard() });
+        assert!(short.expect_err("too short").to_string().starts_with("park_after is 54.999s"));
+
+        // 23 of 24 parts of the key's time are 92 s: 7.5 + 42 + 3 s for the proof, and 7.5 + 2 + 30 s to act on it.
+        let remembers = |ttl| Contract {
+            deadline: Duration::from_millis(7_500),
+            deduplication: Deduplication::ByKey { ttl },
+            ..standard()
+        };
+        let enough = Duration::from_secs(96);
+        assert_eq!(schedule.check(&remembers(enough)), Ok(()));
+        let short = schedule.check(&remembers(enough - moment)).expect_err("too short").to_string();
+        assert!(short.starts_with("the gateway forgets keys too soon"), "{short}");
+    }
+
+    #[test]
+    fn what_this_version_cannot_drive_is_refused_at_open_and_says_so() {
+        let schedule = Schedule::default();
+        let refused = |contract| schedule.check(&contract).expect_err("impossible").to_string();
+        assert!(refused(Contract { mints_id_first: true, ..standard() }).contains("mint their own id first"));
+        assert!(refused(Contract { park_after: Duration::ZERO, ..standard() }).contains("longer than zero"));
+        assert!(refused(Contract { deadline: Duration::ZERO, ..standard() }).contains("longer than zero"));
+        let unproven = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 0 };
+        assert!(refused(Contract { inquiry: unproven, ..standard() }).contains("at least 1"));
+        let once = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 1 };
+        assert_eq!(schedule.check(&Contract { inquiry: once, ..standard() }), Ok(()));
     }
 }

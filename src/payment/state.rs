@@ -177,3 +177,83 @@ impl Operation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{
+        Finality, ParkReason,
+        samples::{accepted, at, charge, fold, intended, operation, reference, reply},
+    };
+
+    fn payment(operations: Vec<Operation>) -> Payment {
+        Payment { operations, ..fold([accepted()]).expect("the first fact") }
+    }
+
+    #[test]
+    fn the_words_of_states_never_change_and_are_read_back() {
+        let words = State::ALL.map(State::as_str);
+        assert_eq!(
+            words,
+            ["processing", "requires_action", "authorized", "succeeded", "declined", "in_doubt", "parked", "canceled"]
+        );
+        assert_eq!(words.map(State::parse), State::ALL.map(Some));
+        assert_eq!((State::parse("settled"), State::parse("")), (None, None));
+    }
+
+    #[test]
+    fn a_payment_is_what_its_first_operation_is() {
+        let since = at(5);
+        let next_action = NextAction { url: "https://bank.example/3ds".to_owned(), expires_at: None };
+        let waits = |next_action| Standing::AtGateway { next_action, reply: reply(), since };
+        let declined = Standing::Declined { finality: Finality::Hard, open_until: None, reply: reply() };
+        let parked = Standing::Parked { reason: ParkReason::Exhausted, reply: reply(), since };
+        for (kind, standing, state, settled) in [
+            (Kind::Charge, Standing::Intended, State::Processing, false),
+            (Kind::Charge, Standing::Sent { not_after: since }, State::Processing, false),
+            (Kind::Charge, waits(None), State::Processing, false),
+            (Kind::Charge, waits(Some(next_action.clone())), State::RequiresAction, false),
+            (Kind::Charge, Standing::InDoubt { reply: reply(), since }, State::InDoubt, false),
+            (Kind::Charge, parked, State::Parked, false),
+            (Kind::Authorize, Standing::Succeeded(reply()), State::Authorized, true),
+            (Kind::Charge, Standing::Succeeded(reply()), State::Succeeded, true),
+            (Kind::Charge, declined, State::Declined, true),
+            (Kind::Charge, Standing::Canceled(reply()), State::Canceled, true),
+        ] {
+            let later = operation(reference(1, Kind::Refund, 50), Standing::InDoubt { reply: reply(), since });
+            let payment = payment(vec![operation(reference(0, kind, 1050), standing), later]);
+            assert_eq!((payment.state(), payment.is_settled()), (state, settled), "{payment:?}");
+            let asked = (state == State::RequiresAction).then_some(&next_action);
+            assert_eq!(payment.next_action(), asked, "{payment:?}");
+            assert_eq!(payment.first().map(|first| first.this.kind), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_payment_rests_only_when_every_operation_does() {
+        let done = || operation(charge(), Standing::Succeeded(reply()));
+        let open = operation(reference(1, Kind::Refund, 50), Standing::Intended);
+        assert!(payment(vec![done()]).is_at_rest());
+        assert!(!payment(vec![done(), open]).is_at_rest());
+        let bare = payment(Vec::new());
+        assert!(!bare.is_at_rest(), "accepted, and nothing decided: the start has to see it");
+        assert_eq!((bare.state(), bare.first(), bare.next_action()), (State::Processing, None, None));
+    }
+
+    #[test]
+    fn only_what_succeeded_counts_as_moved() {
+        let (done, doubt) = (|| Standing::Succeeded(reply()), || Standing::InDoubt { reply: reply(), since: at(5) });
+        let moved = payment(vec![
+            operation(reference(0, Kind::Authorize, 1000), done()),
+            operation(reference(1, Kind::Capture, 300), done()),
+            operation(reference(2, Kind::Capture, 200), done()),
+            operation(reference(3, Kind::Capture, 70), doubt()),
+            operation(reference(4, Kind::Refund, 40), done()),
+            operation(reference(5, Kind::Refund, 5), doubt()),
+        ]);
+        assert_eq!((moved.captured(), moved.refunded()), (500, 40));
+        let charged = fold([accepted(), intended(charge())]).expect("in order");
+        assert_eq!((charged.captured(), charged.refunded()), (0, 0));
+        assert_eq!(payment(vec![operation(charge(), done())]).captured(), 1050);
+    }
+}

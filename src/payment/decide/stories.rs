@@ -1,5 +1,13 @@
 //! Single payments, followed through inputs: each decided on the fold of those before.
 
+mod callers;
+
+mod patience;
+
+mod people;
+
+mod window;
+
 use std::time::Duration;
 
 use super::*;
@@ -24,6 +32,7 @@ struct Story {
     payment: Option<Payment>,
     pursuits: Vec<Pursuit>,
     rules: Rules,
+    clock: Clock,
     tick: u64,
 }
 
@@ -36,7 +45,7 @@ impl Story {
             sending: true,
             restored: false,
         };
-        Story { payment: None, pursuits: Vec::new(), rules, tick: 0 }
+        Story { payment: None, pursuits: Vec::new(), rules, clock: Clock::Trusted, tick: 0 }
     }
 
     /// With one attempt whose outcome is unknown.
@@ -60,13 +69,18 @@ impl Story {
     }
 
     fn then(&mut self, seconds: u64, input: Input) -> Vec<Action> {
+        self.told(seconds, input).0
+    }
+
+    /// What leaves, and what the one who asked is told.
+    fn told(&mut self, seconds: u64, input: Input) -> (Vec<Action>, Option<Response>) {
         self.tick += seconds * 1_000;
         let wall = Timestamp::from_millis(START + self.tick);
-        let now = Now { wall, tick: Tick::from_millis(self.tick), clock: Clock::Trusted };
+        let now = Now { wall, tick: Tick::from_millis(self.tick), clock: self.clock };
         let decision = decide(self.payment.as_ref(), &self.pursuits, &input, &now, &self.rules);
         decision.facts.clone().into_iter().for_each(|fact| self.fold(fact));
         self.pursuits.clone_from(&decision.pursuits);
-        decision.release().0
+        decision.release()
     }
 
     fn answered(&mut self, outcome: Outcome) -> Vec<Action> {
@@ -74,8 +88,22 @@ impl Story {
         self.then(0, Input::Answered { operation: 0, asked, outcome })
     }
 
+    fn ended(&mut self, seconds: u64, outcome: Outcome) -> Vec<Action> {
+        let attempt = self.operation().attempts;
+        self.then(seconds, Input::Ended { operation: 0, attempt, outcome })
+    }
+
+    fn operation(&self) -> &Operation {
+        &self.payment.as_ref().unwrap().operations[0]
+    }
+
     fn state(&self) -> State {
         self.payment.as_ref().unwrap().state()
+    }
+
+    /// In how many seconds there is something to do next.
+    fn due_in(&self) -> f64 {
+        self.pursuits[0].due.since(Tick::from_millis(self.tick)).as_secs_f64()
     }
 }
 
