@@ -262,11 +262,8 @@ impl<'a> Step<'a> {
     /// The chase for an operation: always there, since `new` made one for each.
     fn pursuit(&mut self, operation: &Operation) -> &mut Pursuit {
         let place = usize::try_from(operation.this.number).unwrap_or(usize::MAX);
-        if place >= self.pursuits.len() {
-            self.pursuits.push(Pursuit::default());
-        }
         let last = self.pursuits.len().saturating_sub(1);
-        #[expect(clippy::indexing_slicing, reason = "the vector is not empty, and the index at most its last")]
+        #[expect(clippy::indexing_slicing, reason = "one for each operation, and never behind the last")]
         &mut self.pursuits[place.min(last)]
     }
 
