@@ -99,7 +99,7 @@ pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
 pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
     let believable_from = step.rules.schedule.believable_from(&step.rules.contract, step.now);
     let now = step.now.tick;
-    *step.pursuit(operation) = Pursuit { believable_from, due: now, heard: now, ..Pursuit::default() };
+    *step.pursuit(operation) = Pursuit { believable_from, heard: now, ..Pursuit::default() };
     match &operation.standing {
         Standing::Intended if step.rules.restored => doubt_restored(operation, step),
         Standing::Sent { .. } => {
