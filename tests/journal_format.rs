@@ -131,3 +131,46 @@ fn dump_shows_what_stands_before_damage_and_verify_names_it() {
     let verified = verify(disk, SIZES).expect("a disk");
     assert_eq!((verified.records, verified.failures.len()), (shown.len() as u64, 1));
 }
+
+#[test]
+fn verify_reads_everything_and_names_each_damage_once() {
+    let disk = MemoryDisk::default();
+    for salt in 1..4 {
+        let mut journal = journal_kit::start(&disk, salt).expect("a start").journal;
+        journal_kit::pay(&mut journal, salt * 10..salt * 10 + 3).expect("room");
+    }
+    let whole = disk.after_kill();
+    let check = |image: Image| verify(Arc::new(MemoryDisk::of(image)), journal_kit::SMALL).expect("a disk");
+    let all = check(whole.clone());
+    // Each start: its `Opened`, three payments; and from the second on the three before it, each carried.
+    assert_eq!((all.records, all.failures.len()), (3 * 4 + 2 * 6, 0));
+
+    let mut damaged = whole;
+    for path in [SEGMENT, "journal/0000000003.log"] {
+        damaged.get_mut(path).expect("there")[4096 + 70] ^= 1;
+    }
+    let found = check(damaged);
+    let places: Vec<u64> = found.failures.iter().filter_map(|error| Some(error.damage()?.segment)).collect();
+    assert_eq!(
+        (found.records, places),
+        (4 + 6, vec![3, 1]),
+        "the start refuses the newest, and the oldest is found too"
+    );
+}
+
+#[test]
+fn a_header_that_belongs_to_another_file_or_that_no_start_wrote_is_refused_and_says_why() {
+    let disk = MemoryDisk::default();
+    journal_kit::start(&disk, 1).expect("a start");
+    let mut image = disk.after_kill();
+    let refused = |image: Image| journal_kit::open_image(image).map(drop).expect_err("noticed").to_string();
+    let renamed = Image::from([("journal/0000000002.log".to_owned(), image[SEGMENT].clone())]);
+    assert!(refused(renamed).contains("the file holds segment 1"));
+
+    let segment = image.get_mut(SEGMENT).expect("there");
+    // The epoch; and a checksum that vouches for it.
+    segment[56..64].fill(0xFF);
+    let crc = crc32fast::hash(&segment[..4088]).to_le_bytes();
+    segment[4088..4092].copy_from_slice(&crc);
+    assert!(refused(image).contains("numbers that no journal ever comes to"));
+}

@@ -12,7 +12,7 @@ use journal_kit::{
 };
 use payonce::{
     disk::{FolderLock, LockError, OsDisk},
-    journal::{AppendError, Checkpoint, Journal, Lsn, Options, Record, ReplayFrom, open},
+    journal::{AppendError, Checkpoint, Journal, Lsn, Options, Position, Record, ReplayFrom, open},
     payment::Fact,
 };
 
@@ -155,6 +155,22 @@ fn a_torn_batch_whose_header_landed_proves_the_one_before() {
 }
 
 #[test]
+fn a_segment_that_holds_nothing_but_a_torn_batch_loses_nothing_before_it() {
+    let disk = MemoryDisk::default();
+    let mut journal = start(&disk, 1).expect("a start").journal;
+    let mut last = journal.last();
+    while journal.position().segment == 1 {
+        last = journal.last();
+        journal.append(at(1), &[long(1, 700)]).expect("space");
+    }
+    let mut image = disk.after_kill();
+    image.get_mut("journal/0000000002.log").expect("there")[4096..4096 + 512].fill(0);
+    let found = open_image(image).expect("a journal");
+    assert!(found.stepped_over_torn_batch());
+    assert_eq!((found.proven(), found.last()), (last, last));
+}
+
+#[test]
 fn without_space_for_a_segment_nothing_is_written_and_outcomes_still_land_in_the_reserve() {
     let disk = MemoryDisk::default();
     let mut journal = start(&disk, 1).expect("a start").journal;
@@ -176,6 +192,24 @@ fn without_space_for_a_segment_nothing_is_written_and_outcomes_still_land_in_the
     journal.append(at(3), &groups).expect("space again");
     let found = open_image(disk.after_power_loss()).expect("a journal");
     assert_eq!(known(&found, ReplayFrom::Beginning).expect("readable").len() as u64, 20 + landed);
+}
+
+#[test]
+fn what_was_not_appended_says_why_and_what_is_safe_to_do() {
+    let disk = MemoryDisk::default();
+    let mut journal = start(&disk, 1).expect("a start").journal;
+    let told = |error: AppendError| (error.to_string(), std::error::Error::source(&error).is_some());
+    let (too_large, cause) = told(journal.append(at(1), &[long(1, 5_000)]).expect_err("too long"));
+    assert!(too_large.ends_with("more than the 4096 that a batch holds. Nothing was recorded"), "{too_large}");
+    assert!(!cause);
+    disk.limit_space(Some(100));
+    let groups: Vec<_> = (0..20).map(|number| long(number, 1_500)).collect();
+    let (full, cause) = told(journal.append(at(1), &groups).expect_err("no space"));
+    assert!(full.ends_with("Nothing was recorded: free some and repeat") && cause, "{full}");
+    disk.fail(Some((Fails::Sync, ErrorKind::Other)));
+    let (stopped, cause) = told(pay(&mut journal, 1..2).expect_err("a failed fsync"));
+    assert!(stopped.starts_with("the journal has stopped: writing a batch failed: "), "{stopped}");
+    assert!(stopped.ends_with("is not known: restart, and repeat under the same keys") && !cause, "{stopped}");
 }
 
 #[test]
@@ -245,6 +279,62 @@ fn a_start_reads_from_the_last_checkpoint_and_says_what_it_left_unread() {
 }
 
 #[test]
+fn a_checkpoint_that_names_a_place_which_is_not_in_the_journal_is_refused() {
+    type Change = fn(&mut Position);
+    let checked = |change: Change| {
+        let disk = MemoryDisk::default();
+        let mut journal = start(&disk, 1).expect("a start").journal;
+        pay(&mut journal, 1..4).expect("room");
+        let (mut from, upto) = (journal.position(), journal.last());
+        change(&mut from);
+        let checkpoint = Checkpoint { store: [1; 16], upto, from, files: Vec::new() };
+        journal.append(at(9), &[vec![Record::Checkpoint(checkpoint)]]).expect("room");
+        open_image(disk.after_kill()).map(|found| found.checkpoint().is_some())
+    };
+    assert!(checked(|_| ()).expect("a place in the journal"));
+    let elsewhere: [Change; 5] = [
+        |from| from.segment += 1,
+        |from| from.offset = 0,
+        |from| from.offset += 1,
+        |from| from.next = Lsn::ZERO,
+        |from| from.next = from.next.plus(1),
+    ];
+    for (case, change) in elsewhere.into_iter().enumerate() {
+        let refused = checked(change).expect_err("replay would skip records").to_string();
+        assert!(refused.contains("a checkpoint names this place"), "case {case}: {refused}");
+    }
+}
+
+#[test]
+fn a_checkpoint_in_a_batch_that_was_recorded_again_does_not_count() {
+    let disk = MemoryDisk::default();
+    let mut journal = start(&disk, 1).expect("a start").journal;
+    pay(&mut journal, 1..4).expect("room");
+    let checkpoint = Checkpoint { store: [1; 16], upto: journal.last(), from: journal.position(), files: Vec::new() };
+    journal.append(at(9), &[vec![Record::Checkpoint(checkpoint.clone())]]).expect("room");
+    let found = open_image(disk.after_kill()).expect("a journal");
+    assert_eq!((found.checkpoint(), found.proven().plus(1)), (Some(&checkpoint), found.last()));
+    // Nothing proves it, and the start after it reuses its place.
+    start(&disk, 2).expect("a start");
+    let found = open_image(disk.after_kill()).expect("a journal");
+    assert_eq!(found.checkpoint(), None);
+    assert_eq!(known(&found, ReplayFrom::Checkpoint).expect("readable"), (1..4).collect::<Known>());
+}
+
+#[test]
+fn old_segments_are_read_from_the_newest_as_far_as_the_budget_goes_and_the_rest_is_told() {
+    let disk = MemoryDisk::default();
+    let (_, checkpoint) = with_checkpoint(&disk);
+    assert_eq!(checkpoint.from.segment, 3, "two segments are older");
+    let one = SMALL.segment_bytes;
+    for (budget, unread) in [(0, 2 * one), (one - 1, 2 * one), (one, one), (2 * one - 1, one), (2 * one, 0)] {
+        let options = Options { verify_bytes: budget, ..SMALL };
+        let found = open(Arc::new(disk.clone()), options).expect("a journal");
+        assert_eq!(found.unverified_bytes(), unread, "a budget of {budget} bytes");
+    }
+}
+
+#[test]
 fn damage_before_the_checkpoint_is_found_within_the_budget() {
     let disk = MemoryDisk::default();
     drop(with_checkpoint(&disk));
@@ -282,6 +372,25 @@ fn a_start_tells_the_next_one_where_it_ran() {
     assert!(!found.is_new() && found.closed().is_none());
     assert_eq!(found.store_uuid(), Some([1; 16]));
     assert_eq!((found.epoch(), found.boot_id(), found.lock_inode()), (1, Some([7; 16]), Some(42)));
+
+    let disk = MemoryDisk::default();
+    for salt in 3..6 {
+        let journal = start(&disk, salt).expect("a start").journal;
+        assert_eq!((journal.epoch(), journal.store_uuid()), (salt - 2, [3; 16]));
+    }
+    let found = open(Arc::new(disk), SMALL).expect("a journal");
+    assert_eq!((found.epoch(), found.store_uuid()), (3, Some([3; 16])), "the first start names the folder");
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_is_not_taken_for_a_new_one() {
+    let disk = MemoryDisk::default();
+    start(&disk, 1).expect("a start");
+    disk.fail(Some((Fails::List, ErrorKind::PermissionDenied)));
+    let error = open(Arc::new(disk.clone()), SMALL).map(drop).expect_err("it may hold a journal");
+    assert!(error.damage().is_none() && error.to_string().contains("listing its folder"), "{error}");
+    disk.fail(Some((Fails::List, ErrorKind::NotFound)));
+    assert!(open(Arc::new(disk), SMALL).expect("there is no such folder").is_new());
 }
 
 #[test]

@@ -183,4 +183,104 @@ mod tests {
     fn a_chain_is_the_same_in_one_piece_and_in_two() {
         assert_eq!(chained(chained(7, b"pay"), b"once"), chained(7, b"payonce"));
     }
+
+    fn head() -> Head {
+        Head {
+            length: 600,
+            epoch: 1,
+            salt: 2,
+            first: Lsn::new(30),
+            durable: Lsn::new(29),
+            wall: Timestamp::from_millis(4),
+            count: 5,
+            previous: 6,
+            zero_sectors: 7,
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_back_and_none_with_a_flipped_bit_is() {
+        let bytes = head().encode();
+        assert_eq!(Head::decode(&bytes), Some(head()));
+        for bit in 0..8 * HEAD {
+            let mut bytes = bytes;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Head::decode(&bytes), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_less_than_a_header_and_a_trailer_is_none() {
+        assert_eq!(Head::decode(&Head { length: 71, ..head() }.encode()), None);
+        assert!(Head::decode(&Head { length: 72, ..head() }.encode()).is_some());
+    }
+
+    #[test]
+    fn a_batch_takes_whole_sectors() {
+        for (length, taken) in [(72, 512), (512, 512), (513, 1024), (1024, 1024)] {
+            assert_eq!((extent(length), Head { length: to_u32(to_usize(length)), ..head() }.extent()), (taken, taken));
+        }
+        let mut draft = Draft::new();
+        assert_eq!((draft.extent_with(440), draft.extent_with(441)), (512, 1024));
+        draft.push(&[1; 440], 2);
+        draft.push(&[1; 512], 3);
+        assert_eq!((draft.count, draft.extent_with(0), draft.extent_with(1)), (5, 1024, 1536));
+    }
+
+    /// A batch of four sectors; the third is zero by content.
+    fn written() -> (Head, Vec<u8>, u32) {
+        let mut draft = Draft::new();
+        let frames = [vec![1; 1024 - HEAD], vec![0; 512], vec![1; 300]].concat();
+        draft.push(&frames, 3);
+        let (bytes, chain) = draft.finish(head());
+        (Head::decode(bytes.first_chunk().expect("a header")).expect("right"), bytes, chain)
+    }
+
+    fn sight(change: impl FnOnce(&mut Vec<u8>)) -> Sight {
+        let (head, mut bytes, _) = written();
+        let raw = bytes.first_chunk().copied().expect("a header");
+        change(&mut bytes);
+        look(&head, &raw, &bytes[HEAD..]).0
+    }
+
+    #[test]
+    fn a_batch_says_of_itself_what_only_its_bytes_can_tell() {
+        let (head, bytes, chain) = written();
+        let length = to_u32(1024 + 512 + 300 + TAIL);
+        assert_eq!((head.length, head.count, head.zero_sectors, bytes.len()), (length, 3, 1, 2048));
+        assert_eq!(chain, chained(head.previous, &bytes[..to_usize(length.into()) - TAIL]));
+        let raw = bytes.first_chunk().copied().expect("a header");
+        assert_eq!(look(&head, &raw, &bytes[HEAD..]), (Sight::Whole, chain, ""));
+    }
+
+    #[test]
+    fn what_was_not_fully_written_is_told_from_what_was_changed_later() {
+        let end = 1024 + 512 + 300 + TAIL;
+        assert_eq!(sight(|_| ()), Sight::Whole);
+        assert_eq!(sight(|bytes| bytes[512..1024].fill(0)), Sight::BodyUnfinished, "a sector with content reads zero");
+        assert_eq!(sight(|bytes| bytes[1536..].fill(0)), Sight::BodyUnfinished, "the end reads zero");
+        assert_eq!(sight(|bytes| bytes[end - 1] = 0), Sight::BodyUnfinished, "the end stamp reads zero");
+        for length in [HEAD, 512, end - 1, end - TAIL] {
+            assert_eq!(sight(|bytes| bytes.truncate(length)), Sight::BodyUnfinished, "the file ends at {length}");
+        }
+        assert_eq!(sight(|bytes| bytes.truncate(end)), Sight::Whole, "only padding is missing");
+        for byte in [HEAD, 700, 1100, 1600, end - TAIL, end - 2, end - 1, end, 2047] {
+            assert_eq!(sight(|bytes| bytes[byte] ^= 1), Sight::BodyDamaged, "byte {byte}");
+        }
+        let changed_first = sight(|bytes| bytes[HEAD..512].fill(0));
+        assert_eq!(changed_first, Sight::BodyDamaged, "the first sector holds the header: it was written");
+    }
+
+    #[test]
+    fn a_sector_that_was_lost_right_before_the_trailer_is_noticed_wherever_the_trailer_stands() {
+        for behind in 1..=24 {
+            let mut draft = Draft::new();
+            draft.push(&vec![1; 1024 + behind - HEAD - TAIL], 1);
+            let (mut bytes, _) = draft.finish(head());
+            let raw = bytes.first_chunk().copied().expect("a header");
+            let head = Head::decode(&raw).expect("right");
+            bytes[512..1024].fill(0);
+            assert_eq!(look(&head, &raw, &bytes[HEAD..]).0, Sight::BodyUnfinished, "it ends {behind} bytes behind");
+        }
+    }
 }

@@ -59,3 +59,44 @@ impl<'a> Fields<'a> {
         self.bytes().map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_rounded_up_to_whole_units() {
+        for (number, rounded) in [(0, 0), (1, 512), (511, 512), (512, 512), (513, 1024)] {
+            assert_eq!(round_up(number, 512), rounded);
+        }
+        assert_eq!(round_up(u64::MAX, 512), u64::MAX, "out of every bound, and no overflow");
+    }
+
+    #[test]
+    fn numbers_keep_their_value_and_stop_at_the_largest() {
+        assert_eq!((to_usize(77), to_u64(77), to_u32(77)), (77, 77, 77));
+        assert_eq!(to_u32(usize::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn one_byte_anywhere_is_not_zero() {
+        for length in [0, 1, 63, 64, 65, 200] {
+            let mut bytes = vec![0; length];
+            assert!(is_zero(&bytes), "{length} zeros");
+            for place in 0..length {
+                bytes[place] = 1;
+                assert!(!is_zero(&bytes), "byte {place} of {length}");
+                bytes[place] = 0;
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_little_endian_one_after_the_other_and_never_past_the_end() {
+        let mut fields = Fields(&[1, 2, 0, 3, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 5, 6, 7]);
+        assert_eq!((fields.u8(), fields.u16(), fields.u32(), fields.u64()), (Some(1), Some(2), Some(3), Some(4)));
+        assert_eq!((fields.slice(4), fields.slice(2)), (None, Some(&[5, 6][..])));
+        assert_eq!((fields.u16(), fields.bytes::<2>()), (None, None));
+        assert_eq!((fields.bytes(), fields.u8()), (Some([7]), None));
+    }
+}

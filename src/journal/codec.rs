@@ -202,7 +202,15 @@ fn options_unlimited() -> impl bincode::Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Opened;
+    use crate::{
+        journal::{Checkpoint, Closed, Opened, bytes::to_usize},
+        payment::{Timestamp, Webhook},
+    };
+
+    fn news(bytes: usize) -> Record {
+        let (gateway, event_id, at) = ("a".to_owned(), "b".to_owned(), Timestamp::default());
+        Record::Inbox(Webhook { gateway, event_id, at, operation_key: None, body: vec![7; bytes] })
+    }
 
     fn frame_of(bytes: &[u8]) -> Frame<'_> {
         frames(bytes, 1).expect("one frame").remove(0)
@@ -240,5 +248,37 @@ mod tests {
         for payload in [&payload[1..], &longer, &[]] {
             assert!(Frame { kind: kind::OPENED, version: VERSION, payload }.decode().is_err());
         }
+    }
+
+    #[test]
+    fn a_start_tells_the_kinds_that_it_looks_for_from_all_others() {
+        for (record, kinds) in [
+            (Record::Opened(Opened::default()), [true, false, false]),
+            (Record::Checkpoint(Checkpoint::default()), [false, true, false]),
+            (Record::Closed(Closed::default()), [false, false, true]),
+            (news(1), [false, false, false]),
+        ] {
+            let bytes = encode_record(&record).expect("short");
+            let frame = frame_of(&bytes);
+            assert_eq!([frame.is_opened(), frame.is_checkpoint(), frame.is_closed()], kinds);
+            assert_eq!(decode_record(&bytes), Ok(record));
+        }
+    }
+
+    #[test]
+    fn a_record_too_long_for_any_batch_leaves_what_was_being_put_together_as_it_was() {
+        let mut bytes = b"before".to_vec();
+        assert_eq!(encode(&news(to_usize(MAX_PAYLOAD)), &mut bytes), Err(MAX_PAYLOAD));
+        assert_eq!((bytes.as_slice(), encode_record(&news(to_usize(MAX_PAYLOAD)))), (&b"before"[..], None));
+        encode(&news(9), &mut bytes).expect("short");
+        assert_eq!(bytes[b"before".len()..], encode_record(&news(9)).expect("short"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        assert_eq!(decode_record(b"").expect_err("nothing").to_string(), "not one record's frame");
+        assert_eq!(decode_payment(b"").expect_err("nothing").to_string(), "a payment of no bytes");
+        let refused = Malformed::from(crate::payment::Amount::new(0).expect_err("nothing"));
+        assert!(refused.to_string().starts_with("a recorded value is not legal: amount must be"), "{refused}");
     }
 }

@@ -87,3 +87,34 @@ impl std::error::Error for OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn damage_says_where_it_is_what_is_wrong_and_what_must_not_be_done() {
+        let damage = Damage { segment: 7, offset: 4608, lsn: Lsn::new(99), why: "a batch reads as zeros".to_owned() };
+        let told = damage.to_string();
+        assert!(
+            told.starts_with(
+                "the journal is damaged: journal/0000000007.log at byte 4608, where record 99 belongs: a batch reads as zeros."
+            ),
+            "{told}"
+        );
+        assert!(told.contains("Nothing was changed.") && told.contains("Do not cut or delete it"), "{told}");
+        let error = OpenError::from(damage.clone());
+        assert_eq!((error.damage(), error.to_string()), (Some(&damage), told));
+        assert_eq!(error.source().map(ToString::to_string), Some(damage.to_string()));
+    }
+
+    #[test]
+    fn a_disk_that_failed_is_not_called_damage() {
+        let error = OpenError::disk("reading journal/0000000007.log")(io::Error::other("I/O error"));
+        assert_eq!(error.to_string(), "the journal could not be read: reading journal/0000000007.log: I/O error");
+        assert!(error.damage().is_none());
+        assert_eq!(error.source().map(ToString::to_string), Some("I/O error".to_owned()));
+    }
+}

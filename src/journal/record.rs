@@ -119,3 +119,27 @@ pub struct Closed {
     /// Each of the store's files, and its length.
     pub files: Vec<(String, u64)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_from_one_and_stop_at_their_ends() {
+        let place = Lsn::new(41);
+        assert_eq!((place.get(), place.plus(1).get(), place.before().get()), (41, 42, 40));
+        assert_eq!((Lsn::ZERO.before(), Lsn::new(u64::MAX).plus(1)), (Lsn::ZERO, Lsn::new(u64::MAX)));
+        assert_eq!(place.to_string(), "41");
+    }
+
+    #[test]
+    fn housekeeping_has_words_of_its_own_in_dumps() {
+        for (record, name) in [
+            (Record::Opened(Opened::default()), "opened"),
+            (Record::Checkpoint(Checkpoint::default()), "checkpoint"),
+            (Record::Closed(Closed::default()), "closed"),
+        ] {
+            assert_eq!(record.name(), name);
+        }
+    }
+}

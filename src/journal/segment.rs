@@ -305,3 +305,100 @@ fn fill(disk: &dyn Disk, file: Handle, bytes: u64) -> io::Result<()> {
     }
     disk.sync_all(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        let proven = Position { segment: 8, offset: 8192, next: Lsn::new(20), chain: 5 };
+        let seen = Position { offset: 9216, next: Lsn::new(21), chain: 6, ..proven };
+        Header {
+            largest_batch: 4096,
+            segment_bytes: 64 << 10,
+            store: [1; 16],
+            boot: [2; 16],
+            epoch: 3,
+            salt: 4,
+            number: 9,
+            lock_inode: 42,
+            proven,
+            seen,
+            crc: 0,
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_back_and_none_with_any_flipped_bit_is() {
+        let mut header = header();
+        let bytes = header.encode();
+        assert_eq!((bytes.len(), Header::decode(&bytes)), (to_usize(HEADER), Some(header)));
+        assert!(header.crc != 0);
+        for byte in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[byte] ^= 1 << (byte % 8);
+            assert_eq!(Header::decode(&bytes), None, "byte {byte}");
+            assert_eq!(Header::of_another_format(&bytes), None, "byte {byte}: damage is no other format");
+        }
+        assert_eq!(Header::decode(&bytes[..bytes.len() - 1]), None);
+    }
+
+    #[test]
+    fn a_whole_header_of_another_format_is_named_and_its_own_is_not() {
+        let mut bytes = header().encode();
+        assert_eq!(Header::of_another_format(&bytes), None);
+        bytes[8] = 2;
+        let crc = crc32fast::hash(&bytes[..COVERED]).to_le_bytes();
+        bytes[COVERED..COVERED + 4].copy_from_slice(&crc);
+        assert_eq!((Header::decode(&bytes), Header::of_another_format(&bytes)), (None, Some(2)));
+        bytes[0] = b'?';
+        let crc = crc32fast::hash(&bytes[..COVERED]).to_le_bytes();
+        bytes[COVERED..COVERED + 4].copy_from_slice(&crc);
+        assert_eq!(Header::of_another_format(&bytes), None, "another program's file");
+    }
+
+    #[test]
+    fn a_segment_begins_after_its_header_where_the_one_before_was_seen_to_end() {
+        let mut header = header();
+        header.encode();
+        assert_eq!(header.start(), Position { segment: 9, offset: 4096, next: Lsn::new(21), chain: header.crc });
+        assert_eq!(header.predecessor(), Some(8));
+        assert_eq!(Header::default().predecessor(), None);
+    }
+
+    #[test]
+    fn numbers_that_counting_could_overflow_are_out_of_reach() {
+        type Set = fn(&mut Header, u64);
+        let fields: [Set; 9] = [
+            |header, number| header.segment_bytes = number,
+            |header, number| header.epoch = number,
+            |header, number| header.number = number,
+            |header, number| header.proven.segment = number,
+            |header, number| header.proven.offset = number,
+            |header, number| header.proven.next = Lsn::new(number),
+            |header, number| header.seen.segment = number,
+            |header, number| header.seen.offset = number,
+            |header, number| header.seen.next = Lsn::new(number),
+        ];
+        for (field, set) in fields.into_iter().enumerate() {
+            let reaches = |number| {
+                let mut header = header();
+                set(&mut header, number);
+                !header.is_out_of_reach()
+            };
+            assert!(reaches(u64::MAX / 2) && !reaches(u64::MAX / 2 + 1) && !reaches(u64::MAX), "field {field}");
+        }
+    }
+
+    #[test]
+    fn only_the_very_names_that_segments_are_given_are_theirs() {
+        assert_eq!(path(7), "journal/0000000007.log");
+        assert_eq!(number_of("0000000007.log"), Some(7));
+        assert_eq!(number_of("12345678901.log"), Some(12_345_678_901), "beyond ten digits they just get longer");
+        assert_eq!(number_of("9223372036854775807.log"), Some(u64::MAX / 2));
+        for name in ["9223372036854775808.log", "7.log", "00000000007.log", "+000000007.log", "0000000007.tmp", "x.log"]
+        {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+}

@@ -281,3 +281,191 @@ impl Window {
         Ok(rest.get(..length).unwrap_or(rest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::{Begin, Opened, Options, Record, folder, open},
+        payment::Webhook,
+        sim::SimDisk,
+    };
+
+    const SIZES: Options =
+        Options { segment_bytes: 64 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
+
+    /// A segment of six batches of three sectors each, and the places between them.
+    fn written() -> (Arc<dyn Disk>, Header, Vec<Position>) {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
+        let mut journal = open(Arc::clone(&disk), SIZES).expect("new").begin(begin).expect("space");
+        let wall = Timestamp::from_millis(1);
+        journal.append(wall, &[vec![Record::Opened(Opened { epoch: 1, moved: false })]]).expect("room");
+        let mut places = vec![journal.position()];
+        for _ in 0..6 {
+            let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
+            let news = Webhook { gateway, event_id, at: wall, operation_key: None, body: vec![7; 1_200] };
+            journal.append(wall, &[vec![Record::Inbox(news)]]).expect("room");
+            places.push(journal.position());
+        }
+        let header = folder::look_at(&disk, 1).expect("readable").0.expect("begun");
+        (disk, header, places)
+    }
+
+    /// The ends of the batches from `from` on, each with whether it was recorded again; and how it ends.
+    fn walked(bounds: Bounds, from: usize) -> (Vec<(Position, bool)>, Result<End, String>) {
+        let (disk, header, places) = written();
+        walk_through(Walk::new(&disk, header, bounds, places[from]).expect("there"))
+    }
+
+    fn walk_through(mut walk: Walk) -> (Vec<(Position, bool)>, Result<End, String>) {
+        let mut seen = Vec::new();
+        loop {
+            match walk.next() {
+                Ok(Step::Batch(batch)) => seen.push((batch.end, batch.superseded)),
+                Ok(Step::End(end)) => return (seen, Ok(end)),
+                Err(error) => return (seen, Err(error.to_string())),
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_segment_is_read_to_where_it_was_left() {
+        let (_, _, places) = written();
+        let all = places[1..].iter().map(|place| (*place, false)).collect::<Vec<_>>();
+        assert_eq!(walked(Bounds::Last, 0), (all.clone(), Ok(End::default())));
+        assert_eq!(walked(Bounds::Last, 4), (all[4..].to_vec(), Ok(End::default())));
+    }
+
+    #[test]
+    fn an_older_segment_ends_where_the_next_ones_header_says_whatever_stands_behind() {
+        let (_, _, places) = written();
+        let (proven, seen) = (places[2], places[4]);
+        let expected = [(places[1], false), (places[2], false), (places[3], true), (places[4], true)];
+        assert_eq!(walked(Bounds::Followed { proven, seen }, 0), (expected.to_vec(), Ok(End::default())));
+        let all_proven = Bounds::Followed { proven, seen: proven };
+        assert_eq!(walked(all_proven, 0), (expected[..2].to_vec(), Ok(End::default())));
+    }
+
+    #[test]
+    fn a_header_that_ends_its_predecessor_inside_a_batch_is_refused() {
+        let (_, _, places) = written();
+        let inside = Position { offset: places[3].offset - SECTOR, ..places[3] };
+        let (batches, end) = walked(Bounds::Followed { proven: places[2], seen: inside }, 0);
+        assert_eq!(batches.len(), 3);
+        assert!(end.expect_err("it goes on").contains("goes on where the next segment's header says"));
+    }
+
+    #[test]
+    fn a_header_that_tells_of_other_records_than_are_there_is_refused() {
+        let (_, _, places) = written();
+        let other = Position { chain: places[2].chain ^ 1, ..places[2] };
+        for bounds in
+            [Bounds::Followed { proven: other, seen: places[4] }, Bounds::Followed { proven: places[1], seen: other }]
+        {
+            let (batches, end) = walked(bounds, 0);
+            assert_eq!(batches.len(), 2);
+            assert!(end.expect_err("other records").contains("tells of other records"));
+        }
+    }
+
+    #[test]
+    fn what_is_being_written_is_read_as_far_as_it_is_durable() {
+        let (_, _, places) = written();
+        let durable = |lsn: Lsn| walked(Bounds::Durable(lsn), 0).0.len();
+        assert_eq!(durable(places[2].next.before()), 2);
+        assert_eq!(durable(places[0].next.before()), 0);
+    }
+
+    /// What is wrong with the second batch, if the header and the place before it are as changed.
+    fn refused(change: impl FnOnce(&mut Header, &mut Position)) -> Option<String> {
+        let (disk, mut header, mut places) = written();
+        change(&mut header, &mut places[1]);
+        let (batches, end) = walk_through(Walk::new(&disk, header, Bounds::Last, places[1]).expect("there"));
+        assert_eq!(batches.is_empty(), end.is_err());
+        end.err()
+    }
+
+    #[test]
+    fn a_batch_that_does_not_belong_where_it_stands_is_refused() {
+        let another = |why: Option<String>| why.is_some_and(|why| why.contains("a batch of another start stands here"));
+        assert!(another(refused(|header, _| header.salt += 1)));
+        assert!(another(refused(|header, _| header.epoch += 1)));
+        let astray = |why: Option<String>| why.is_some_and(|why| why.contains("does not continue the one before it"));
+        assert!(astray(refused(|_, at| at.chain ^= 1)));
+        assert!(astray(refused(|_, at| at.next = at.next.plus(1))));
+        let (disk, header, places) = written();
+        let (file, at) = (SegmentFile::open(&disk, 1, Access::ReadWrite).expect("there"), places[1]);
+        let raw = file.read(at.offset, HEAD).expect("readable");
+        let head = Head::decode(raw.first_chunk().expect("whole")).expect("right");
+        let boastful = Head { durable: head.first, ..head };
+        file.write_and_sync(at.offset, &boastful.encode()).expect("a disk");
+        let walk = Walk::new(&disk, header, Bounds::Last, at).expect("there");
+        assert!(astray(walk_through(walk).1.err()), "no batch can say that it is durable itself");
+    }
+
+    #[test]
+    fn a_batch_longer_than_any_or_than_its_segment_is_refused() {
+        let (_, header, places) = written();
+        let (extent, end) = (3 * SECTOR, places[6].offset);
+        let most = u32::try_from(extent).expect("short");
+        assert_eq!(refused(|header, _| header.largest_batch = most), None);
+        assert_eq!(refused(|header, _| header.segment_bytes = end), None);
+        let too_long =
+            |why: Option<String>| why.is_some_and(|why| why.contains("longer than any that was ever written"));
+        assert!(too_long(refused(|header, _| header.largest_batch = most - 1)));
+        assert!(too_long(refused(|header, _| header.segment_bytes = places[2].offset - 1)));
+        assert!(header.largest_batch > most && header.segment_bytes > end);
+    }
+
+    /// How a walk ends after the last segment's file was overwritten from some place on.
+    fn overwritten(at: u64, bytes: &[u8]) -> (usize, Result<End, String>) {
+        let (disk, header, places) = written();
+        let file = SegmentFile::open(&disk, 1, Access::ReadWrite).expect("there");
+        file.write_and_sync(at, bytes).expect("a disk");
+        let (batches, end) = walk_through(Walk::new(&disk, header, Bounds::Last, places[0]).expect("there"));
+        (batches.len(), end)
+    }
+
+    #[test]
+    fn a_hole_is_damage_where_anything_follows_and_a_torn_end_where_nothing_does() {
+        let (_, _, places) = written();
+        for (place, sector, torn) in [
+            (2, 0, Err("the beginning of a batch that was durable reads as zeros")),
+            (2, 1, Err("a part of a batch that was durable reads as zeros")),
+            (4, 2, Err("a part of a batch that was durable reads as zeros")),
+            (5, 0, Ok(End { torn: true, proves: false })),
+            (5, 1, Ok(End { torn: true, proves: true })),
+            (5, 2, Ok(End { torn: true, proves: true })),
+        ] {
+            let (batches, end) = overwritten(places[place].offset + sector * SECTOR, &[0; 512]);
+            assert_eq!(batches, place);
+            match torn {
+                Ok(torn) => assert_eq!(end, Ok(torn), "batch {place}, sector {sector}"),
+                Err(why) => assert!(end.expect_err("noticed").contains(why), "batch {place}, sector {sector}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_later_batch_of_the_same_start_proves_that_an_unfinished_one_was_durable() {
+        let (_, header, places) = written();
+        let Header { epoch, salt, .. } = header;
+        let (end, first) = (places[6], places[6].next);
+        for sector in [1, 3, 15] {
+            for (epoch, salt, first, later) in [
+                (epoch, salt, first, true),
+                (epoch, salt, first.plus(9), true),
+                (epoch + 1, salt, first, false),
+                (epoch, salt + 1, first, false),
+                (epoch, salt, first.before(), false),
+            ] {
+                let (length, wall) = (600, Timestamp::from_millis(1));
+                let durable = first.before();
+                let head = Head { length, epoch, salt, first, durable, wall, count: 1, previous: 0, zero_sectors: 0 };
+                let (batches, found) = overwritten(end.offset + sector * SECTOR, &head.encode());
+                assert_eq!((batches, found.is_err()), (6, later), "{head:?} in sector {sector}");
+            }
+        }
+    }
+}

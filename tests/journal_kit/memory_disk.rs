@@ -37,6 +37,7 @@ struct Content {
 /// What is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fails {
+    List,
     Write,
     Sync,
 }
@@ -107,7 +108,7 @@ impl MemoryDisk {
         state.handles.clear();
     }
 
-    /// Makes writes or fsyncs fail.
+    /// Makes lists, writes or fsyncs fail.
     pub(crate) fn fail(&self, fails: Option<(Fails, ErrorKind)>) {
         self.state().fails = fails;
     }
@@ -176,6 +177,7 @@ impl State {
 impl Disk for MemoryDisk {
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let prefix = format!("{folder}/");
+        self.state().failing(Fails::List)?;
         Ok(self.state().names.keys().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect())
     }
 
