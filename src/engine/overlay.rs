@@ -105,3 +105,149 @@ fn due(entry: &Entry) -> Option<Tick> {
     });
     waiting.map(|(_, pursuit)| pursuit.due).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{
+        Amount, Clock, Currency, Event, Fact, Finality, IdempotencyKey, Identity, Kind, Namespace, OperationKey,
+        OperationRef, Order, Reply, Tenant, Timestamp, apply,
+    };
+
+    fn id(number: u8) -> PaymentId {
+        PaymentId::from_bytes([number; 16])
+    }
+
+    fn payment(number: u8, standings: &[Standing]) -> Payment {
+        let (amount, key) = (Amount::new(1050).expect("legal"), IdempotencyKey::new("order-1").expect("legal"));
+        let order = Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal");
+        let (tenant, namespace) = (Tenant::default(), Namespace::default());
+        let mut facts = vec![Fact::Accepted { tenant, key: key.clone(), namespace, order }];
+        for number in (0..).take(standings.len()) {
+            let operation = OperationRef { number, kind: Kind::Charge, amount };
+            let (operation_key, gateway) = (OperationKey::from_bytes([1; 16]), Identity::default());
+            facts.push(Fact::Intended { operation, key: key.clone(), operation_key, gateway, request: Vec::new() });
+        }
+        let mut payment = None;
+        for fact in facts {
+            let event = Event { payment: id(number), at: Timestamp::default(), fact };
+            apply(&mut payment, &event).expect("in order");
+        }
+        let mut payment = payment.expect("accepted");
+        for (operation, standing) in payment.operations.iter_mut().zip(standings) {
+            operation.standing = standing.clone();
+        }
+        payment
+    }
+
+    fn waiting(due: u64) -> Pursuit {
+        Pursuit { due: Tick::from_millis(due), ..Pursuit::default() }
+    }
+
+    /// With one operation that stands somewhere and is due at some time.
+    fn entry(number: u8, standing: Standing, due: u64) -> Entry {
+        Entry {
+            payment: Arc::new(payment(number, &[standing])),
+            pursuits: vec![waiting(due)],
+            lsn: Lsn::new(u64::from(number)),
+        }
+    }
+
+    fn doubt() -> Standing {
+        Standing::InDoubt { reply: Reply::default(), since: Timestamp::default() }
+    }
+
+    fn done() -> Standing {
+        Standing::Succeeded(Reply::default())
+    }
+
+    fn due_at(overlay: &Overlay, tick: u64, limit: usize) -> Vec<PaymentId> {
+        let now = Now { wall: Timestamp::default(), tick: Tick::from_millis(tick), clock: Clock::Trusted };
+        overlay.due(&now, limit)
+    }
+
+    #[test]
+    fn payments_are_due_at_their_time_the_longest_overdue_first_and_no_more_than_asked_for() {
+        let mut overlay = Overlay::default();
+        for entry in [entry(1, doubt(), 30), entry(2, doubt(), 10), entry(3, doubt(), 20)] {
+            overlay.put(entry);
+        }
+        assert_eq!(overlay.next_due(), Some(Tick::from_millis(10)));
+        assert_eq!(due_at(&overlay, 9, 9), []);
+        assert_eq!(due_at(&overlay, 20, 9), [id(2), id(3)]);
+        assert_eq!(due_at(&overlay, 99, 2), [id(2), id(3)]);
+    }
+
+    #[test]
+    fn a_payment_that_changes_is_due_at_its_new_time_only() {
+        let mut overlay = Overlay::default();
+        overlay.put(entry(1, doubt(), 10));
+        overlay.put(entry(1, doubt(), 10));
+        assert_eq!(due_at(&overlay, 10, 9), [id(1)], "nothing has changed");
+        overlay.put(entry(1, doubt(), 40));
+        assert_eq!((due_at(&overlay, 39, 9), due_at(&overlay, 40, 9)), (vec![], vec![id(1)]));
+        overlay.put(entry(1, done(), 40));
+        assert_eq!((due_at(&overlay, 99, 9), overlay.next_due()), (vec![], None));
+    }
+
+    #[test]
+    fn unresolved_are_those_that_are_not_at_rest_each_counted_once() {
+        let mut overlay = Overlay::default();
+        for (entry, unresolved) in [
+            (entry(1, doubt(), 10), 1),
+            (entry(1, doubt(), 20), 1),
+            (entry(2, Standing::Intended, 10), 2),
+            (entry(3, done(), 10), 2),
+            (entry(1, done(), 10), 1),
+            (entry(2, done(), 10), 0),
+        ] {
+            overlay.put(entry);
+            assert_eq!(overlay.unresolved(), unresolved);
+        }
+        assert_eq!(overlay.len(), 3);
+    }
+
+    #[test]
+    fn only_what_is_at_rest_and_as_the_store_took_it_leaves_memory() {
+        let mut overlay = Overlay::default();
+        overlay.put(entry(5, done(), 10));
+        overlay.stored(&id(5), Lsn::new(4));
+        assert!(overlay.get(&id(5)).is_some(), "something has happened since");
+        overlay.stored(&id(5), Lsn::new(5));
+        assert!(overlay.get(&id(5)).is_none());
+        overlay.put(entry(6, doubt(), 10));
+        overlay.stored(&id(6), Lsn::new(6));
+        assert!(overlay.get(&id(6)).is_some(), "unresolved payments stay");
+        overlay.stored(&id(7), Lsn::new(7));
+        assert_eq!(overlay.len(), 1);
+    }
+
+    #[test]
+    fn a_payment_waits_for_the_earliest_of_its_operations_that_waits_for_a_time() {
+        let (since, reply) = (Timestamp::default(), Reply::default());
+        let declined = |open_until| Standing::Declined { finality: Finality::Soft, open_until, reply: reply.clone() };
+        let open = declined(Some(since));
+        let standings =
+            [done(), declined(None), Standing::Sent { not_after: since }, open, doubt(), Standing::Intended];
+        let calling = Pursuit { calling: true, ..waiting(1) };
+        let pursuits = vec![waiting(1), waiting(1), waiting(1), waiting(50), calling, waiting(60)];
+        let mut waits = Entry { payment: Arc::new(payment(1, &standings)), pursuits, lsn: Lsn::new(1) };
+        assert_eq!(due(&waits), Some(Tick::from_millis(50)), "the open window");
+        waits.pursuits[5] = waiting(40);
+        assert_eq!(due(&waits), Some(Tick::from_millis(40)), "what is to be sent");
+        waits.pursuits[4].calling = false;
+        assert_eq!(due(&waits), Some(Tick::from_millis(1)), "what is in doubt");
+    }
+
+    #[test]
+    fn entries_come_in_id_order_behind_the_one_that_is_named() {
+        let mut overlay = Overlay::default();
+        for entry in [entry(3, done(), 1), entry(1, done(), 1), entry(2, doubt(), 1)] {
+            overlay.put(entry);
+        }
+        let ids = |after: Option<PaymentId>| -> Vec<PaymentId> {
+            overlay.entries(after.as_ref()).map(|entry| entry.payment.id).collect()
+        };
+        assert_eq!((ids(None), ids(Some(id(1)))), (vec![id(1), id(2), id(3)], vec![id(2), id(3)]));
+    }
+}
