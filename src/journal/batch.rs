@@ -280,4 +280,17 @@ mod tests {
         let changed_first = sight(|bytes| bytes[HEAD..512].fill(0));
         assert_eq!(changed_first, Sight::BodyDamaged, "the first sector holds the header: it was written");
     }
+
+    #[test]
+    fn a_sector_that_was_lost_right_before_the_trailer_is_noticed_wherever_the_trailer_stands() {
+        for behind in 1..=24 {
+            let mut draft = Draft::new();
+            draft.push(&vec![1; 1024 + behind - HEAD - TAIL], 1);
+            let (mut bytes, _) = draft.finish(head());
+            let raw = bytes.first_chunk().copied().expect("a header");
+            let head = Head::decode(&raw).expect("right");
+            bytes[512..1024].fill(0);
+            assert_eq!(look(&head, &raw, &bytes[HEAD..]).0, Sight::BodyUnfinished, "it ends {behind} bytes behind");
+        }
+    }
 }

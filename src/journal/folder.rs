@@ -355,3 +355,122 @@ mod tests {
         assert_eq!(refused.damage().map(|damage| damage.segment), Some(2));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Position;
+
+    fn place(segment: u64, offset: u64, next: u64) -> Position {
+        Position { segment, offset, next: Lsn::new(next), chain: 5 }
+    }
+
+    fn header(number: u64, epoch: u64, proven: Position, seen: Position) -> Header {
+        Header { segment_bytes: 64 << 10, store: [1; 16], epoch, salt: 7, number, proven, seen, ..Header::default() }
+    }
+
+    /// Segment 3, whose first record is 10, and what says that it ends at 8192, before record 20.
+    fn linked() -> (Segment, Header) {
+        let begin = place(2, 9000, 10);
+        let (end, first) = (place(3, 8192, 20), header(3, 2, begin, begin));
+        (Segment { header: first, bytes: 64 << 10 }, header(4, 2, end, end))
+    }
+
+    fn link(change: impl FnOnce(&mut Segment, &mut Header)) -> Result<(), String> {
+        let (mut segment, mut next) = linked();
+        change(&mut segment, &mut next);
+        check_link(&segment, &next).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_segment_follows_another_of_its_own_start_or_of_an_earlier_one() {
+        assert_eq!(link(|_, _| ()), Ok(()));
+        let later = |next: &mut Header| (next.epoch, next.salt) = (3, 8);
+        assert_eq!(link(|_, next| later(next)), Ok(()));
+        let unproven = |next: &mut Header| (next.epoch, next.salt, next.proven) = (3, 8, place(3, 4096, 10));
+        assert_eq!(link(|_, next| unproven(next)), Ok(()), "nothing of it may be proven");
+        let nothing_seen = |next: &mut Header| (next.proven, next.seen) = (place(3, 4096, 10), place(3, 4096, 10));
+        assert_eq!(link(|_, next| nothing_seen(next)), Ok(()), "nothing of it may have been seen");
+        assert_eq!(link(|segment, _| segment.bytes = 8192), Ok(()), "its unused zeros were given back");
+        let inside = |next: &mut Header| (next.proven.offset, next.seen.offset) = (8192 - 511, 8192 - 511);
+        assert!(link(|segment, next| (inside(next), segment.bytes = 8191).1).is_err(), "its padding belongs to it");
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_what_the_next_one_says_is_refused() {
+        type Change = fn(&mut Segment, &mut Header);
+        let changes: [Change; 10] = [
+            |_, next| next.number = 3,
+            |_, next| next.number = 2,
+            |_, next| next.epoch = 1,
+            |_, next| next.salt = 8,
+            |_, next| next.proven = place(3, 4096, 10),
+            |_, next| (next.epoch, next.proven.offset) = (3, 4095),
+            |_, next| (next.epoch, next.proven.offset) = (3, 8193),
+            |_, next| (next.epoch, next.proven.next) = (3, Lsn::new(9)),
+            |_, next| (next.epoch, next.proven.next) = (3, Lsn::new(21)),
+            |segment, _| segment.header.seen.next = Lsn::new(21),
+        ];
+        for (case, change) in changes.into_iter().enumerate() {
+            let refused = link(change).expect_err("it cannot follow");
+            assert!(
+                refused.contains("it does not follow journal/0000000003.log as its header says"),
+                "{case}: {refused}"
+            );
+        }
+        let short = link(|segment, _| segment.bytes = 8191).expect_err("a durable batch is missing");
+        assert!(
+            short.contains("journal/0000000003.log at byte 8191") && short.contains("before its last durable batch")
+        );
+    }
+
+    #[test]
+    fn the_last_segment_is_as_long_as_it_was_made() {
+        let (segment, _) = linked();
+        assert!(check_length(&segment).is_ok());
+        for bytes in [segment.bytes - 1, segment.bytes + 1, 0] {
+            let refused = check_length(&Segment { bytes, ..segment }).expect_err("another length").to_string();
+            assert!(refused.contains(&format!("the file is {bytes} bytes long, but was made with 65536")), "{refused}");
+        }
+    }
+
+    fn folder(begun: &[u64], unbegun: &[u64]) -> Folder {
+        let segment = |number| Segment { header: header(number, 1, Position::default(), place(0, 0, 1)), bytes: 9 };
+        Folder {
+            begun: begun.iter().map(|number| (*number, segment(*number))).collect(),
+            unbegun: unbegun.iter().map(|number| (*number, 9)).collect(),
+            unfinished: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_new_segment_gets_a_number_that_no_file_has() {
+        for (begun, unbegun, highest) in
+            [(&[][..], &[][..], 0), (&[1, 4], &[], 4), (&[], &[2], 2), (&[1, 2], &[3, 5], 5), (&[1, 7], &[3], 7)]
+        {
+            assert_eq!(folder(begun, unbegun).highest(), highest, "{begun:?} {unbegun:?}");
+        }
+    }
+
+    #[test]
+    fn a_gap_before_a_spare_is_a_segment_lost() {
+        for (begun, unbegun) in [(&[1, 2][..], &[3][..]), (&[1, 2], &[]), (&[], &[1]), (&[3], &[1, 4, 5])] {
+            assert!(folder(begun, unbegun).check_no_gap().is_ok(), "{begun:?} {unbegun:?}");
+        }
+        for (begun, unbegun, lost) in [(&[1, 2][..], &[4][..], 3), (&[], &[2, 3], 1), (&[3], &[1, 5], 4)] {
+            let refused = folder(begun, unbegun).check_no_gap().expect_err("a gap");
+            assert_eq!(refused.damage().map(|damage| damage.segment), Some(lost), "{begun:?} {unbegun:?}");
+        }
+    }
+
+    #[test]
+    fn segments_of_two_journals_in_one_folder_are_refused() {
+        let mut two = folder(&[1, 2, 3], &[]);
+        assert!(two.check_identity().is_ok());
+        if let Some(segment) = two.begun.get_mut(&2) {
+            segment.header.store = [9; 16];
+        }
+        let refused = two.check_identity().expect_err("a stranger");
+        assert_eq!(refused.damage().map(|damage| damage.segment), Some(2));
+    }
+}
