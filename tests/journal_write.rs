@@ -2,10 +2,13 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions, reason = "tests")]
 
+mod folder;
+
 mod journal_kit;
 
 use std::{io::ErrorKind, sync::Arc};
 
+use folder::Folder;
 use journal_kit::{
     Known, MemoryDisk, SMALL, at, begin, event, feed, known, memory_disk::Fails, open_image, pay, payment, samples,
     start, start_with,
@@ -400,23 +403,6 @@ fn parts_can_be_given_to_other_threads() {
     sendable(&journal);
     sendable(&journal.reader());
     sendable(&journal.spare_maker());
-}
-
-/// A folder of this test's own, removed when it is done.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("payonce-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        Folder(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[test]

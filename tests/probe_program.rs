@@ -2,11 +2,14 @@
 #![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod folder;
+
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
+
+use folder::Folder;
 
 fn probe(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
@@ -65,21 +68,25 @@ fn scripts_read_every_check_and_every_value() {
 }
 
 /// `payonce sandbox` as a process, killed at the end.
-struct Sandbox(Child, PathBuf);
+struct Sandbox {
+    child: Child,
+    _data: Folder,
+}
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let _ = (self.0.kill(), self.0.wait(), std::fs::remove_dir_all(&self.1));
+        let _ = (self.child.kill(), self.child.wait());
     }
 }
 
 #[test]
 fn over_http_references_alone_give_a_second_movement_away() {
-    let folder = std::env::temp_dir().join(format!("payonce-probe-http-{}", std::process::id()));
+    let data = Folder::new("probe");
     let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    command.args(["sandbox", "--listen", "127.0.0.1:0", "--fault", "forget=1", "--data"]).arg(&folder);
-    let mut sandbox = Sandbox(command.stdout(Stdio::piped()).spawn().expect("starts"), folder);
-    let mut said = BufReader::new(sandbox.0.stdout.take().expect("piped"));
+    command.args(["sandbox", "--listen", "127.0.0.1:0", "--fault", "forget=1", "--data"]).arg(&*data);
+    let child = command.stdout(Stdio::piped()).spawn().expect("starts");
+    let mut sandbox = Sandbox { child, _data: data };
+    let mut said = BufReader::new(sandbox.child.stdout.take().expect("piped"));
     let mut line = String::new();
     said.read_line(&mut line).expect("says where it listens");
     let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL");

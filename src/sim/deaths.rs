@@ -1,27 +1,24 @@
 //! Checkpoints, deaths of the process and of the machine, and what a start makes of them.
 
-use std::sync::Arc;
-
 use super::{
     Damage, Fault, Loss,
+    start::{Boot, keep, start},
     world::{JOURNAL, What, World},
 };
 use crate::{
-    engine::{self, Begin, Recovered, check_mark, recover},
+    engine::{self, Recovered},
     journal,
     payment::Clock,
-    store::{MemoryStore, Store},
+    store::Store,
 };
 
 impl World {
     /// The store takes all that has waited for it, in order.
     pub(super) fn keep(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
         for (rows, mark) in std::mem::take(&mut self.lag) {
-            let put = engine::put(self.store.as_ref(), &rows, &mark).is_ok();
-            if let Some(machine) = self.machine.as_mut().filter(|_| put) {
-                let taken: Vec<_> = rows.iter().map(|row| (row.payment.id, row.lsn)).collect();
-                machine.stored(&taken);
-            }
+            // What the store refuses stays in memory.
+            let _ = keep(&self.store, machine, &rows, &mark);
         }
     }
 
@@ -152,28 +149,15 @@ impl World {
     /// What the runtime does at a start, with the simulated disk and store.
     pub(super) fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
         let found = journal::open(self.disk.clone(), JOURNAL)?;
-        let mut boot_id = [0; 16];
-        boot_id.iter_mut().zip(self.boot.to_le_bytes()).for_each(|(to, from)| *to = from);
-        let mark = self.store.mark().map_err(engine::Stopped::from)?;
-        let whole = match &mark {
-            Some(mark) => check_mark(&found, mark)?,
-            None => found.is_new(),
-        };
-        let other_boot = !found.is_new() && found.closed().is_none() && found.boot_id() != Some(boot_id);
-        let rebuild = !whole || other_boot;
-        if rebuild {
-            self.store = Arc::new(MemoryStore::new());
-        }
         let recorded = found.last_wall().unwrap_or_default();
         let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
         self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
-        let begin = Begin {
+        let boot = Boot {
             rules: self.rules.clone(),
-            journal: journal::Begin { store_uuid: [7; 16], salt: self.rng.draw(), boot_id, lock_inode: 1 },
-            rebuild,
-            moved: false,
+            boot_id: u128::from(self.boot).to_le_bytes(),
+            salt: self.rng.draw(),
             now: self.clocks().wall,
         };
-        recover(found, self.store.clone(), begin)
+        start(found, &mut self.store, boot)
     }
 }

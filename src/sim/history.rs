@@ -182,16 +182,11 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
             Evidence::Stopped => vec![(Input::Resume, ripe, ours), (Input::Resume, ripe, restored)],
             Evidence::Inquiry | Evidence::Webhook | Evidence::Person(_) => Vec::new(),
         },
-        Fact::Learned { outcome, evidence, .. } => match (evidence, outcome) {
-            (Evidence::Person(person), Outcome::Succeeded(reply)) => {
-                plain(resolve(Verdict::Succeeded, Some(reply), person))
-            }
-            (Evidence::Person(person), Outcome::Declined(_, reply)) => {
-                plain(resolve(Verdict::Declined, Some(reply), person))
-            }
-            _ => [ended(outcome), answered(outcome)].map(|input| (input, ripe, ours.clone())).to_vec(),
-        },
-        Fact::Contradicted { outcome, .. } => {
+        Fact::Learned { outcome, evidence: Evidence::Person(person), .. } => {
+            let verdict = if matches!(outcome, Outcome::Succeeded(_)) { Verdict::Succeeded } else { Verdict::Declined };
+            plain(resolve(verdict, outcome.reply(), person))
+        }
+        Fact::Learned { outcome, .. } | Fact::Contradicted { outcome, .. } => {
             [ended(outcome), answered(outcome)].map(|input| (input, ripe, ours.clone())).to_vec()
         }
         Fact::Parked { .. } => [answered(&Outcome::NotFound), Input::Due, Input::Resume]

@@ -3,6 +3,8 @@
 //! The real core, journal, engine and recovery, over a disk that loses what was not synced ([`SimDisk`]), a gateway
 //! that is the ledger of truth and a network as bad as the contract allows ([`SimGateway`]), callers who retry, conflict
 //! and vanish, and a clock that jumps over what nobody waits for. After every step the [`Oracle`] asks for the promises.
+//! [`run`] lives such a world; [`every_crash_point`] stops scripted lives at each step of the disk; [`decide_again`] and
+//! [`relive`] take up a recorded history.
 //!
 //! Knows nothing of threads, real files, real clocks, sled, or HTTP.
 
@@ -17,6 +19,8 @@ mod rot;
 mod gateway;
 
 mod oracle;
+
+mod start;
 
 mod world;
 

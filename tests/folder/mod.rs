@@ -13,7 +13,7 @@ use std::{
 const TRIES: usize = 100;
 
 /// The folder. It is removed when this is dropped.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     /// A new one, empty.

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test uses a part of the stage")]
 
+#[path = "../folder/mod.rs"]
+mod folder;
+
 use std::{
     collections::{HashMap, VecDeque},
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -15,23 +17,7 @@ use payonce::{
     payment::{Contract, Identity, Inquiry, Lasting, OperationKey, Outcome, Reply},
 };
 
-/// A folder that goes when the test ends.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("payonce-test-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+pub(crate) use folder::Folder;
 
 pub(crate) fn order(amount: u64) -> Order {
     Order::new(Amount::new(amount).unwrap(), Currency::new("USD").unwrap(), "acct_alice", "acct_bob").unwrap()

@@ -11,6 +11,38 @@ use payonce::{
     },
 };
 
+/// The flags that say which gateway it is, and where else that may be said.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GatewayArgs {
+    /// Which gateway: sandbox, or http://HOST:PORT [default: sandbox]
+    #[arg(long, value_name = "GATEWAY")]
+    gateway: Option<String>,
+    /// The account at the gateway; its identity then, in place of the URL
+    #[arg(long, value_name = "NAME")]
+    gateway_account: Option<String>,
+    /// What the gateway promises other than usual: dedup=none|24h, inquiry=yes|no, max_processing=5s, not_found_lag=1s,
+    /// deadline=2s, not_found_times=3, park_after=24h (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    gateway_contract: Vec<String>,
+    /// The configuration file [default: payonce.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "PAYONCE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl GatewayArgs {
+    /// The configuration: the defaults, the file, the environment, and these flags.
+    pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
+        let environment =
+            std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        let mut settings = Settings::load(self.config.as_deref(), environment)?;
+        for (key, value) in [("gateway", &self.gateway), ("gateway_account", &self.gateway_account)] {
+            value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
+        }
+        self.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair))?;
+        Ok(settings)
+    }
+}
+
 /// Why there is no gateway.
 pub(crate) enum Missing {
     /// It is not configured so that it can be asked.

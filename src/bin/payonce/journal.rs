@@ -1,6 +1,10 @@
 //! `payonce journal`: verify, dump, rebuild-store.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use payonce::{
     disk::{Disk, OsDisk},
@@ -61,16 +65,18 @@ pub(crate) fn run(args: &JournalArgs) -> ExitCode {
     })
 }
 
-fn disk(folder: &Folder) -> Result<Arc<dyn Disk>, String> {
-    if !folder.data.join("journal").is_dir() {
-        return Err(format!("there is no journal in {}", folder.data.display()));
+/// The disk under a data folder that holds a journal.
+pub(crate) fn disk(data: &Path) -> Result<Arc<dyn Disk>, String> {
+    if !data.join("journal").is_dir() {
+        return Err(format!("there is no journal in {}", data.display()));
     }
-    let disk = OsDisk::new(&folder.data).map_err(|error| format!("{}: {error}", folder.data.display()))?;
+    let disk = OsDisk::new(data).map_err(|error| format!("{}: {error}", data.display()))?;
     Ok(Arc::new(disk))
 }
 
 fn verify(folder: &Folder) -> Result<ExitCode, String> {
-    let verified = journal::verify(disk(folder)?, journal::Options::default()).map_err(|error| error.to_string())?;
+    let verified =
+        journal::verify(disk(&folder.data)?, journal::Options::default()).map_err(|error| error.to_string())?;
     let failures: Vec<String> = verified.failures.iter().map(OpenError::to_string).collect();
     if folder.json {
         say(json!({"records": verified.records, "failures": failures}));
@@ -88,7 +94,7 @@ fn verify(folder: &Folder) -> Result<ExitCode, String> {
 }
 
 fn dump(folder: &Folder) -> Result<ExitCode, String> {
-    for entry in journal::dump(disk(folder)?).map_err(|error| error.to_string())? {
+    for entry in journal::dump(disk(&folder.data)?).map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| error.to_string())?;
         match folder.json {
             true => say(as_json(&entry)),

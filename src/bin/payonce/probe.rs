@@ -1,6 +1,6 @@
 //! `payonce probe`: measures what a gateway does, beside what its contract declares.
 
-use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{net::IpAddr, process::ExitCode, sync::Arc};
 
 use axum::http::Uri;
 use payonce::{
@@ -15,7 +15,8 @@ use payonce::{
 use serde_json::json;
 
 use crate::{
-    exit, gateway,
+    exit,
+    gateway::{self, GatewayArgs},
     output::{say, table},
 };
 
@@ -49,19 +50,8 @@ cannot be reached.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ProbeArgs {
-    /// Which gateway: sandbox, or http://HOST:PORT [default: sandbox, in memory]
-    #[arg(long, value_name = "GATEWAY")]
-    gateway: Option<String>,
-    /// The account at the gateway
-    #[arg(long, value_name = "NAME")]
-    gateway_account: Option<String>,
-    /// What the gateway declares other than usual: dedup=none|24h, inquiry=yes|no, max_processing=5s, not_found_lag=1s,
-    /// deadline=2s, not_found_times=3, park_after=24h (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    gateway_contract: Vec<String>,
-    /// The configuration file [default: payonce.toml, if it is there]
-    #[arg(long, value_name = "FILE", env = "PAYONCE_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// What goes wrong in the sandbox, and how often (0 to 1), such as forget=1 (repeatable)
     #[arg(long = "fault", value_name = "KIND=PROBABILITY")]
     faults: Vec<String>,
@@ -131,7 +121,7 @@ impl From<Invalid> for Failure {
 }
 
 async fn probe(args: &ProbeArgs) -> Result<ExitCode, Failure> {
-    let settings = settings(args)?;
+    let settings = args.gateway.settings()?;
     let mut plan = plan(args)?;
     let GatewayChoice::Http(url) = &settings.gateway else {
         let gateway = sandbox(args, &settings)?;
@@ -154,17 +144,6 @@ async fn probe(args: &ProbeArgs) -> Result<ExitCode, Failure> {
         gateway::Missing::Ledger(folder, error) => Failure::Usage(format!("{}: {error}", folder.display())),
     })?;
     tell(args, &*gateway, &plan, Probe::new(&*gateway, plan.clone())).await
-}
-
-fn settings(args: &ProbeArgs) -> Result<Settings, ConfigError> {
-    let environment =
-        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let mut settings = Settings::load(args.config.as_deref(), environment)?;
-    for (key, value) in [("gateway", &args.gateway), ("gateway_account", &args.gateway_account)] {
-        value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
-    }
-    args.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair))?;
-    Ok(settings)
 }
 
 fn plan(args: &ProbeArgs) -> Result<Plan, Failure> {

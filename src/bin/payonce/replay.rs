@@ -1,17 +1,16 @@
 //! `payonce replay`: a recorded journal through today's core.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use payonce::{
-    config::Settings,
-    disk::{Disk, OsDisk},
+    config::{ConfigError, Settings},
     journal,
     payment::{Contract, Identity, Namespace, Rules, Schedule},
     sim::{History, Report, decide_again, relive},
 };
 use serde_json::json;
 
-use crate::{exit, output::say};
+use crate::{exit, gateway::GatewayArgs, journal::disk, output::say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,15 +29,14 @@ const TOGETHER: usize = 50;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReplayArgs {
-    /// The data folder
-    #[arg(long, value_name = "DIR", default_value = "./payonce-data", env = "PAYONCE_DATA")]
-    data: PathBuf,
+    /// The data folder [default: ./payonce-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// Live each payment again too, with the chance of this seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What the gateway promises, as for `serve`
-    #[arg(long, value_name = "KEY=VALUE")]
-    gateway_contract: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,14 +44,14 @@ pub(crate) struct ReplayArgs {
 
 /// Runs.
 pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
-    let contract = match contract(args) {
-        Ok(contract) => contract,
-        Err(why) => {
-            eprintln!("payonce: {why}");
+    let settings = match settings(args) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("payonce: {error}");
             return exit::usage();
         }
     };
-    let history = match read(args, contract) {
+    let history = match read(&settings) {
         Ok(history) => history,
         Err(why) => {
             eprintln!("payonce: {why}");
@@ -65,34 +63,23 @@ pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
     if broken { exit::failed() } else { ExitCode::SUCCESS }
 }
 
-fn contract(args: &ReplayArgs) -> Result<Contract, String> {
-    let mut settings = Settings::default();
-    args.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair)).map_err(text)?;
-    settings.contract(&Contract::standard(Identity::default())).map_err(text)
+fn settings(args: &ReplayArgs) -> Result<Settings, ConfigError> {
+    let mut settings = args.gateway.settings()?;
+    args.data.as_ref().map_or(Ok(()), |data| settings.set_flag("data", data))?;
+    Ok(settings)
 }
 
-fn text(error: impl ToString) -> String {
-    error.to_string()
-}
-
-fn read(args: &ReplayArgs, contract: Contract) -> Result<History, String> {
-    if !args.data.join("journal").is_dir() {
-        return Err(format!("there is no journal in {}", args.data.display()));
-    }
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&args.data).map_err(text)?);
-    let found = journal::open(disk, journal::Options::default()).map_err(text)?;
+fn read(settings: &Settings) -> Result<History, String> {
+    let contract = settings.contract(&Contract::standard(Identity::default())).map_err(|error| error.to_string())?;
+    let found = journal::open(disk(&settings.data)?, journal::Options::default()).map_err(|error| error.to_string())?;
     let (schedule, namespace) = (Schedule::default(), Namespace::default());
     let rules = Rules { contract, schedule, namespace, sending: true, restored: false };
-    decide_again(&found, &rules).map_err(text)
+    decide_again(&found, &rules).map_err(|error| error.to_string())
 }
 
 fn live(seed: u64, history: &History) -> Vec<Report> {
-    let mut seed = seed;
-    let mut next = || {
-        seed = seed.wrapping_add(1);
-        seed.wrapping_sub(1)
-    };
-    history.orders.chunks(TOGETHER).map(|orders| relive(next(), orders)).collect()
+    let lives = history.orders.chunks(TOGETHER).zip(0..);
+    lives.map(|(orders, number)| relive(seed.wrapping_add(number), orders)).collect()
 }
 
 /// Says what was found; whether something is wrong.

@@ -23,7 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    exit, gateway,
+    exit,
+    gateway::{self, GatewayArgs},
     output::{columns, say},
 };
 
@@ -51,16 +52,8 @@ pub(crate) struct ServeArgs {
     /// Where to listen; whoever can connect can pay [default: 127.0.0.1:7411]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
-    /// Which gateway: sandbox, or http://HOST:PORT [default: sandbox]
-    #[arg(long, value_name = "GATEWAY")]
-    gateway: Option<String>,
-    /// The account at the gateway; its identity then, in place of the URL
-    #[arg(long, value_name = "NAME")]
-    gateway_account: Option<String>,
-    /// What the gateway promises other than usual: dedup=none|24h, inquiry=yes|no, max_processing=5s, not_found_lag=1s,
-    /// deadline=2s, not_found_times=3, park_after=24h (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    gateway_contract: Vec<String>,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// Keeps installs apart that share one account at a gateway; never change it
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -76,9 +69,6 @@ pub(crate) struct ServeArgs {
     /// The store's cache, in bytes
     #[arg(long, value_name = "BYTES")]
     store_cache_bytes: Option<String>,
-    /// The configuration file [default: payonce.toml, if it is there]
-    #[arg(long, value_name = "FILE", env = "PAYONCE_CONFIG")]
-    config: Option<PathBuf>,
     /// Says that the data folder was moved on purpose, and that no copy of it is in use: sending is resumed
     #[arg(long)]
     moved: bool,
@@ -174,14 +164,10 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
-    let environment =
-        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let mut settings = Settings::load(args.config.as_deref(), environment)?;
+    let mut settings = args.gateway.settings()?;
     let flags = [
         ("data", &args.data),
         ("listen", &args.listen),
-        ("gateway", &args.gateway),
-        ("gateway_account", &args.gateway_account),
         ("namespace", &args.namespace),
         ("queue", &args.queue),
         ("gateway_slots", &args.gateway_slots),
@@ -191,7 +177,6 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
     for (key, value) in flags {
         value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
     }
-    args.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair))?;
     Ok(settings)
 }
 

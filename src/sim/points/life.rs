@@ -3,11 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    super::{Fault, Loss, Rng, SimDisk, Violation},
+    super::{
+        Fault, Loss, Rng, SimDisk, Violation,
+        start::{Boot, keep, start},
+    },
     scripts::{Act, End, Script},
 };
 use crate::{
-    engine::{self, Admission, Begin, Carrying, Machine, Recovered, Stopped, check_mark, recover},
+    engine::{self, Admission, Carrying, Machine, Recovered, Stopped},
     journal,
     payment::{
         Action, Amount, Clock, Currency, Finality, IdempotencyKey, Input, Lasting, Namespace, Now, Order, Outcome,
@@ -204,9 +207,7 @@ impl Life {
         let machine = self.machine()?;
         let turned = machine.turn(now, &inputs, Admission { new_payments: 1_000 })?;
         let mark = machine.mark();
-        engine::put(store.as_ref(), &turned.resting, &mark)?;
-        let taken: Vec<_> = turned.resting.iter().map(|row| (row.payment.id, row.lsn)).collect();
-        machine.stored(&taken);
+        keep(&store, machine, &turned.resting, &mark)?;
         // From here on callers know, and bytes leave.
         let unsynced = self.disk.unsynced();
         if unsynced > 0 && !(turned.told.is_empty() && turned.actions.is_empty()) {
@@ -245,27 +246,15 @@ impl Life {
 
     fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
         let found = journal::open(self.disk.clone(), JOURNAL)?;
-        let mark = self.store.mark().map_err(Stopped::from)?;
-        let whole = match &mark {
-            Some(mark) => check_mark(&found, mark)?,
-            None => found.is_new(),
-        };
-        let boot_id = [self.boot; 16];
-        let other_boot = !found.is_new() && found.closed().is_none() && found.boot_id() != Some(boot_id);
-        let rebuild = !whole || other_boot;
-        if rebuild {
-            self.store = Arc::new(MemoryStore::new());
-        }
         self.epochs += 1;
         let (namespace, schedule) = (Namespace::default(), Schedule::default());
-        let begin = Begin {
+        let boot = Boot {
             rules: Rules { contract: self.script.contract(), schedule, namespace, sending: true, restored: false },
-            journal: journal::Begin { store_uuid: [7; 16], salt: 1_000 + self.epochs, boot_id, lock_inode: 1 },
-            rebuild,
-            moved: false,
+            boot_id: [self.boot; 16],
+            salt: 1_000 + self.epochs,
             now: self.now().wall,
         };
-        recover(found, self.store.clone(), begin)
+        start(found, &mut self.store, boot)
     }
 
     /// Starts, and asks whether everything known is still true.
