@@ -68,8 +68,12 @@ impl Judge<'_> {
         match record {
             Record::Event(event) => self.judge(lsn, &event),
             Record::Carried(payment) => {
-                let id = payment.id;
-                self.payments.insert(id, Known { payment: Some(*payment), ..Known::default() });
+                let (id, order) = (payment.id, (payment.tenant.clone(), payment.key.clone(), payment.order.clone()));
+                let known = Known { payment: Some(*payment), ..Known::default() };
+                // Its acceptance may stand only where a later start has recorded it again.
+                if self.payments.insert(id, known).is_none() {
+                    self.history.orders.push(order);
+                }
             }
             // For the feed, and for the journal's own sake.
             Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
