@@ -87,7 +87,7 @@ pub mod sim;
 pub use engine::{Filter, Page, Stopped};
 pub use journal::Lsn;
 pub use payment::{
-    Amount, Capture, Currency, Event, Fact, IdempotencyKey, Invalid, Namespace, Order, Payment, PaymentId, Person,
-    Resolution, State, Tenant, Timestamp, Verdict,
+    Amount, Capture, Currency, Event, Fact, FollowUp, IdempotencyKey, Invalid, Namespace, Order, Payment, PaymentId,
+    Person, Resolution, State, Tenant, Timestamp, Verdict,
 };
-pub use runtime::{Answer, Delivery, Engine, Events, OpenError, OpenReport, Options, Rejection};
+pub use runtime::{Answer, Delivery, Engine, Events, OpenError, OpenReport, Operated, Options, Rejection};

@@ -133,7 +133,7 @@ fn sending(gateway: &dyn Gateway, kind: Kind, n: u8, charge: Option<u8>) -> Send
     let order = order();
     let operation_key = OperationKey::from_bytes([n; 16]);
     let charge = charge.map(|n| OperationKey::from_bytes([n; 16]));
-    let asked = Asked { kind, operation_key, amount: order.amount, order: &order, charge };
+    let asked = Asked { kind, operation_key, amount: order.amount, order: &order, charge, reference: None };
     let request = gateway.encode(&asked).expect("encodes");
     let deadline = Instant::now() + PATIENT;
     Sending { kind, operation_key, request, amount: order.amount, currency: order.currency, deadline }
@@ -146,7 +146,7 @@ async fn send(face: &dyn Face, n: u8) -> Outcome {
 async fn inquire(face: &dyn Face, n: u8) -> Outcome {
     let Sending { kind, operation_key, amount, currency, deadline, .. } =
         sending(face.gateway(), Kind::Charge, n, None);
-    face.gateway().inquire(Question { kind, operation_key, amount, currency, deadline }).await
+    face.gateway().inquire(Question { kind, operation_key, amount, currency, reference: None, deadline }).await
 }
 
 fn said(outcome: &Outcome) -> (&str, &str) {

@@ -6,8 +6,8 @@ use payonce::{
     Amount, Currency, IdempotencyKey, Order, Payment, PaymentId, Tenant,
     journal::{Record, decode_payment, decode_record, encode_payment, encode_record},
     payment::{
-        Capture, Clock, Contract, Event, Finality, Identity, Input, Kind, Lasting, Namespace, NextAction, Now,
-        OperationKey, Outcome, Person, Reply, Resolution, Rules, Schedule, Tick, Timestamp, Verdict, apply, decide,
+        Capture, Clock, Contract, Encoder, Event, Finality, Identity, Input, Kind, Lasting, Namespace, NextAction, Now,
+        OperationKey, Outcome, Person, Reply, Resolution, Rules, Tick, Timestamp, Verdict, apply, decide,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -73,8 +73,7 @@ fn input() -> impl Strategy<Value = Input> {
 fn rules() -> Rules {
     let mut contract = Contract::standard(Identity { name: "law".to_owned(), ..Identity::default() });
     contract.soft_decline_window = Some(std::time::Duration::from_secs(3600));
-    let (schedule, namespace) = (Schedule::default(), Namespace::default());
-    Rules { contract, schedule, namespace, sending: true, restored: false }
+    Rules::new(contract, Encoder::plain())
 }
 
 /// A payment's whole story: what is decided about an order and about whatever is said then.

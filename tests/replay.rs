@@ -10,7 +10,7 @@ use payonce::{
     IdempotencyKey, Tenant,
     disk::OsDisk,
     journal,
-    payment::{Contract, Identity, Inquiry, Namespace, Rules},
+    payment::{Contract, Encoder, Identity, Inquiry, Rules},
     sim::{History, decide_again, relive},
 };
 use stage::{Act, Folder, Patience, Scripted, open, options, order};
@@ -48,8 +48,7 @@ async fn record(folder: &Folder) {
 fn history(folder: &Folder, not_found_times: u32) -> History {
     let mut contract = Contract::standard(Identity::default());
     contract.inquiry = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times };
-    let (schedule, namespace) = (options(folder).schedule, Namespace::default());
-    let rules = Rules { contract, schedule, namespace, sending: true, restored: false };
+    let rules = Rules { schedule: options(folder).schedule, ..Rules::new(contract, Encoder::plain()) };
     let found = journal::open(Arc::new(OsDisk::new(&folder.0).unwrap()), journal::Options::default()).unwrap();
     decide_again(&found, &rules).unwrap()
 }

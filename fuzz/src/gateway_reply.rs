@@ -25,6 +25,7 @@ pub fn gateway_reply(bytes: &[u8]) {
     let status = STATUSES.get(chosen).copied().unwrap_or_else(|| c.word() as u16);
     let body = if c.yes() { nearly_right(&mut c) } else { c.0.to_vec() };
     let asked = Question {
+        reference: None,
         kind: Kind::Charge,
         operation_key: OperationKey::from_bytes([11; 16]),
         amount: Amount::new(1050).expect("legal"),

@@ -10,12 +10,12 @@
 use std::{sync::Arc, time::Duration};
 
 use payonce::{
-    Namespace, Payment, Tenant, Timestamp,
+    Payment, Tenant, Timestamp,
     engine::{self, Admission, Begin, Carrying, Machine, Recovered, Resting, Told, check_mark, recover},
     journal,
     payment::{
-        Action, Call, Clock, Contract, Deduplication, Finality, Identity, Input, Inquiry, Lasting, Now, OperationKey,
-        Outcome, Person, Reply, Resolution, Response, Rules, Schedule, State, Tick, Verdict as Said,
+        Action, Call, Clock, Contract, Deduplication, Encoder, Finality, Identity, Input, Inquiry, Lasting, Now,
+        OperationKey, Outcome, Person, Reply, Resolution, Response, Rules, State, Tick, Verdict as Said,
     },
     sim::{Damage, Fault, Loss, Rng, SimDisk},
     store::{MemoryStore, Store},
@@ -52,7 +52,7 @@ pub fn machine(bytes: &[u8]) {
 }
 
 /// A request on its way.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Flight {
     call: Call,
     attempt: u32,
@@ -105,13 +105,7 @@ fn contract(c: &mut Choices<'_>) -> Contract {
 
 impl World {
     fn new(c: &mut Choices<'_>) -> World {
-        let rules = Rules {
-            contract: contract(c),
-            schedule: Schedule::default(),
-            namespace: Namespace::default(),
-            sending: true,
-            restored: false,
-        };
+        let rules = Rules::new(contract(c), Encoder::plain());
         World {
             now: 0,
             wall_off: 0,
@@ -235,6 +229,7 @@ impl World {
 
     fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
         let (call, attempt, bytes, not_after) = match action {
+            Action::Prepare { .. } => unreachable!("no gateway here mints ids"),
             Action::Inquire(call) => return self.questions.push((call, now.tick)),
             Action::Send { call, attempt, request, not_after } => (call, attempt, request, not_after),
         };
@@ -302,7 +297,7 @@ impl World {
             return;
         }
         let place = c.below(self.flights.len());
-        let flight = self.flights[place];
+        let flight = self.flights[place].clone();
         self.flights[place].heard = false;
         self.ended(&flight, Outcome::Unknown(Reply::new("reset", "the connection broke")));
     }
@@ -361,7 +356,7 @@ impl World {
     fn give_up(&mut self) {
         let over = |flight: &Flight| flight.heard && flight.until <= self.now;
         let Some(place) = self.flights.iter().position(over) else { return };
-        let flight = self.flights[place];
+        let flight = self.flights[place].clone();
         self.flights[place].heard = false;
         self.ended(&flight, Outcome::Unknown(Reply::new("timeout", "no reply came in time")));
     }

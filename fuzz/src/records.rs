@@ -5,9 +5,9 @@ use std::time::Duration;
 use payonce::{
     journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
     payment::{
-        Amount, Capture, Cause, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity, Kind, Lasting,
-        Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome, ParkReason, Payment,
-        PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
+        Amount, Capture, Cause, Contradiction, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity,
+        Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
+        ParkReason, Payment, PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
     },
 };
 
@@ -61,7 +61,6 @@ pub(super) fn payment(c: &mut Choices<'_>) -> Payment {
         created_at: time(c),
         settled_at: c.yes().then(|| time(c)),
         updated_at: time(c),
-        contradicted: c.yes(),
         timeline: (0..c.below(4)).map(|_| moment(c)).collect(),
     }
 }
@@ -128,6 +127,7 @@ fn operation(c: &mut Choices<'_>) -> Operation {
         first_sent: c.yes().then(|| time(c)),
         may_have_acted: c.yes(),
         standing: standing(c),
+        contradicted: c.yes().then(|| if c.yes() { Contradiction::Moved } else { Contradiction::Reversed }),
     }
 }
 

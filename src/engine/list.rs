@@ -38,7 +38,7 @@ pub struct Page {
 impl Filter {
     fn admits(&self, payment: &Payment) -> bool {
         payment.tenant == self.tenant
-            && self.state.is_none_or(|state| payment.state() == state)
+            && self.state.is_none_or(|state| payment.is_in(state))
             && self.key.as_ref().is_none_or(|key| payment.key == *key)
             && self.after.is_none_or(|after| payment.id > after)
     }

@@ -146,7 +146,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     };
     let relogged = again.len();
     machine.open_epoch(begin.now, begin.moved, again, &live)?;
-    let rows = rows + machine.take_over(live)?;
+    let rows = rows + machine.take_over(live, begin.rebuild)?;
     if let Err(error) = machine.journal.clean_up() {
         tracing::info!(%error, "unused space of older segments was not given back; the next start tries again");
     }
@@ -158,8 +158,12 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
 /// many rows were put. What the last batch says, whose durability is not evident, is left to the next start.
 pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError> {
     let mut replay = Replay::new(found, store)?;
-    found.replay(ReplayFrom::Beginning, &mut |lsn, _, record| replay.take(lsn, record))?;
+    let proven = found.proven();
+    found.replay(ReplayFrom::Beginning, &mut |lsn, _, record| {
+        if lsn > proven { Ok(()) } else { replay.take(lsn, record) }
+    })?;
     replay.put_rows()?;
+    replay.put_unresolved()?;
     if let (Some(folder), Some(chain)) = (found.store_uuid(), found.chain_at(found.proven())) {
         let mark = Mark { store: folder, epoch: found.epoch(), applied: found.proven(), chain };
         put(store, &[], &mark)?;
@@ -185,16 +189,18 @@ impl Machine {
     }
 
     /// What is unresolved stays in memory; what came to rest in the last batch may reach the store only now, that it is
-    /// durable beyond doubt. Returns how many rows that were.
-    fn take_over(&mut self, live: BTreeMap<PaymentId, Replayed>) -> Result<u64, Stopped> {
+    /// durable beyond doubt. A rebuilt store takes the unresolved too: it has to know whatever a later start, which reads
+    /// from the checkpoint only, will find nothing but the sequel of. Returns how many rows that were.
+    fn take_over(&mut self, live: BTreeMap<PaymentId, Replayed>, rebuilt: bool) -> Result<u64, Stopped> {
         // All of it was carried just now, so this is the place up to which it is known.
         let lsn = self.durable();
         let mut late = Vec::new();
         for Replayed { payment, .. } in live.into_values() {
             let payment = Arc::new(payment);
-            if payment.is_at_rest() {
-                late.push(Resting { lsn, payment });
-            } else {
+            if rebuilt || payment.is_at_rest() {
+                late.push(Resting { lsn, payment: payment.clone() });
+            }
+            if !payment.is_at_rest() {
                 // Nothing may start before it was resumed: only that sets how long "not found" is not believed.
                 let waiting = Pursuit { calling: true, ..Pursuit::default() };
                 let pursuits = vec![waiting; payment.operations.len()];
@@ -267,14 +273,17 @@ impl<'a> Replay<'a> {
     }
 
     fn fold(&mut self, lsn: Lsn, event: Event) -> Result<(), OpenError> {
+        if self.live.get(&event.payment).is_some_and(|replayed| replayed.lsn >= lsn) {
+            return Ok(()); // It came from the store, which is ahead of this.
+        }
         let mut payment = match self.live.remove(&event.payment) {
             Some(replayed) => Some(replayed.payment),
             None if matches!(event.fact, Fact::Accepted { .. }) => None,
             None => match read(self.store, &event.payment).map_err(Stopped::from)? {
                 Some((payment, known)) if known >= lsn => {
-                    // The store has it already. It is carried all the same, if only this batch says so.
-                    if lsn > self.proven {
-                        self.note(lsn, payment);
+                    // The store has it already. It is carried all the same, if only the last batch says so.
+                    if known > self.proven {
+                        self.note(known, payment);
                     }
                     return Ok(());
                 }
@@ -294,6 +303,15 @@ impl<'a> Replay<'a> {
             self.resting.push(payment.id);
         }
         self.live.insert(payment.id, Replayed { payment, lsn, unproven });
+    }
+
+    /// What is left when all has been read, and was not at rest.
+    fn put_unresolved(&mut self) -> Result<(), OpenError> {
+        let live = std::mem::take(&mut self.live).into_values();
+        let rows: Vec<Resting> =
+            live.map(|Replayed { payment, lsn, .. }| Resting { lsn, payment: Arc::new(payment) }).collect();
+        self.rows += put(self.store, &rows, &self.mark)?;
+        Ok(())
     }
 
     /// What came to rest, and is durable beyond doubt, goes to the store.

@@ -10,7 +10,7 @@ use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, overlay::Entry, 
 use crate::{
     journal::{Lsn, Record},
     payment::{
-        Action, Decision, Event, Input, Now, Payment, PaymentId, Pursuit, Response, Tick, apply, decide,
+        Action, Decision, Event, Input, Now, Order, Payment, PaymentId, Pursuit, Response, Tick, apply, decide,
         park_for_defect,
     },
 };
@@ -177,19 +177,10 @@ impl Machine {
             // It may be a payment that was made long ago: neither to be made again, nor to be denied.
             return Some(Told::NoSpace);
         }
-        let Input::Pay { order, request, .. } = input else { return None };
-        if work.payment.is_some() || !self.rules.sending {
-            return None;
-        }
-        let Ok(request) = request else { return None };
+        let (true, Some(size)) = (self.rules.sending, begun(input, work.payment.as_ref())) else { return None };
         if *calls == 0 {
             return Some(Told::NoCallFree);
         }
-        let size = order.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
-            + order.description.as_ref().map_or(0, String::len)
-            + order.source.len()
-            + order.destination.len()
-            + request.len();
         // The rest of its records, and the batch around them, are below a kilobyte.
         let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
         let wanted = self.reserved().saturating_add(*planned).saturating_add(needed);
@@ -281,5 +272,34 @@ impl Machine {
         }
         turned.changed = working.iter().filter(|(_, work)| work.changed).filter_map(|(id, _)| published(id)).collect();
         turned
+    }
+}
+
+/// How many bytes an input may add to a record's fixed parts, if it may begin an operation.
+fn begun(input: &Input, payment: Option<&Payment>) -> Option<usize> {
+    let size = |order: &Order| {
+        order.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+            + order.description.as_ref().map_or(0, String::len)
+            + order.source.len()
+            + order.destination.len()
+    };
+    match (input, payment) {
+        (Input::Pay { order, request: Ok(request), .. }, None) => Some(size(order) + request.len()),
+        // Its request says no more than the order's does.
+        (Input::Operate { key, .. }, Some(payment)) if payment.follow_up(key).is_none() => {
+            Some(2 * size(&payment.order))
+        }
+        (
+            Input::Pay { .. }
+            | Input::Operate { .. }
+            | Input::Ended { .. }
+            | Input::Prepared { .. }
+            | Input::Answered { .. }
+            | Input::Due
+            | Input::Resume
+            | Input::Inquire
+            | Input::Resolve(_),
+            Some(_) | None,
+        ) => None,
     }
 }

@@ -20,7 +20,9 @@ use std::{future::Future, pin::Pin, time::Instant};
 
 pub use overrides::{InvalidOverride, OVERRIDES, apply_override, parse_duration};
 
-use crate::payment::{Amount, Contract, Currency, Invalid, Kind, OperationKey, Order, Outcome};
+use crate::payment::{Amount, Contract, Currency, Invalid, Kind, Lasting, OperationKey, Outcome, Reply};
+
+pub use crate::payment::Asked;
 
 /// What a gateway's answer will be: an outcome, never an error.
 pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
@@ -34,27 +36,20 @@ pub trait Gateway: Send + Sync + 'static {
     /// and are what is sent, now and after any restart.
     fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid>;
 
+    /// Has the gateway mint its own id for an operation that has not been sent, where the contract says
+    /// [`Contract::mints_id_first`]: a success carries it as the reply's reference. Must move nothing, and may be called
+    /// again until it works.
+    fn prepare(&self, sending: Sending) -> Answer<'_> {
+        let _ = sending;
+        Box::pin(async { Outcome::Refused(Lasting::ForGood, Reply::new("unsupported", "this gateway mints no ids")) })
+    }
+
     /// Sends the frozen bytes, once. Not one byte may leave after the deadline; when it passes, the answer is
     /// [`Outcome::NotSent`] if none has left and [`Outcome::Unknown`] if one has.
     fn send(&self, sending: Sending) -> Answer<'_>;
 
     /// Asks what became of an operation. `NotSent`, `Refused` and `Unknown` here mean that no answer was had.
     fn inquire(&self, question: Question) -> Answer<'_>;
-}
-
-/// An operation to be encoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// What is asked.
-    pub kind: Kind,
-    /// Under which key.
-    pub operation_key: OperationKey,
-    /// How much.
-    pub amount: Amount,
-    /// What the caller asked for.
-    pub order: &'a Order,
-    /// For captures, voids and refunds: the operation that they act on.
-    pub charge: Option<OperationKey>,
 }
 
 /// One sending of an operation's frozen bytes.
@@ -75,7 +70,7 @@ pub struct Sending {
 }
 
 /// One question about an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// What had been asked.
     pub kind: Kind,
@@ -85,6 +80,8 @@ pub struct Question {
     pub amount: Amount,
     /// What the answer must speak of.
     pub currency: Currency,
+    /// The gateway's own id: the one that it minted for this operation, or that of the operation that it acts on.
+    pub reference: Option<String>,
     /// When to stop.
     pub deadline: Instant,
 }

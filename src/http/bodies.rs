@@ -11,8 +11,8 @@ use serde::{Serialize, Serializer};
 use super::{json::Object, problems::Problem};
 use crate::{
     payment::{
-        Capture, Currency, Event, Evidence, Fact, Moment, Operation, OperationKey, Order, Payment, PaymentId, Person,
-        Reply, Resolution, Standing, State, Timestamp, Verdict,
+        Capture, Currency, Event, Evidence, Moment, Operation, OperationKey, Order, Payment, PaymentId, Person, Reply,
+        Resolution, Standing, State, Timestamp, Verdict,
     },
     runtime::Page,
 };
@@ -128,10 +128,20 @@ pub(super) fn payment(payment: &Payment) -> Vec<u8> {
     render(&Told::from(payment))
 }
 
+/// What a capture, void or refund is answered with: a function of its own frozen facts, as a payment's answer is.
+pub(super) fn operation(payment: &Payment, operation: &Operation) -> Vec<u8> {
+    render(&OperationTold {
+        payment: Text(payment.id),
+        operation: operation.into(),
+        currency: payment.order.currency.as_str(),
+        outcome: outcome(operation),
+    })
+}
+
 /// What a GET of one payment answers: the same, and all that is known besides.
 pub(super) fn detailed(payment: &Payment) -> Vec<u8> {
     render(&Detailed {
-        told: Told::from(payment),
+        told: as_of_now(payment),
         captured: payment.captured(),
         refunded: payment.refunded(),
         updated_at: Rfc3339(payment.updated_at),
@@ -143,9 +153,13 @@ pub(super) fn detailed(payment: &Payment) -> Vec<u8> {
 /// What a GET of many answers.
 pub(super) fn page(page: &Page) -> Vec<u8> {
     render(&PageBody {
-        payments: page.payments.iter().map(|payment| Told::from(&**payment)).collect(),
+        payments: page.payments.iter().map(|payment| as_of_now(payment)).collect(),
         next: page.next.map(Text),
     })
+}
+
+fn as_of_now(payment: &Payment) -> Told<'_> {
+    Told { state: payment.state_now().as_str(), ..Told::from(payment) }
 }
 
 /// One line of the feed.
@@ -154,7 +168,7 @@ pub(super) fn event(event: &Event) -> Vec<u8> {
         payment: Text(event.payment),
         at: Rfc3339(event.at),
         event: event.fact.name(),
-        operation: number_of(&event.fact),
+        operation: event.fact.operation().map(|operation| operation.number),
     })
 }
 
@@ -278,6 +292,16 @@ impl<'a> From<&'a Operation> for OperationBody<'a> {
     }
 }
 
+/// The body of an operation's answer. The order of its fields is frozen.
+#[derive(Serialize)]
+struct OperationTold<'a> {
+    payment: Text<PaymentId>,
+    #[serde(flatten)]
+    operation: OperationBody<'a>,
+    currency: &'a str,
+    outcome: Option<OutcomeBody<'a>>,
+}
+
 #[derive(Serialize)]
 struct MomentBody<'a> {
     at: Rfc3339,
@@ -303,23 +327,6 @@ struct EventBody {
     at: Rfc3339,
     event: &'static str,
     operation: Option<u32>,
-}
-
-/// Which operation a fact is about, if about one.
-fn number_of(fact: &Fact) -> Option<u32> {
-    match fact {
-        Fact::Accepted { .. } => None,
-        Fact::Intended { operation, .. }
-        | Fact::Prepared { operation, .. }
-        | Fact::AttemptStarted { operation, .. }
-        | Fact::AttemptEnded { operation, .. }
-        | Fact::Learned { operation, .. }
-        | Fact::Parked { operation, .. }
-        | Fact::Unparked { operation }
-        | Fact::Canceled { operation, .. }
-        | Fact::Contradicted { operation, .. }
-        | Fact::WindowClosed { operation } => Some(operation.number),
-    }
 }
 
 /// Anything with a textual form, as a JSON string.

@@ -62,12 +62,24 @@ pub(super) async fn json(headers: &HeaderMap, body: Body, patience: Duration) ->
 
 /// Makes sure that a request without parameters has none in its body either.
 pub(super) async fn nothing(headers: &HeaderMap, body: Body, patience: Duration) -> Result<(), Problem> {
+    match json_or_nothing(headers, body, patience).await? {
+        Some(body) => super::json::Object::read(&body, &[]).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Reads a JSON body that may be left out.
+pub(super) async fn json_or_nothing(
+    headers: &HeaderMap,
+    body: Body,
+    patience: Duration,
+) -> Result<Option<Bytes>, Problem> {
     let body = bytes(body, patience).await?;
     if body.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     check_type(headers)?;
-    super::json::Object::read(&body, &[]).map(|_| ())
+    Ok(Some(body))
 }
 
 /// Media type `application/json`, with any parameters: RFC 8259 gives them no meaning.

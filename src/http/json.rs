@@ -78,6 +78,11 @@ impl<'de> Object<'de> {
         }
     }
 
+    /// An amount that may be left out, but not null.
+    pub(super) fn optional_amount(&self, name: &'static str) -> Result<Option<Amount>, Problem> {
+        self.find(name).map(|_| self.amount(name)).transpose()
+    }
+
     /// A small number that may be left out.
     pub(super) fn optional_number(&self, name: &'static str) -> Result<Option<u32>, Problem> {
         let number = match self.find(name) {

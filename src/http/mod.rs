@@ -17,6 +17,8 @@ mod intake;
 
 mod routes;
 
+mod operations;
+
 mod key;
 
 mod prefer;

@@ -42,6 +42,7 @@ pub(super) enum Code {
     NotFound,
     MethodNotAllowed,
     InvalidState,
+    AmountTooLarge,
     PayloadTooLarge,
     UnsupportedMediaType,
     Conflict,
@@ -66,6 +67,9 @@ impl Code {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here")
             }
             Code::InvalidState => ("invalid_state", StatusCode::CONFLICT, "The payment's state does not allow this"),
+            Code::AmountTooLarge => {
+                ("amount_too_large", StatusCode::CONFLICT, "The payment does not have that much left for this")
+            }
             Code::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Code::UnsupportedMediaType => {
                 ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be JSON")
@@ -189,6 +193,7 @@ impl From<Rejection> for Problem {
                 "nothing was recorded: new payments wait until the operator has said `payonce serve --moved`",
             )
             .retry_after(MOVED),
+            Rejection::AmountTooLarge { .. } => Problem::new(Code::AmountTooLarge, rejection.to_string()),
             Rejection::NotFound => Problem::no_such_payment(),
             Rejection::InvalidState { why } => Problem::new(Code::InvalidState, why),
             Rejection::InvalidOrder(invalid) => Problem::from(invalid),
@@ -229,6 +234,7 @@ mod tests {
             (Rejection::Overloaded { retry_after }, 503, "overloaded", Some("2")),
             (Rejection::StorageFull { retry_after }, 503, "storage_full", Some("2")),
             (Rejection::Moved, 503, "moved", Some("60")),
+            (Rejection::AmountTooLarge { left: 5 }, 409, "amount_too_large", None),
             (Rejection::NotFound, 404, "not_found", None),
             (Rejection::InvalidState { why: "settled".to_owned() }, 409, "invalid_state", None),
             (Rejection::InvalidOrder(invalid), 400, "invalid_request", None),

@@ -13,7 +13,7 @@ use axum::{
 };
 
 use super::{
-    Face, bodies, events, intake, key,
+    Face, bodies, events, intake, key, operations,
     prefer::Preference,
     problems::{Code, Problem},
     query,
@@ -29,7 +29,7 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
 const _: () = assert!(DEFAULT_LIMIT <= MAX_LIMIT);
 
-type Answered = Result<Response, Problem>;
+pub(super) type Answered = Result<Response, Problem>;
 type Id = Result<Path<String>, PathRejection>;
 
 /// Every route there is.
@@ -37,6 +37,9 @@ pub(super) fn router(face: Arc<Face>) -> Router {
     Router::new()
         .route("/v1/payments", post(pay).get(list))
         .route("/v1/payments/{id}", get(show))
+        .route("/v1/payments/{id}/capture", post(operations::capture))
+        .route("/v1/payments/{id}/void", post(operations::void))
+        .route("/v1/payments/{id}/refunds", post(operations::refund))
         .route("/v1/payments/{id}/inquire", post(inquire))
         .route("/v1/payments/{id}/resolve", post(resolve))
         .route("/v1/events", get(feed))
@@ -56,24 +59,29 @@ async fn pay(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
     let body = intake::json(&head.headers, body, face.patience).await?;
     let order = bodies::order(&body)?;
     drop(body);
-    let answer = face.admitting()?.submit(&face.tenant, &key, order, preference.wait()).await?;
-    Ok(told(&answer, preference))
+    let Answer { payment, delivery } = face.admitting()?.submit(&face.tenant, &key, order, preference.wait()).await?;
+    Ok(answer(bodies::payment(&payment), payment.state(), payment.id, delivery, preference))
 }
 
 /// 201 for what is settled, 202 for what is not yet.
-fn told(answer: &Answer, preference: Preference) -> Response {
-    let payment = &answer.payment;
-    let mut response = json(bodies::payment(payment));
+pub(super) fn answer(
+    body: Vec<u8>,
+    state: State,
+    id: PaymentId,
+    delivery: Delivery,
+    preference: Preference,
+) -> Response {
+    let mut response = json(body);
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/payments/{}", payment.id)) {
+    if let Ok(location) = HeaderValue::try_from(format!("/v1/payments/{id}")) {
         headers.insert(header::LOCATION, location);
     }
     if let Some(applied) = preference.applied() {
         headers.insert(HeaderName::from_static("preference-applied"), applied);
     }
-    match retry_after(payment.state()) {
+    match retry_after(state) {
         None => {
-            if answer.delivery == Delivery::Replayed {
+            if delivery == Delivery::Replayed {
                 headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
             }
             *response.status_mut() = StatusCode::CREATED;

@@ -13,15 +13,17 @@ use crate::payment::{Invalid, Payment};
 use super::{
     Record,
     bytes::{Fields, to_u32},
-    format1,
+    format1, format2,
 };
 
 /// A record's length, kind and version.
 pub(super) const FRAME: usize = 6;
 /// The largest payload, in bytes. The largest batch there may be has to hold it whole.
 pub(super) const MAX_PAYLOAD: u64 = 4 << 20;
-/// The version of every kind that is written.
+/// The version that is written of everything it has a place for.
 const VERSION: u8 = 1;
+/// Of a payment that version 1 has no place for.
+const VERSION_2: u8 = 2;
 
 /// The kinds of records. Frozen.
 mod kind {
@@ -54,9 +56,14 @@ impl From<Invalid> for Malformed {
 
 /// A payment as the bytes of a store's row: a version byte, and what a `Carried` record holds.
 pub fn encode_payment(payment: &Payment) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+    let version = version_of(payment);
+    let mut bytes = vec![version];
     // Into memory, and without a limit: a row may be longer than a record.
-    if options_unlimited().serialize_into(&mut bytes, &format1::Payment::from(payment)).is_err() {
+    let written = match version {
+        VERSION => options_unlimited().serialize_into(&mut bytes, &format1::Payment::from(payment)),
+        _ => options_unlimited().serialize_into(&mut bytes, &format2::Payment::from(payment)),
+    };
+    if written.is_err() {
         bytes.clear();
     }
     bytes
@@ -66,6 +73,7 @@ pub fn encode_payment(payment: &Payment) -> Vec<u8> {
 pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
     match bytes.split_first() {
         Some((&VERSION, payload)) => from_bytes::<format1::Payment>(payload)?.try_into(),
+        Some((&VERSION_2, payload)) => from_bytes::<format2::Payment>(payload)?.try_into(),
         Some((version, _)) => {
             Err(Malformed(format!("a payment of version {version}, which this payonce does not know")))
         }
@@ -92,10 +100,11 @@ pub fn decode_record(frame: &[u8]) -> Result<Record, Malformed> {
 /// Appends the record's frame. `Err` with the length that would be too long; `out` is then as it was.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
     let start = out.len();
-    let kind = kind_of(record);
-    out.extend_from_slice(&[0, 0, 0, 0, kind, VERSION]);
+    let (kind, version) = kind_of(record);
+    out.extend_from_slice(&[0, 0, 0, 0, kind, version]);
     let written = match record {
         Record::Event(event) | Record::Relogged(event) => into(out, &format1::Event::from(event)),
+        Record::Carried(payment) if version == VERSION_2 => into(out, &format2::Payment::from(payment.as_ref())),
         Record::Carried(payment) => into(out, &format1::Payment::from(payment.as_ref())),
         Record::Inbox(webhook) => into(out, &format1::Webhook::from(webhook)),
         Record::Opened(opened) => into(out, &format1::Opened::from(opened)),
@@ -111,16 +120,21 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
     Ok(())
 }
 
-const fn kind_of(record: &Record) -> u8 {
+/// The kind, and the version.
+fn kind_of(record: &Record) -> (u8, u8) {
     match record {
-        Record::Event(_) => kind::EVENT,
-        Record::Relogged(_) => kind::RELOGGED,
-        Record::Carried(_) => kind::CARRIED,
-        Record::Inbox(_) => kind::INBOX,
-        Record::Opened(_) => kind::OPENED,
-        Record::Checkpoint(_) => kind::CHECKPOINT,
-        Record::Closed(_) => kind::CLOSED,
+        Record::Event(_) => (kind::EVENT, VERSION),
+        Record::Relogged(_) => (kind::RELOGGED, VERSION),
+        Record::Carried(payment) => (kind::CARRIED, version_of(payment)),
+        Record::Inbox(_) => (kind::INBOX, VERSION),
+        Record::Opened(_) => (kind::OPENED, VERSION),
+        Record::Checkpoint(_) => (kind::CHECKPOINT, VERSION),
+        Record::Closed(_) => (kind::CLOSED, VERSION),
     }
+}
+
+fn version_of(payment: &Payment) -> u8 {
+    if format1::fits(payment) { VERSION } else { VERSION_2 }
 }
 
 /// A record's frame, taken apart but not decoded.
@@ -147,10 +161,14 @@ impl Frame<'_> {
 
     /// The record.
     pub(super) fn decode(&self) -> Result<Record, Malformed> {
-        if self.version != VERSION {
-            return Err(self.unknown());
-        }
         let payload = self.payload;
+        match (self.kind, self.version) {
+            (_, VERSION) => {}
+            (kind::CARRIED, VERSION_2) => {
+                return Ok(Record::Carried(Box::new(from_bytes::<format2::Payment>(payload)?.try_into()?)));
+            }
+            _ => return Err(self.unknown()),
+        }
         Ok(match self.kind {
             kind::EVENT => Record::Event(from_bytes::<format1::Event>(payload)?.try_into()?),
             kind::RELOGGED => Record::Relogged(from_bytes::<format1::Event>(payload)?.try_into()?),

@@ -75,6 +75,8 @@ mod folder;
 
 mod format1;
 
+mod format2;
+
 mod reader;
 
 mod record;

@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use super::{Event, Fact, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply, Standing, Timestamp};
+use super::{
+    Contradiction, Event, Fact, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply, Standing,
+    Timestamp,
+};
 
 /// An event that does not fit what was known: the journal is damaged, or was written by something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,6 @@ pub fn apply(payment: &mut Option<Payment>, event: &Event) -> Result<(), Misfit>
             created_at: event.at,
             settled_at: None,
             updated_at: event.at,
-            contradicted: false,
             timeline: vec![moment(event, 0)],
         });
         return Ok(());
@@ -77,18 +79,8 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
         Fact::Accepted { .. } => None,
         Fact::Intended { operation, key, operation_key, gateway, request } => {
             let next = u32::try_from(payment.operations.len()).ok()?;
-            payment.operations.push(Operation {
-                this: *operation,
-                key: key.clone(),
-                operation_key: *operation_key,
-                gateway: gateway.clone(),
-                request: request.clone(),
-                prepared: None,
-                attempts: 0,
-                first_sent: None,
-                may_have_acted: false,
-                standing: Standing::Intended,
-            });
+            let (key, gateway, request) = (key.clone(), gateway.clone(), request.clone());
+            payment.operations.push(Operation::intended(*operation, key, *operation_key, gateway, request));
             (operation.number == next).then_some(next)
         }
         Fact::Prepared { operation, reference, request } => {
@@ -128,9 +120,9 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
             conclude(find(payment, operation)?, Standing::Canceled(reply.clone()));
             Some(operation.number)
         }
-        Fact::Contradicted { operation, outcome: _, evidence: _ } => {
-            find(payment, operation)?;
-            payment.contradicted = true;
+        Fact::Contradicted { operation, outcome, evidence: _ } => {
+            let found = find(payment, operation)?;
+            found.contradicted = contradiction(outcome).or(found.contradicted);
             Some(operation.number)
         }
         Fact::WindowClosed { operation } => {
@@ -139,6 +131,18 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
             }
             Some(operation.number)
         }
+    }
+}
+
+fn contradiction(outcome: &Outcome) -> Option<Contradiction> {
+    match outcome {
+        Outcome::Succeeded(_) => Some(Contradiction::Moved),
+        Outcome::Declined(_, _) => Some(Contradiction::Reversed),
+        Outcome::Pending(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => None,
     }
 }
 
@@ -372,7 +376,7 @@ mod tests {
         };
         let closed = folded(&[begin.as_slice(), &[news, Fact::WindowClosed { operation: charge() }]].concat());
         assert_eq!((closed.settled_at, closed.updated_at), (Some(at(4)), at(7)));
-        assert!(closed.contradicted && closed.operations[0].is_at_rest());
+        assert!(closed.is_contradicted() && closed.operations[0].is_at_rest());
         assert_eq!(folded(&[started(1), ended(1, Outcome::Unknown(reply()))]).settled_at, None);
     }
 

@@ -156,6 +156,23 @@ pub struct Webhook {
 }
 
 impl Fact {
+    /// Which operation it is about; none, before there is one.
+    pub const fn operation(&self) -> Option<OperationRef> {
+        match self {
+            Fact::Accepted { .. } => None,
+            Fact::Intended { operation, .. }
+            | Fact::Prepared { operation, .. }
+            | Fact::AttemptStarted { operation, .. }
+            | Fact::AttemptEnded { operation, .. }
+            | Fact::Learned { operation, .. }
+            | Fact::Parked { operation, .. }
+            | Fact::Unparked { operation }
+            | Fact::Canceled { operation, .. }
+            | Fact::Contradicted { operation, .. }
+            | Fact::WindowClosed { operation } => Some(*operation),
+        }
+    }
+
     /// One word or two for timelines, feeds and logs.
     pub const fn name(&self) -> &'static str {
         match self {

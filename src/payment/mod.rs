@@ -36,6 +36,8 @@ mod event;
 
 mod state;
 
+mod balance;
+
 mod schedule;
 
 mod decide;
@@ -47,12 +49,15 @@ mod samples;
 
 pub use apply::{Misfit, apply};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
-pub use decide::{Action, Call, Decision, Input, Resolution, Response, Rules, Verdict, decide, park_for_defect};
+pub use decide::{
+    Action, Call, Decision, Encoder, FollowUp, Input, Late, Policies, Resolution, Response, Rules, Verdict, decide,
+    park_for_defect,
+};
 pub use event::{Cause, Event, Fact, Webhook};
 pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};
 pub use money::{Amount, Currency};
 pub use now::{Clock, Now, Tick, Timestamp};
-pub use operation::{Kind, Operation, OperationRef, ParkReason, Pursuit, Standing};
+pub use operation::{Asked, Contradiction, Kind, Operation, OperationRef, ParkReason, Pursuit, Standing};
 pub use order::{
     Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
 };

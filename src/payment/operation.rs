@@ -1,6 +1,6 @@
 //! One thing asked of a gateway, and where it stands.
 
-use super::{Amount, Finality, IdempotencyKey, Identity, NextAction, OperationKey, Reply, Tick, Timestamp};
+use super::{Amount, Finality, IdempotencyKey, Identity, NextAction, OperationKey, Order, Reply, Tick, Timestamp};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,23 @@ pub struct OperationRef {
     pub amount: Amount,
 }
 
+/// An operation to be put into its gateway's words.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What is asked.
+    pub kind: Kind,
+    /// Under which key.
+    pub operation_key: OperationKey,
+    /// How much.
+    pub amount: Amount,
+    /// What the caller asked for.
+    pub order: &'a Order,
+    /// For captures, voids and refunds: the operation that they act on.
+    pub charge: Option<OperationKey>,
+    /// The gateway's own id: the one that it minted for this operation, or that of the operation that it acts on.
+    pub reference: Option<&'a str>,
+}
+
 /// An operation: its frozen request, its attempts, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -64,6 +81,17 @@ pub struct Operation {
     pub may_have_acted: bool,
     /// Where it stands.
     pub standing: Standing,
+    /// What news has said since against what was told. Changes no answer.
+    pub contradicted: Option<Contradiction>,
+}
+
+/// News against what was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// Told declined or canceled; it happened.
+    Moved,
+    /// Told succeeded; it has not happened, or was undone.
+    Reversed,
 }
 
 /// Where an operation stands. The diagram is in `payment/mod.rs`.
@@ -168,6 +196,29 @@ impl ParkReason {
 }
 
 impl Operation {
+    /// As it is when it has been decided on: nothing has left.
+    pub fn intended(
+        this: OperationRef,
+        key: IdempotencyKey,
+        operation_key: OperationKey,
+        gateway: Identity,
+        request: Vec<u8>,
+    ) -> Operation {
+        Operation {
+            this,
+            key,
+            operation_key,
+            gateway,
+            request,
+            prepared: None,
+            attempts: 0,
+            first_sent: None,
+            may_have_acted: false,
+            standing: Standing::Intended,
+            contradicted: None,
+        }
+    }
+
     /// Whether the caller's answer can no longer change.
     pub fn is_final(&self) -> bool {
         match self.standing {
@@ -186,17 +237,40 @@ impl Operation {
         self.is_final() && !window_open
     }
 
+    /// Whether it happened, as far as is known today: news counts, also against what was told.
+    pub fn has_happened(&self) -> bool {
+        match (self.contradicted, &self.standing) {
+            (Some(Contradiction::Moved), _) | (None, Standing::Succeeded(_)) => true,
+            (Some(Contradiction::Reversed), _)
+            | (
+                None,
+                Standing::Intended
+                | Standing::Sent { .. }
+                | Standing::AtGateway { .. }
+                | Standing::InDoubt { .. }
+                | Standing::Parked { .. }
+                | Standing::Declined { .. }
+                | Standing::Canceled(_),
+            ) => false,
+        }
+    }
+
     /// Whether its amount counts against the payment: it moved, it may have moved, or it may still move.
     pub fn holds_reservation(&self) -> bool {
-        match self.standing {
-            Standing::Canceled(_) | Standing::Declined { open_until: None, .. } => false,
-            Standing::Declined { open_until: Some(_), .. }
-            | Standing::Succeeded(_)
-            | Standing::Intended
-            | Standing::Sent { .. }
-            | Standing::AtGateway { .. }
-            | Standing::InDoubt { .. }
-            | Standing::Parked { .. } => true,
+        match (self.contradicted, &self.standing) {
+            (Some(Contradiction::Moved), _) => true,
+            (Some(Contradiction::Reversed), _)
+            | (None, Standing::Canceled(_) | Standing::Declined { open_until: None, .. }) => false,
+            (
+                None,
+                Standing::Declined { open_until: Some(_), .. }
+                | Standing::Succeeded(_)
+                | Standing::Intended
+                | Standing::Sent { .. }
+                | Standing::AtGateway { .. }
+                | Standing::InDoubt { .. }
+                | Standing::Parked { .. },
+            ) => true,
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) fn operation(this: OperationRef, standing: Standing) -> Operation {
         first_sent: Some(at(0)),
         may_have_acted: true,
         standing,
+        contradicted: None,
     }
 }
 

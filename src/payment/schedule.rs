@@ -97,7 +97,7 @@ impl Schedule {
         if operation.gateway != contract.identity {
             return Err(ParkReason::GatewayChanged);
         }
-        if order.expired(now.wall) {
+        if operation.this.number == 0 && order.expired(now.wall) {
             return Err(ParkReason::OrderExpired);
         }
         match now.clock {
@@ -115,9 +115,6 @@ impl Schedule {
         }
         if matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 0, .. }) {
             return fail("not_found_times must be at least 1: one \"not found\" is the least evidence".to_owned());
-        }
-        if contract.mints_id_first {
-            return fail("this version does not drive gateways that mint their own id first".to_owned());
         }
         let needed = self.needed(contract);
         match self.key_life(contract) {

@@ -25,8 +25,6 @@ pub struct Payment {
     pub settled_at: Option<Timestamp>,
     /// When anything last happened.
     pub updated_at: Timestamp,
-    /// Whether news has contradicted what was told.
-    pub contradicted: bool,
     /// What happened, for people.
     pub timeline: Vec<Moment>,
 }
@@ -112,6 +110,38 @@ impl Payment {
         self.operations.first().map_or(State::Processing, Operation::state)
     }
 
+    /// Where the payment stands by now: an authorization that was captured has succeeded, one that was voided is canceled.
+    pub fn state_now(&self) -> State {
+        let voided = self.operations.iter().any(|one| one.this.kind == Kind::Void && one.has_happened());
+        match self.state() {
+            State::Authorized if self.captured() > 0 => State::Succeeded,
+            State::Authorized if voided => State::Canceled,
+            told @ (State::Processing
+            | State::RequiresAction
+            | State::Authorized
+            | State::Succeeded
+            | State::Declined
+            | State::InDoubt
+            | State::Parked
+            | State::Canceled) => told,
+        }
+    }
+
+    /// Whether it, or one of its operations that is not final, is in a state: where a list shows it.
+    pub fn is_in(&self, state: State) -> bool {
+        self.state_now() == state || self.operations.iter().any(|one| !one.is_final() && one.state() == state)
+    }
+
+    /// Whether news has contradicted what was told.
+    pub fn is_contradicted(&self) -> bool {
+        self.operations.iter().any(|operation| operation.contradicted.is_some())
+    }
+
+    /// The capture, void or refund of a key. Keys of operations are apart from those of payments.
+    pub fn follow_up(&self, key: &IdempotencyKey) -> Option<&Operation> {
+        self.operations.iter().skip(1).find(|operation| operation.key == *key)
+    }
+
     /// Whether the caller has a final answer.
     pub fn is_settled(&self) -> bool {
         self.state().is_settled()
@@ -127,6 +157,14 @@ impl Payment {
         self.operations.first()
     }
 
+    /// The gateway's own id that belongs to an operation: the one minted for it, or that of the first, which later ones
+    /// act on.
+    pub fn reference_for<'a>(&'a self, operation: &'a Operation) -> Option<&'a str> {
+        let first = self.first().filter(|first| first.this.number != operation.this.number);
+        let acted_on = first.and_then(|first| first.prepared.as_deref().or(first.reply()?.reference()));
+        operation.prepared.as_deref().or(acted_on)
+    }
+
     /// What the payer has to do next.
     pub fn next_action(&self) -> Option<&NextAction> {
         match &self.first()?.standing {
@@ -139,24 +177,6 @@ impl Payment {
             | Standing::Declined { .. }
             | Standing::Canceled(_) => None,
         }
-    }
-
-    /// The sum of the succeeded operations of some kinds, in minor units.
-    fn moved(&self, kinds: &[Kind]) -> u64 {
-        let moved = self.operations.iter().filter(|operation| {
-            kinds.contains(&operation.this.kind) && matches!(operation.standing, Standing::Succeeded(_))
-        });
-        moved.fold(0, |sum, operation| sum.saturating_add(operation.this.amount.minor_units()))
-    }
-
-    /// How much has moved to the destination, in minor units.
-    pub fn captured(&self) -> u64 {
-        self.moved(&[Kind::Charge, Kind::Capture])
-    }
-
-    /// How much has moved back, in minor units.
-    pub fn refunded(&self) -> u64 {
-        self.moved(&[Kind::Refund])
     }
 }
 
@@ -183,7 +203,7 @@ mod tests {
     use super::*;
     use crate::payment::{
         Finality, ParkReason,
-        samples::{accepted, at, charge, fold, intended, operation, reference, reply},
+        samples::{accepted, at, charge, fold, operation, reference, reply},
     };
 
     fn payment(operations: Vec<Operation>) -> Payment {
@@ -238,22 +258,5 @@ mod tests {
         let bare = payment(Vec::new());
         assert!(!bare.is_at_rest(), "accepted, and nothing decided: the start has to see it");
         assert_eq!((bare.state(), bare.first(), bare.next_action()), (State::Processing, None, None));
-    }
-
-    #[test]
-    fn only_what_succeeded_counts_as_moved() {
-        let (done, doubt) = (|| Standing::Succeeded(reply()), || Standing::InDoubt { reply: reply(), since: at(5) });
-        let moved = payment(vec![
-            operation(reference(0, Kind::Authorize, 1000), done()),
-            operation(reference(1, Kind::Capture, 300), done()),
-            operation(reference(2, Kind::Capture, 200), done()),
-            operation(reference(3, Kind::Capture, 70), doubt()),
-            operation(reference(4, Kind::Refund, 40), done()),
-            operation(reference(5, Kind::Refund, 5), doubt()),
-        ]);
-        assert_eq!((moved.captured(), moved.refunded()), (500, 40));
-        let charged = fold([accepted(), intended(charge())]).expect("in order");
-        assert_eq!((charged.captured(), charged.refunded()), (0, 0));
-        assert_eq!(payment(vec![operation(charge(), done())]).captured(), 1050);
     }
 }

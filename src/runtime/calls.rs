@@ -58,6 +58,7 @@ impl Calls {
                 };
                 self.send(call, attempt, sending);
             }
+            Action::Prepare { call, request } => self.prepare(call, request),
             Action::Inquire(call) => self.inquire(call, now.tick),
         }
     }
@@ -83,6 +84,25 @@ impl Calls {
         });
     }
 
+    fn prepare(&self, call: Call, request: Vec<u8>) {
+        let Call { payment, operation, .. } = call;
+        let report = Once::new(self.intake.clone(), move |outcome| Report::Prepared { payment, operation, outcome });
+        let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
+        self.tasks.spawn(async move {
+            let Ok(_slot) = slots.acquire_owned().await else { return };
+            if *stage.borrow() != Stage::Running {
+                return report.give(dropped());
+            }
+            let deadline = Instant::now() + gateway.contract().deadline;
+            let Call { kind, operation_key, amount, currency, .. } = call;
+            let sending = Sending { kind, operation_key, request, amount, currency, deadline };
+            tokio::select! {
+                outcome = answer_by(deadline, gateway.prepare(sending)) => report.give(outcome),
+                _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
+            }
+        });
+    }
+
     fn inquire(&self, call: Call, asked: Tick) {
         let Call { payment, operation, .. } = call;
         let report =
@@ -94,8 +114,8 @@ impl Calls {
                 return report.give(dropped());
             }
             let deadline = Instant::now() + gateway.contract().deadline;
-            let Call { kind, operation_key, amount, currency, .. } = call;
-            let question = Question { kind, operation_key, amount, currency, deadline };
+            let Call { kind, operation_key, amount, currency, reference, .. } = call;
+            let question = Question { kind, operation_key, amount, currency, reference, deadline };
             tokio::select! {
                 outcome = answer_by(deadline, gateway.inquire(question)) => report.give(outcome),
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),

@@ -14,8 +14,8 @@ use crate::{
     gateway::{Asked, Gateway},
     journal::{Lsn, Reader},
     payment::{
-        Capture, IdempotencyKey, Input, Invalid, Kind, Namespace, OperationKey, Order, Payment, PaymentId, Resolution,
-        Tenant,
+        Amount, Capture, FollowUp, IdempotencyKey, Input, Invalid, Kind, Namespace, Operation, OperationKey, Order,
+        Payment, PaymentId, Resolution, Tenant,
     },
 };
 
@@ -45,6 +45,24 @@ pub struct Answer {
     pub payment: Arc<Payment>,
     /// How.
     pub delivery: Delivery,
+}
+
+/// A capture, void or refund, and how the caller came by it.
+#[derive(Clone, Debug)]
+pub struct Operated {
+    /// The payment as it is now.
+    pub payment: Arc<Payment>,
+    /// The operation's number in it.
+    pub number: u32,
+    /// How.
+    pub delivery: Delivery,
+}
+
+impl Operated {
+    /// The operation.
+    pub fn operation(&self) -> Option<&Operation> {
+        self.payment.operations.iter().find(|operation| operation.this.number == self.number)
+    }
 }
 
 /// How a caller came by its answer.
@@ -82,6 +100,11 @@ pub enum Rejection {
     },
     /// The folder is a copy, or was restored: nothing is sent from it until `serve --moved`. Nothing was recorded.
     Moved,
+    /// More than the payment has left for it. Nothing was recorded; the key is not spent.
+    AmountTooLarge {
+        /// How much is left, in minor units.
+        left: u64,
+    },
     /// There is no such payment.
     NotFound,
     /// Not possible where the payment stands. Nothing was done.
@@ -114,6 +137,9 @@ impl fmt::Display for Rejection {
                 "the data folder is a copy or was restored: nothing is sent from it until `serve --moved` was said \
                  once; nothing was recorded",
             ),
+            Rejection::AmountTooLarge { left } => {
+                write!(f, "the payment has {left} minor units left for this; nothing was done")
+            }
             Rejection::NotFound => f.write_str("there is no such payment"),
             Rejection::InvalidState { why } => f.write_str(why),
             Rejection::Defect => f.write_str(
@@ -155,6 +181,64 @@ impl Engine {
         let id = PaymentId::derive(tenant, key);
         let request = self.encode(&id, key, &order);
         let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request };
+        match self.ask_for(id, input, wait).await? {
+            Some(answer) => Ok(answer),
+            // Its intent may be durable, or it may still be queued: then it is not taken up any more.
+            None => match self.get(id).await? {
+                Some(payment) => Ok(Answer { payment, delivery: Delivery::Attached }),
+                None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
+            },
+        }
+    }
+
+    /// Moves what was authorized: all that is left of it, or an amount. For the default tenant.
+    pub async fn capture(&self, id: PaymentId, key: &str, amount: Option<Amount>) -> Result<Operated, Rejection> {
+        self.go_on(id, key, FollowUp::Capture(amount)).await
+    }
+
+    /// Lets go of what was authorized; cancels what has not been sent. Crossing a charge under way, it waits for what
+    /// becomes of that, and undoes it as [`Options::policies`] say. For the default tenant.
+    pub async fn void(&self, id: PaymentId, key: &str) -> Result<Operated, Rejection> {
+        self.go_on(id, key, FollowUp::Void).await
+    }
+
+    /// Moves back what was captured: all that is left of it, or an amount. For the default tenant.
+    pub async fn refund(&self, id: PaymentId, key: &str, amount: Option<Amount>) -> Result<Operated, Rejection> {
+        self.go_on(id, key, FollowUp::Refund(amount)).await
+    }
+
+    async fn go_on(&self, id: PaymentId, key: &str, follow_up: FollowUp) -> Result<Operated, Rejection> {
+        let key = IdempotencyKey::new(key).map_err(Rejection::InvalidOrder)?;
+        self.operate(&Tenant::default(), id, &key, follow_up, self.face.wait).await
+    }
+
+    /// Captures, voids or refunds, once, under this key of the payment's. Answers as [`Engine::submit`] does.
+    pub async fn operate(
+        &self,
+        tenant: &Tenant,
+        id: PaymentId,
+        key: &IdempotencyKey,
+        follow_up: FollowUp,
+        wait: Duration,
+    ) -> Result<Operated, Rejection> {
+        let input = Input::Operate { tenant: tenant.clone(), key: key.clone(), follow_up };
+        let operated = |Answer { payment, delivery }: Answer| {
+            let number = payment.follow_up(key).map(|operation| operation.this.number);
+            number.map(|number| Operated { payment, number, delivery }).ok_or(Rejection::Defect)
+        };
+        match self.ask_for(id, input, wait).await? {
+            Some(answer) => operated(answer),
+            None => match self.get(id).await? {
+                Some(payment) if payment.follow_up(key).is_some() => {
+                    operated(Answer { payment, delivery: Delivery::Attached })
+                }
+                Some(_) | None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
+            },
+        }
+    }
+
+    /// Hands a caller's input in and waits for its answer; `None`: none came in time.
+    async fn ask_for(&self, id: PaymentId, input: Input, wait: Duration) -> Result<Option<Answer>, Rejection> {
         let (reply, answer) = oneshot::channel();
         let pay = Pay { id, input, until_settled: !wait.is_zero(), reply };
         self.face.intake.pay(pay).map_err(|unheard| match unheard {
@@ -163,13 +247,9 @@ impl Engine {
         })?;
         let patience = if wait.is_zero() { self.face.wait } else { wait };
         match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => answer.map(Some),
             Ok(Err(_)) => Err(self.why_stopped()),
-            // Its intent may be durable, or it may still be queued: then it is not taken up any more.
-            Err(_) => match self.get(id).await? {
-                Some(payment) => Ok(Answer { payment, delivery: Delivery::Attached }),
-                None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
-            },
+            Err(_) => Ok(None),
         }
     }
 
@@ -180,7 +260,14 @@ impl Engine {
             Capture::Manual => Kind::Authorize,
         };
         let operation_key = OperationKey::derive(&self.face.namespace, id, kind, key);
-        self.face.gateway.encode(&Asked { kind, operation_key, amount: order.amount, order, charge: None })
+        self.face.gateway.encode(&Asked {
+            kind,
+            operation_key,
+            amount: order.amount,
+            order,
+            charge: None,
+            reference: None,
+        })
     }
 
     /// A payment as it is.

@@ -38,6 +38,7 @@ pub(super) enum Ask {
 /// What the engine's own tasks and threads report.
 pub(super) enum Report {
     Sent { payment: PaymentId, operation: u32, attempt: u32, outcome: Outcome },
+    Prepared { payment: PaymentId, operation: u32, outcome: Outcome },
     Asked { payment: PaymentId, operation: u32, asked: Tick, outcome: Outcome },
     Flushed(Result<Vec<(String, u64)>, String>),
     StoreFailed(String),

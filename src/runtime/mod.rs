@@ -34,7 +34,7 @@ pub use crate::{
     journal::Lsn,
 };
 pub use events::Events;
-pub use handle::{Answer, Delivery, Engine, Rejection};
+pub use handle::{Answer, Delivery, Engine, Operated, Rejection};
 pub use offline::{Rebuilt, rebuild_store};
 pub use opening::{OpenError, OpenReport};
 pub use options::Options;

@@ -28,7 +28,7 @@ use crate::{
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     gateway::Gateway,
     journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
-    payment::{Contract, ImpossibleHorizon, Rules},
+    payment::{Contract, Encoder, ImpossibleHorizon, Rules},
     store::{self, Condition, Expected, SledStore},
 };
 
@@ -217,6 +217,12 @@ pub(super) const STORE: &str = "store";
 
 type Ready = (Turner, FolderLock, OpenReport, Reader);
 
+/// The gateway's own way to put operations into bytes.
+fn encoder(gateway: &Arc<dyn Gateway>) -> Encoder {
+    let gateway = gateway.clone();
+    Encoder::new(move |asked| gateway.encode(asked))
+}
+
 fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Ready, OpenError> {
     let contract = gateway.contract().clone();
     options.check().map_err(OpenError::Options)?;
@@ -252,6 +258,8 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
             namespace: options.namespace.clone(),
             sending: !moved,
             restored: strange,
+            encoder: encoder(&gateway),
+            policies: options.policies,
         },
         journal: journal::Begin {
             store_uuid: folder,

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     disk::DiskFault,
-    payment::{Namespace, Schedule},
+    payment::{Namespace, Policies, Schedule},
 };
 
 /// How an engine runs.
@@ -22,6 +22,8 @@ pub struct Options {
     pub namespace: Namespace,
     /// Our side's patience.
     pub schedule: Schedule,
+    /// What becomes of money that has moved although a caller was told, or wished, that it would not.
+    pub policies: Policies,
     /// Journal segments, in bytes. 64 MiB hold some 100,000 payments: few files, and zero-filling one ahead of need
     /// takes a tenth of a second, off the hot path.
     pub segment_bytes: u64,
@@ -57,6 +59,7 @@ impl Options {
             moved: false,
             namespace: Namespace::default(),
             schedule: Schedule::default(),
+            policies: Policies::default(),
             segment_bytes: 64 << 20,
             checkpoint_bytes: 32 << 20,
             verify_bytes: 1 << 30,

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use super::{
     handle::{Answer, Delivery, Rejection},
     intake::Pay,
-    turner::{Origin, Reply, Turner},
+    turner::{Origin, Reply, Turner, Waiter},
 };
 use crate::{
     engine::{Stopped, Told, Unread},
-    payment::{Input, Payment, PaymentId, Response, State},
+    payment::{Input, Operation, Payment, PaymentId, Response, State},
 };
 
 /// When a caller who was turned away should come back.
@@ -23,9 +23,13 @@ impl Turner {
         if self.desk.waiters.is_empty() {
             return;
         }
-        for payment in changed.iter().filter(|payment| is_answer(payment)) {
-            for (delivery, reply) in self.desk.waiters.remove(&payment.id).unwrap_or_default() {
-                let _ = reply.send(Ok(Answer { payment: payment.clone(), delivery }));
+        for payment in changed {
+            let Some(waiting) = self.desk.waiters.get_mut(&payment.id) else { continue };
+            for waiter in waiting.extract_if(.., |waiter| is_answer(payment, waiter.operation)) {
+                let _ = waiter.reply.send(Ok(Answer { payment: payment.clone(), delivery: waiter.delivery }));
+            }
+            if waiting.is_empty() {
+                self.desk.waiters.remove(&payment.id);
             }
         }
     }
@@ -51,6 +55,20 @@ impl Turner {
             Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
             Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
         };
+        let operation = match &input {
+            Input::Operate { key, .. } => {
+                let found = payment.as_ref().and_then(|payment| payment.follow_up(key));
+                found.map_or(0, |operation| operation.this.number)
+            }
+            Input::Pay { .. }
+            | Input::Ended { .. }
+            | Input::Prepared { .. }
+            | Input::Answered { .. }
+            | Input::Due
+            | Input::Resume
+            | Input::Inquire
+            | Input::Resolve(_) => 0,
+        };
         let delivery = match response {
             Response::Fresh => Delivery::Fresh,
             Response::Attached | Response::Done => Delivery::Attached,
@@ -58,23 +76,26 @@ impl Turner {
             Response::Conflict(differing) => return refuse(reply, Rejection::Conflict { id, differing }),
             Response::Inexpressible(invalid) => return refuse(reply, Rejection::InvalidOrder(invalid)),
             Response::Moved => return refuse(reply, Rejection::Moved),
+            Response::AmountTooLarge { left } => return refuse(reply, Rejection::AmountTooLarge { left }),
             Response::InvalidState(why) => return refuse(reply, Rejection::InvalidState { why }),
             Response::NotFound => return refuse(reply, Rejection::NotFound),
         };
         let Some(payment) = payment else { return refuse(reply, defect()) };
-        if is_answer(&payment) || !until_settled {
+        if is_answer(&payment, operation) || !until_settled {
             let _ = reply.send(Ok(Answer { payment, delivery }));
             return;
         }
         let waiting = self.desk.waiters.entry(id).or_default();
-        waiting.retain(|(_, reply)| !reply.is_closed());
-        waiting.push((delivery, reply));
+        waiting.retain(|waiter| !waiter.reply.is_closed());
+        waiting.push(Waiter { operation, delivery, reply });
     }
 }
 
-/// Whether there is something to say that a caller need not wait on: final, or up to the payer or a person.
-fn is_answer(payment: &Payment) -> bool {
-    match payment.state() {
+/// Whether there is something to say of an operation that its caller need not wait on: final, or up to the payer or a
+/// person.
+fn is_answer(payment: &Payment, operation: u32) -> bool {
+    let found = payment.operations.iter().find(|found| found.this.number == operation);
+    match found.map_or(State::Processing, Operation::state) {
         State::RequiresAction
         | State::Authorized
         | State::Succeeded
@@ -100,6 +121,7 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
         | Response::Replayed
         | Response::Conflict(_)
         | Response::Inexpressible(_)
+        | Response::AmountTooLarge { .. }
         | Response::Moved => payment.ok_or(defect()),
     }
 }

@@ -51,6 +51,14 @@ pub(super) struct Turner {
 /// Where a caller waits for its answer.
 pub(super) type Reply = oneshot::Sender<Result<Answer, Rejection>>;
 
+/// A caller who waits.
+pub(super) struct Waiter {
+    /// For which operation of the payment.
+    pub(super) operation: u32,
+    pub(super) delivery: Delivery,
+    pub(super) reply: Reply,
+}
+
 /// What the thread keeps in mind between turns.
 #[derive(Default)]
 pub(super) struct Desk {
@@ -60,8 +68,8 @@ pub(super) struct Desk {
     chasing: usize,
     /// New payments that wait for a call to be free.
     pub(super) held: VecDeque<Pay>,
-    /// Callers who wait for a payment to settle.
-    pub(super) waiters: HashMap<PaymentId, Vec<(Delivery, Reply)>>,
+    /// Callers who wait for an operation to be final.
+    pub(super) waiters: HashMap<PaymentId, Vec<Waiter>>,
     checkpoint: Option<Carrying>,
     /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
     pub(super) store_failed: Option<String>,
@@ -176,6 +184,10 @@ impl Turner {
                     self.desk.calling = self.desk.calling.saturating_sub(1);
                     self.desk.chasing = self.desk.chasing.saturating_sub(usize::from(attempt > 1));
                     agenda.add(payment, Input::Ended { operation, attempt, outcome }, Origin::Report);
+                }
+                Report::Prepared { payment, operation, outcome } => {
+                    self.desk.calling = self.desk.calling.saturating_sub(1);
+                    agenda.add(payment, Input::Prepared { operation, outcome }, Origin::Report);
                 }
                 Report::Asked { payment, operation, asked, outcome } => {
                     self.desk.calling = self.desk.calling.saturating_sub(1);
@@ -397,7 +409,7 @@ impl Turner {
                         return Ok(Vec::new());
                     }
                     // Dropped calls that were not waited for: in doubt at the next start.
-                    Report::Sent { .. } | Report::Asked { .. } => {}
+                    Report::Sent { .. } | Report::Prepared { .. } | Report::Asked { .. } => {}
                 }
             }
         }
@@ -407,6 +419,7 @@ impl Turner {
 /// Whether a call is anything but a new payment's first sending.
 const fn is_chase(action: &Action) -> bool {
     match action {
+        Action::Prepare { .. } => false,
         Action::Send { attempt, .. } => *attempt > 1,
         Action::Inquire(_) => true,
     }

@@ -3,14 +3,19 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Rng;
+use super::{
+    Rng,
+    book::{Book, Ruling, Stands},
+};
 use crate::payment::{
-    Call, Contract, Deduplication, Finality, Inquiry, Lasting, NextAction, OperationKey, Outcome, Payment, Reply,
+    Call, Contract, Deduplication, Finality, Inquiry, Kind, Lasting, NextAction, Operation, OperationKey, Outcome,
+    PaymentId, Reply,
 };
 
 /// What the gateway knows of one key.
 #[derive(Clone, Debug)]
 struct Known {
+    call: Call,
     /// When it acted, in virtual milliseconds. `None`: it is still working on it.
     acted: Option<u64>,
     /// When it first saw the key.
@@ -111,6 +116,7 @@ pub struct SimGateway {
     contract: Contract,
     known: BTreeMap<OperationKey, Known>,
     moved: BTreeMap<OperationKey, u64>,
+    book: Book,
     rng: Rng,
     /// How troubled the world is now.
     pub weather: Weather,
@@ -123,7 +129,7 @@ fn millis(time: Duration) -> u64 {
 impl SimGateway {
     /// A gateway that keeps this contract.
     pub fn new(contract: Contract, weather: Weather, rng: Rng) -> SimGateway {
-        SimGateway { contract, known: BTreeMap::new(), moved: BTreeMap::new(), rng, weather }
+        SimGateway { contract, known: BTreeMap::new(), moved: BTreeMap::new(), book: Book::default(), rng, weather }
     }
 
     /// How often money moved under a key.
@@ -136,10 +142,30 @@ impl SimGateway {
         self.moved.iter()
     }
 
-    /// Whether it would say what became of a payment, to whoever asks long enough.
-    pub fn can_tell(&self, payment: &Payment) -> bool {
-        let known = payment.first().is_some_and(|operation| self.known.contains_key(&operation.operation_key));
+    /// Whether it would say what became of an operation, to whoever asks long enough.
+    pub fn can_tell(&self, operation: &Operation) -> bool {
+        let known = self.known.contains_key(&operation.operation_key);
         known && matches!(self.contract.inquiry, Inquiry::ByKey { .. })
+    }
+
+    /// What moved of a payment and back, in minor units.
+    pub fn balance(&self, payment: &PaymentId) -> (u64, u64) {
+        self.book.moved(payment)
+    }
+
+    /// Mints an id, unless that is lost. Moves nothing.
+    pub fn prepare(&mut self, call: &Call) -> Outcome {
+        let Weather { not_sent, lost, reply_lost, refused, .. } = self.weather;
+        if self.rng.percent(not_sent) {
+            return Outcome::NotSent(Reply::new("refused", "nobody listens"));
+        }
+        if self.rng.percent(lost) || self.rng.percent(reply_lost) {
+            return Outcome::Unknown(Reply::new("reset", "the connection broke"));
+        }
+        if self.rng.percent(refused) {
+            return Outcome::Refused(Lasting::ForNow { retry_after: None }, Reply::new("refused", "never executed"));
+        }
+        Outcome::Succeeded(Reply::new("minted", "").with_reference(&minted(&call.operation_key)))
     }
 
     /// Plots what a sending comes to that starts now and may send bytes until `not_after`.
@@ -181,6 +207,7 @@ impl SimGateway {
 
     /// A request arrives. Returns what the reply will say.
     pub fn deliver(&mut self, now: u64, call: &Call, mangled: bool) -> Outcome {
+        self.settle_payment(now, &call.payment);
         if let Some(known) = self.remembered(now, &call.operation_key) {
             return self.mangle(self.tell(now, &known), mangled);
         }
@@ -189,22 +216,42 @@ impl SimGateway {
             let lasting = if self.rng.one_in(3) { Lasting::ForGood } else { Lasting::ForNow { retry_after: None } };
             return Outcome::Refused(lasting, Reply::new("refused", "never executed"));
         }
-        let verdict = if self.rng.percent(declined) {
+        let ruling = self.book.rule(call);
+        if ruling == Ruling::Invalid {
+            return Outcome::Refused(Lasting::ForGood, Reply::new("invalid", "nothing that this could act on"));
+        }
+        let verdict = if ruling == Ruling::Declined {
+            Verdict::Declined(Finality::Hard)
+        } else if self.rng.percent(declined) {
             let soft = self.contract.soft_decline_window.is_some() && self.rng.one_in(2);
             Verdict::Declined(if soft { Finality::Soft } else { Finality::Hard })
-        } else if self.rng.percent(pending) {
+        } else if self.rng.percent(pending) && !self.lets_go_of_pending(call) {
             let longest = if self.rng.one_in(20) { 3 * 24 * 3_600_000 } else { 1_800_000 };
             let until = now + self.rng.between(1_000, longest);
             Verdict::Pending { until, moves: self.rng.one_in(2), asks_payer: self.rng.one_in(2) }
         } else {
             Verdict::Moved
         };
-        if verdict == Verdict::Moved {
-            *self.moved.entry(call.operation_key).or_default() += 1;
+        let voided = match verdict {
+            Verdict::Moved => {
+                *self.moved.entry(call.operation_key).or_default() += 1;
+                self.book.note(call, Stands::Done)
+            }
+            // Whoever lets go of what is pending does so at once.
+            Verdict::Pending { .. } => self.book.note(call, Stands::Pending),
+            Verdict::Declined(_) => None,
+        };
+        if let Some(first) = voided.and_then(|first| self.known.get_mut(&first)) {
+            first.acted = Some(now);
+            first.verdict = Verdict::Declined(Finality::Hard);
         }
-        let known = Known { acted: Some(now), first_seen: now, verdict };
+        let known = Known { call: call.clone(), acted: Some(now), first_seen: now, verdict };
         self.known.insert(call.operation_key, known.clone());
         self.mangle(self.tell(now, &known), mangled)
+    }
+
+    fn lets_go_of_pending(&self, call: &Call) -> bool {
+        call.kind == Kind::Void && self.book.moved(&call.payment) == (0, 0)
     }
 
     /// What a deduplicating gateway still remembers of a key.
@@ -214,6 +261,15 @@ impl SimGateway {
         self.known.get(key).filter(|known| now < known.first_seen + millis(ttl)).cloned()
     }
 
+    /// What is pending of a payment, and due, is decided before anything else is done to it.
+    fn settle_payment(&mut self, now: u64, payment: &PaymentId) {
+        let due = |known: &Known| {
+            known.call.payment == *payment && matches!(known.verdict, Verdict::Pending { until, .. } if until <= now)
+        };
+        let keys: Vec<OperationKey> = self.known.iter().filter(|(_, known)| due(known)).map(|(key, _)| *key).collect();
+        keys.iter().for_each(|key| self.settle_pending(now, key));
+    }
+
     /// A pending operation whose time has come is decided.
     fn settle_pending(&mut self, now: u64, key: &OperationKey) {
         let Some(known) = self.known.get_mut(key) else { return };
@@ -221,6 +277,7 @@ impl SimGateway {
             && now >= until
         {
             known.acted = Some(until);
+            self.book.decided(&known.call, moves);
             known.verdict = if moves { Verdict::Moved } else { Verdict::Declined(Finality::Hard) };
             if moves {
                 *self.moved.entry(*key).or_default() += 1;
@@ -261,7 +318,7 @@ impl SimGateway {
     }
 
     /// Lets every pending operation be decided by a time.
-    pub fn settle_all(&mut self, now: u64) {
+    pub fn settle(&mut self, now: u64) {
         let keys: Vec<OperationKey> = self.known.keys().copied().collect();
         keys.iter().for_each(|key| self.settle_pending(now, key));
     }
@@ -272,4 +329,9 @@ impl Course {
     pub const fn is_mangled(&self) -> bool {
         self.mangled
     }
+}
+
+/// The id that is minted for a key: always the same.
+pub(super) fn minted(key: &OperationKey) -> String {
+    format!("minted_{key}")
 }

@@ -10,8 +10,9 @@ use crate::{
     engine::OpenError,
     journal::{Found, Lsn, Record, ReplayFrom},
     payment::{
-        Cause, Clock, Event, Evidence, Fact, IdempotencyKey, Input, Now, Order, Outcome, Payment, PaymentId, Person,
-        Pursuit, Reply, Resolution, Rules, Tenant, Tick, Timestamp, Verdict, apply, decide,
+        Cause, Clock, Encoder, Event, Evidence, Fact, FollowUp, IdempotencyKey, Input, Kind, Late, Now, Order, Outcome,
+        Payment, PaymentId, Person, Policies, Pursuit, Reply, Resolution, Rules, Tenant, Tick, Timestamp, Verdict,
+        apply, decide,
     },
 };
 
@@ -115,7 +116,8 @@ fn decided(known: &mut Known, event: &Event, rules: &Rules) -> Result<VecDeque<F
     }
     let Some(payment) = &known.payment else { return Err("nothing was known of it".to_owned()) };
     let mut would = Vec::new();
-    for (input, pursuit, rules) in inputs(payment, &event.fact, rules) {
+    let intended = follow_ups(payment, &event.fact, rules);
+    for (input, pursuit, rules) in intended.into_iter().chain(inputs(payment, &event.fact, rules)) {
         let pursuits = vec![pursuit; payment.operations.len()];
         let mut facts: VecDeque<Fact> = decide(Some(payment), &pursuits, &input, &now(event.at), &rules).facts.into();
         match facts.pop_front() {
@@ -156,17 +158,21 @@ const fn now(wall: Timestamp) -> Now {
 
 /// Inputs that may have led to a fact, with the chase as far as it then must have been, at the gateway that it is about.
 fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit, Rules)> {
-    let Some(operation) = payment.operations.first() else { return Vec::new() };
+    let wanted = fact.operation().map_or(0, |operation| operation.number);
+    let found = payment.operations.iter().find(|operation| operation.this.number == wanted);
+    let Some(operation) = found else { return Vec::new() };
     let mut ours = Rules { sending: true, restored: false, ..rules.clone() };
     ours.contract.identity = operation.gateway.clone();
     let mut elsewhere = ours.clone();
     elsewhere.contract.identity.account.push('?');
     let restored = Rules { restored: true, ..ours.clone() };
+    let mut without_refunds = ours.clone();
+    without_refunds.policies.late_void = Late::Adopt;
     let (number, attempt) = (operation.this.number, operation.attempts);
     let ended = |outcome: &Outcome| Input::Ended { operation: number, attempt, outcome: outcome.clone() };
     let answered = |outcome: &Outcome| Input::Answered { operation: number, asked: RIPE, outcome: outcome.clone() };
     let resolve = |verdict, reply: Option<&Reply>, person: &Person| {
-        Input::Resolve(Resolution { operation: None, verdict, reply: reply.cloned(), person: person.clone() })
+        Input::Resolve(Resolution { operation: Some(number), verdict, reply: reply.cloned(), person: person.clone() })
     };
     let ripe = Pursuit::default();
     let proven = |times: u32| Pursuit { not_founds: times.saturating_sub(1), ..ripe };
@@ -198,6 +204,7 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
             .flat_map(|input| [&ours, &elsewhere].map(|rules| (input.clone(), proven(u32::MAX), rules.clone())))
             .collect(),
         Fact::Canceled { .. } => vec![
+            (Input::Due, ripe, without_refunds),
             (Input::Due, ripe, ours.clone()),
             (Input::Resume, ripe, ours.clone()),
             (resolve(Verdict::Cancel, None, &Person { actor: String::new(), reason: String::new() }), ripe, ours),
@@ -206,6 +213,28 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
         Fact::Unparked { .. } => plain(Input::Resume),
         Fact::Accepted { .. } | Fact::Intended { .. } | Fact::Prepared { .. } => Vec::new(),
     }
+}
+
+/// Inputs that may have led to another operation, whose bytes are then those that were recorded.
+fn follow_ups(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit, Rules)> {
+    let Fact::Intended { operation, key, gateway, request, .. } = fact else { return Vec::new() };
+    let frozen = request.clone();
+    let encoder = Encoder::new(move |_| Ok(frozen.clone()));
+    let policies = Policies { late_success: Late::Refund, late_void: Late::Refund };
+    let mut rules = Rules { sending: true, restored: false, encoder, policies, ..rules.clone() };
+    rules.contract.identity = gateway.clone();
+    let follow_up = match operation.kind {
+        Kind::Charge | Kind::Authorize => return Vec::new(),
+        Kind::Capture => FollowUp::Capture(Some(operation.amount)),
+        Kind::Void => FollowUp::Void,
+        Kind::Refund => FollowUp::Refund(Some(operation.amount)),
+    };
+    let asked = Input::Operate { tenant: payment.tenant.clone(), key: key.clone(), follow_up };
+    // The first operation may be called about just now: then a void waits.
+    let calling = Pursuit { calling: true, ..Pursuit::default() };
+    [(asked.clone(), Pursuit::default()), (asked, calling), (Input::Due, Pursuit::default())]
+        .map(|(input, pursuit)| (input, pursuit, rules.clone()))
+        .to_vec()
 }
 
 /// Whether two facts are one, but for times that follow from the contract, and for what a person wrote.

@@ -16,6 +16,8 @@ mod disk;
 
 mod rot;
 
+mod book;
+
 mod gateway;
 
 mod oracle;

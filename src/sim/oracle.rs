@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{SimDisk, SimGateway};
-use crate::payment::{Action, Call, Moment, Payment, PaymentId, Standing, State, Timestamp};
+use super::{SimDisk, SimGateway, gateway::minted, world::has_ended};
+use crate::payment::{
+    Action, Call, FollowUp, IdempotencyKey, Kind, Moment, Operation, Payment, PaymentId, Standing, State, Timestamp,
+};
 
 /// A promise of DESIGN section 1, broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +41,7 @@ struct Told {
 
 impl Told {
     fn of(payment: &Payment) -> Option<Told> {
-        let standing = match &payment.first()?.standing {
-            // Whether a soft decline's window is still open is nobody's answer.
-            Standing::Declined { finality, reply, .. } => {
-                Standing::Declined { finality: *finality, open_until: None, reply: reply.clone() }
-            }
-            told @ (Standing::Intended
-            | Standing::Sent { .. }
-            | Standing::AtGateway { .. }
-            | Standing::InDoubt { .. }
-            | Standing::Parked { .. }
-            | Standing::Succeeded(_)
-            | Standing::Canceled(_)) => told.clone(),
-        };
+        let standing = told(payment.first()?);
         let (settled_at, created_at, timeline) = (payment.settled_at, payment.created_at, payment.timeline.clone());
         Some(Told { state: payment.state(), standing, settled_at, created_at, timeline })
     }
@@ -62,9 +52,28 @@ impl Told {
         let Told { state, standing, settled_at, created_at, timeline } = self;
         let same =
             (state, standing, settled_at, created_at) == (&now.state, &now.standing, &now.settled_at, &now.created_at);
-        let may_follow = |moment: &Moment| moment.what.starts_with("contradicted") || moment.what == "window_closed";
+        let may_follow = |moment: &Moment| {
+            let news = moment.what.starts_with("contradicted") || moment.what == "window_closed";
+            news || moment.operation > 0
+        };
         let rest = now.timeline.strip_prefix(timeline.as_slice());
         same && (timeline.len() > 32 || rest.is_some_and(|rest| rest.iter().all(may_follow)))
+    }
+}
+
+/// What is told of an operation. Whether a soft decline's window is still open is nobody's answer.
+fn told(operation: &Operation) -> Standing {
+    match &operation.standing {
+        Standing::Declined { finality, reply, .. } => {
+            Standing::Declined { finality: *finality, open_until: None, reply: reply.clone() }
+        }
+        told @ (Standing::Intended
+        | Standing::Sent { .. }
+        | Standing::AtGateway { .. }
+        | Standing::InDoubt { .. }
+        | Standing::Parked { .. }
+        | Standing::Succeeded(_)
+        | Standing::Canceled(_)) => told.clone(),
     }
 }
 
@@ -73,6 +82,8 @@ impl Told {
 pub struct Oracle {
     /// Payments that somebody was answered about; with a final answer, what it was.
     told: BTreeMap<PaymentId, Option<Told>>,
+    /// What was told of later operations once they were final.
+    operations: BTreeMap<(PaymentId, u32), Standing>,
     /// The first thing that went wrong.
     pub violation: Option<Violation>,
     checks: u64,
@@ -102,7 +113,7 @@ impl Oracle {
         });
         let same = operation.is_some_and(|operation| operation.operation_key == call.operation_key);
         self.check("P2", Some(call.payment), same, || format!("attempt {attempt} leaves under another key"));
-        let expires_at = payment.and_then(|payment| payment.order.expires_at);
+        let expires_at = payment.and_then(|payment| payment.order.expires_at).filter(|_| call.operation == 0);
         let in_time = expires_at.is_none_or(|expiry| now < expiry && *not_after <= expiry);
         self.check("P2", Some(call.payment), in_time, || {
             format!(
@@ -117,6 +128,7 @@ impl Oracle {
             format!("an answer leaves with {} bytes not synced", disk.unsynced())
         });
         self.truth(payment, gateway);
+        self.operations_are_as_told(payment);
         let now = Told::of(payment).filter(|_| payment.is_settled());
         let before = self.told.entry(payment.id).or_default().clone();
         if let Some(before) = before {
@@ -127,11 +139,51 @@ impl Oracle {
         }
     }
 
+    /// P3: what was told of a later operation stays so.
+    fn operations_are_as_told(&mut self, payment: &Payment) {
+        for operation in payment.operations.iter().skip(1) {
+            let now = told(operation);
+            match self.operations.get(&(payment.id, operation.this.number)).cloned() {
+                Some(before) => self.check("P3", Some(payment.id), before == now, || {
+                    format!("operation {}: told {before:?}, now {now:?}", operation.this.number)
+                }),
+                None if operation.is_final() => {
+                    self.operations.insert((payment.id, operation.this.number), now);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// P5: an operation that was let through is the one that was asked for.
+    pub fn went_on_as_asked(&mut self, payment: &Payment, key: &IdempotencyKey, asked: FollowUp) {
+        let found = payment.follow_up(key).map(|operation| operation.this);
+        let same = found
+            .is_some_and(|this| this.kind == asked.kind() && asked.amount().is_none_or(|amount| amount == this.amount));
+        self.check("P5", Some(payment.id), same, || format!("{asked:?} under {key} was answered with {found:?}"));
+    }
+
+    /// P1: an id is asked for, once what it is for is durable.
+    pub fn asked_for_an_id(&mut self, payment: PaymentId, unsynced: usize) {
+        self.check("P1", Some(payment), unsynced == 0, || {
+            format!("an id is asked for with {unsynced} bytes not synced")
+        });
+    }
+
+    /// P2: where the gateway mints ids, nothing leaves but under the one that is recorded.
+    pub fn sent_under_its_id(&mut self, call: &Call, recorded: Option<&str>, mints: bool) {
+        let first = matches!(call.kind, Kind::Charge | Kind::Authorize);
+        let under = recorded == Some(minted(&call.operation_key).as_str());
+        self.check("P2", Some(call.payment), !mints || !first || under, || format!("sent under the id {recorded:?}"));
+    }
+
     /// What is said of a payment is what the gateway did.
     fn truth(&mut self, payment: &Payment, gateway: &SimGateway) {
         for operation in &payment.operations {
             let moved = gateway.moved(&operation.operation_key);
             let (promise, holds) = match operation.standing {
+                // A void of what was not sent.
+                Standing::Succeeded(_) if operation.attempts == 0 => ("P2", moved == 0),
                 Standing::Succeeded(_) => ("P2", moved == 1),
                 Standing::Canceled(_) | Standing::Declined { .. } => ("P4", moved == 0),
                 Standing::Intended => ("P2", moved == 0),
@@ -144,6 +196,25 @@ impl Oracle {
                 format!("{:?}, but money moved {moved} times", operation.standing)
             });
         }
+    }
+
+    /// Money is conserved: what is captured never exceeds what was authorized, what goes back never what was captured, and
+    /// the book says what the gateway did.
+    fn conserved(&mut self, payment: &Payment, gateway: &SimGateway) {
+        let (moved, back) = gateway.balance(&payment.id);
+        let most = payment.order.amount.minor_units();
+        self.check("P2", Some(payment.id), back <= moved && moved <= most, || {
+            format!("{moved} of {most} moved, and {back} went back")
+        });
+        let held = payment.held(Kind::Refund);
+        self.check("P2", Some(payment.id), held <= payment.captured() && payment.held(Kind::Capture) <= most, || {
+            format!("{held} is held for refunds of {}", payment.captured())
+        });
+        let says = (payment.captured(), payment.refunded());
+        let settled = payment.operations.iter().all(Operation::is_final);
+        self.check("P2", Some(payment.id), !settled || says == (moved, back), || {
+            format!("the book says {says:?} moved and went back, the gateway {:?}", (moved, back))
+        });
     }
 
     /// P2: bytes are about to leave for an operation again. What left before has arrived, or never will, and a gateway
@@ -166,6 +237,9 @@ impl Oracle {
         for (id, told) in self.told.clone() {
             let payment = find(&id);
             self.check("P6", Some(id), payment.is_some(), || "an acknowledged payment is gone".to_owned());
+            if let Some(payment) = &payment {
+                self.operations_are_as_told(payment);
+            }
             let now = payment.as_ref().and_then(Told::of);
             if let Some(told) = told {
                 let same = told.is_still(now.as_ref());
@@ -192,10 +266,10 @@ impl Oracle {
     /// P2, P6: at the end of time every payment is settled, or parked and says why, and the gateway does not know better.
     pub fn ended(&mut self, payment: &Payment, gateway: &SimGateway) {
         self.truth(payment, gateway);
-        let state = payment.state();
-        let ended = state.is_settled() || (state == State::Parked && !gateway.can_tell(payment));
-        self.check("P6", Some(payment.id), ended, || {
-            format!("still {} at the end of time: {:?}", state.as_str(), payment.first())
+        self.conserved(payment, gateway);
+        self.check("P6", Some(payment.id), has_ended(payment, gateway), || {
+            let open = payment.operations.iter().find(|operation| !operation.is_final());
+            format!("still {} at the end of time: {open:?}", payment.state().as_str())
         });
     }
 }

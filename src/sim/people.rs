@@ -7,8 +7,8 @@ use super::{
     world::{Caller, EPOCH_MS, What, World},
 };
 use crate::payment::{
-    Amount, Capture, Contract, Currency, Deduplication, IdempotencyKey, Identity, Input, Inquiry, Order, Person,
-    Resolution, Tenant, Timestamp, Verdict,
+    Amount, Capture, Contract, Currency, Deduplication, FollowUp, IdempotencyKey, Identity, Input, Inquiry, Order,
+    PaymentId, Person, Resolution, Tenant, Timestamp, Verdict,
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -30,6 +30,7 @@ pub(super) fn contract(rng: &mut Rng) -> Contract {
         // Sooner than a gateway's bad hour is over: some is parked that it could still tell of.
         contract.park_after = Duration::from_secs(rng.between(120, 3_600));
     }
+    contract.mints_id_first = rng.one_in(6);
     contract.soft_decline_window = rng.one_in(2).then(|| Duration::from_secs(3600 * rng.between(1, 72)));
     contract
 }
@@ -44,6 +45,10 @@ impl World {
             for _ in 0..self.rng.between(1, 3) {
                 let at = self.rng.below(span);
                 self.at(at, What::Ask(number as usize));
+            }
+            for _ in 0..self.rng.below(4) {
+                let at = self.rng.below(span + span / 4);
+                self.at(at, What::GoOn(number as usize));
             }
         }
         for _ in 0..self.rng.below(u64::from(self.options.payments / 4 + 1)) {
@@ -67,6 +72,7 @@ impl World {
         let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
         let expiry = Timestamp::from_millis(EPOCH_MS + self.rng.below(span));
         let order = if self.rng.one_in(8) { order.with_expiry(expiry) } else { order };
+        let order = if self.rng.one_in(3) { order.with_capture(Capture::Manual) } else { order };
         let key = IdempotencyKey::new(&format!("order-{number}")).unwrap_or_else(|_| unreachable!("legal"));
         Caller { tenant: Tenant::default(), key, order, done: false, asks_left: self.rng.between(1, 20) as u32 }
     }
@@ -97,13 +103,35 @@ impl World {
         }
     }
 
+    /// A caller captures, voids or refunds, some of it or all; often with company, and at times under a key that it has
+    /// used before, for the same or for something else.
+    pub(super) fn go_on(&mut self, number: usize) {
+        let Some(caller) = self.callers.get(number) else { return };
+        let (id, tenant, most) = (caller.id(), caller.tenant.clone(), caller.order.amount);
+        let inputs: Vec<(PaymentId, Input)> = (0..self.rng.between(1, 3))
+            .map(|_| {
+                let part = Amount::new(self.rng.between(1, most.minor_units())).ok().filter(|_| !self.rng.one_in(3));
+                let follow_up = match self.rng.below(5) {
+                    0 | 1 => FollowUp::Capture(part),
+                    2 | 3 => FollowUp::Refund(part),
+                    _ => FollowUp::Void,
+                };
+                let key = IdempotencyKey::new(&format!("then-{}", self.rng.below(6)));
+                let key = key.unwrap_or_else(|_| unreachable!("legal"));
+                (id, Input::Operate { tenant: tenant.clone(), key, follow_up })
+            })
+            .collect();
+        self.turn(inputs);
+    }
+
     /// A person has the gateway asked, or decides: from the gateway's own books, which are right, or within what the
     /// engine allows.
     pub(super) fn person(&mut self, number: usize) {
         let Some(caller) = self.callers.get(number) else { return };
         let id = caller.id();
         let payment = self.machine.as_ref().and_then(|machine| machine.get(&id).ok().flatten());
-        let moved = payment.as_ref().and_then(|payment| payment.first()).map(|first| first.operation_key);
+        let open = payment.as_ref().and_then(|payment| payment.operations.iter().find(|one| !one.is_final()));
+        let moved = open.map(|operation| operation.operation_key);
         let moved = moved.is_some_and(|key| self.gateway.moved(&key) > 0);
         let verdict = match self.rng.below(4) {
             0 => Verdict::Cancel,

@@ -10,8 +10,8 @@ use crate::{
     engine::{Admission, Carrying, Machine, Resting, Told},
     journal,
     payment::{
-        Action, Call, Clock, IdempotencyKey, Input, Namespace, Now, Order, PaymentId, Response, Rules, Schedule, State,
-        Tenant, Tick, Timestamp,
+        Action, Call, Clock, Encoder, IdempotencyKey, Input, Kind, Now, Operation, Order, Payment, PaymentId, Response,
+        Rules, State, Tenant, Tick, Timestamp,
     },
     store::{Mark, MemoryStore},
 };
@@ -116,6 +116,10 @@ pub fn shrink(seed: u64, options: Options) -> Report {
 pub(super) enum What {
     /// A caller asks, or asks again.
     Ask(usize),
+    /// A caller captures, voids or refunds.
+    GoOn(usize),
+    /// A request for an id reaches the gateway.
+    Mint { life: u64, call: Call },
     /// A request reaches the gateway; its reply, if anybody hears it, comes at the given time.
     Deliver { call: Call, attempt: u32, reply_at: Option<u64>, mangled: bool, life: u64 },
     /// The engine hears something.
@@ -185,13 +189,7 @@ impl World {
         let contract = people::contract(&mut rng);
         let weather = Weather::draw(&mut rng);
         let gateway = SimGateway::new(contract.clone(), weather, rng.fork());
-        let rules = Rules {
-            contract,
-            schedule: Schedule::default(),
-            namespace: Namespace::default(),
-            sending: true,
-            restored: false,
-        };
+        let rules = Rules::new(contract, Encoder::plain());
         let mut world = World {
             options,
             now: 0,
@@ -262,9 +260,7 @@ impl World {
     fn all_ended(&self) -> bool {
         self.machine.as_ref().is_some_and(|machine| {
             let payment = |caller: &Caller| machine.get(&caller.id()).ok().flatten();
-            self.callers.iter().filter_map(payment).all(|payment| {
-                payment.is_settled() || (payment.state() == State::Parked && !self.gateway.can_tell(&payment))
-            })
+            self.callers.iter().filter_map(payment).all(|payment| has_ended(&payment, &self.gateway))
         })
     }
 
@@ -285,6 +281,8 @@ impl World {
     fn happen(&mut self, what: What) {
         match what {
             What::Ask(caller) => self.ask(caller),
+            What::GoOn(caller) => self.go_on(caller),
+            What::Mint { life, call } => self.mint(life, &call),
             What::Deliver { call, attempt, reply_at, mangled, life } => {
                 let outcome = self.gateway.deliver(self.now, &call, mangled);
                 self.note(|| format!("gateway: {} of {} -> {}", call.kind.as_str(), call.payment, outcome.name()));
@@ -316,6 +314,14 @@ impl World {
         let outcome = self.gateway.answer(self.now, &call.operation_key);
         self.note(|| format!("gateway: asked about {} -> {}", call.payment, outcome.name()));
         let input = Input::Answered { operation: call.operation, asked, outcome };
+        let at = self.now + self.rng.between(1, 500);
+        self.at(at, What::Hear { life, payment: call.payment, input });
+    }
+
+    fn mint(&mut self, life: u64, call: &Call) {
+        let outcome = self.gateway.prepare(call);
+        self.note(|| format!("gateway: an id for {} -> {}", call.payment, outcome.name()));
+        let input = Input::Prepared { operation: call.operation, outcome };
         let at = self.now + self.rng.between(1, 500);
         self.at(at, What::Hear { life, payment: call.payment, input });
     }
@@ -366,12 +372,25 @@ impl World {
     }
 
     fn told(&mut self, id: PaymentId, input: &Input, told: &Told) {
-        let Input::Pay { order, .. } = input else { return };
+        let (order, key, follow_up) = match input {
+            Input::Pay { order, .. } => (Some(order), None, None),
+            Input::Operate { key, follow_up, .. } => (None, Some(key), Some(follow_up)),
+            Input::Ended { .. }
+            | Input::Prepared { .. }
+            | Input::Answered { .. }
+            | Input::Due
+            | Input::Resume
+            | Input::Inquire
+            | Input::Resolve(_) => return,
+        };
         let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
         match response {
             Response::Fresh | Response::Attached | Response::Replayed => {
-                if payment.order != **order {
+                if order.is_some_and(|order| payment.order != **order) {
                     self.oracle.conflict_let_through(id);
+                }
+                if let (Some(key), Some(follow_up)) = (key, follow_up) {
+                    self.oracle.went_on_as_asked(payment, key, *follow_up);
                 }
                 self.oracle.answered(payment, &self.gateway, &self.disk);
             }
@@ -380,6 +399,7 @@ impl World {
             | Response::Moved
             | Response::Done
             | Response::InvalidState(_)
+            | Response::AmountTooLarge { .. }
             | Response::NotFound => {}
         }
         self.note(|| format!("caller: {id} -> {response:?}, {}", payment.state().as_str()));
@@ -392,25 +412,35 @@ impl World {
             if *attempt > 1 {
                 let same = |other: &Call| other.operation_key == call.operation_key;
                 let arrives = |what: &What| matches!(what, What::Deliver { call: other, .. } if same(other));
-                let known = payment.is_some_and(|payment| self.gateway.can_tell(&payment));
+                let again = payment.as_ref().and_then(|payment| payment.operations.get(call.operation as usize));
+                let known = again.is_some_and(|operation| self.gateway.can_tell(operation));
                 self.oracle.sending_again(call, self.queue.values().any(arrives), known);
             }
+            let minted = payment.as_ref().and_then(|payment| payment.first()?.prepared.clone());
+            self.oracle.sent_under_its_id(call, minted.as_deref(), self.rules.contract.mints_id_first);
         }
         match action {
+            Action::Prepare { call, .. } => {
+                let unsynced = self.disk.unsynced();
+                self.oracle.asked_for_an_id(call.payment, unsynced);
+                let at = self.now + self.rng.between(1, 500);
+                self.at(at, What::Mint { life: self.life, call });
+            }
             Action::Send { call, attempt, request: _, not_after } => {
                 self.report.sendings += 1;
                 let skew = self.rules.schedule.skew.as_millis() as u64;
                 let until = self.now + not_after.since(now.wall).as_millis() as u64;
                 let course = self.gateway.send(self.now, until, skew);
                 self.note(|| format!("engine: sends attempt {attempt} of {}", call.payment));
+                let (payment, operation) = (call.payment, call.operation);
                 if let Some(at) = course.delivered_at {
                     let reply_at = (!course.unheard).then_some(course.answered_at);
                     let mangled = course.is_mangled();
                     self.at(at, What::Deliver { call, attempt, reply_at, mangled, life: self.life });
                 }
                 if let Some(outcome) = course.fixed {
-                    let input = Input::Ended { operation: call.operation, attempt, outcome };
-                    self.at(course.answered_at, What::Hear { life: self.life, payment: call.payment, input });
+                    let input = Input::Ended { operation, attempt, outcome };
+                    self.at(course.answered_at, What::Hear { life: self.life, payment, input });
                 }
             }
             Action::Inquire(call) => {
@@ -423,7 +453,7 @@ impl World {
 
     fn finish(mut self) -> Report {
         if self.oracle.violation.is_none() && self.options.events == u64::MAX {
-            self.gateway.settle_all(self.now);
+            self.gateway.settle(self.now);
             self.end();
         }
         self.report.checks = self.oracle.checks();
@@ -445,4 +475,17 @@ impl World {
             self.report.parked += u64::from(!payment.is_settled());
         }
     }
+}
+
+/// Whether nothing of a payment is left that time alone, and a gateway that answers, would end. A void may wait for good
+/// for what is parked for good.
+pub(super) fn has_ended(payment: &Payment, gateway: &SimGateway) -> bool {
+    let ended = |operation: &Operation| {
+        operation.is_final() || (operation.state() == State::Parked && !gateway.can_tell(operation))
+    };
+    let first_parked = payment.state() == State::Parked;
+    payment.operations.iter().all(|operation| {
+        let waits = operation.this.kind == Kind::Void && operation.attempts == 0 && first_parked;
+        ended(operation) || waits
+    })
 }

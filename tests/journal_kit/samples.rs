@@ -5,9 +5,9 @@ use std::time::Duration;
 use payonce::{
     journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
     payment::{
-        Amount, Capture, Cause, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity, Kind, Lasting,
-        Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome, ParkReason, Payment,
-        PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
+        Amount, Capture, Cause, Contradiction, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity,
+        Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
+        ParkReason, Payment, PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
     },
 };
 
@@ -44,7 +44,6 @@ pub(crate) fn payment(number: u64) -> Payment {
         created_at: at(number),
         settled_at: None,
         updated_at: at(number),
-        contradicted: false,
         timeline: Vec::new(),
     }
 }
@@ -220,6 +219,7 @@ pub(crate) fn full_payment() -> Payment {
         first_sent: (number % 2 == 1).then(|| at(4)),
         may_have_acted: number % 3 == 0,
         standing,
+        contradicted: (number == 0).then_some(Contradiction::Moved),
     };
     let moment = |evidence| Moment { at: at(2), operation: 1, what: "attempt_ended: unknown".to_owned(), evidence };
     let evidences = evidences().into_iter().map(Some).chain([None]);
@@ -227,7 +227,6 @@ pub(crate) fn full_payment() -> Payment {
         order: full_order(),
         operations: (0..).zip(standings()).map(operation).collect(),
         settled_at: Some(at(3)),
-        contradicted: true,
         timeline: evidences.map(moment).collect(),
         ..payment(11)
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use payonce::{
     config::{ConfigError, Settings},
     journal,
-    payment::{Contract, Identity, Namespace, Rules, Schedule},
+    payment::{Contract, Encoder, Identity, Rules},
     sim::{History, Report, decide_again, relive},
 };
 use serde_json::json;
@@ -72,9 +72,7 @@ fn settings(args: &ReplayArgs) -> Result<Settings, ConfigError> {
 fn read(settings: &Settings) -> Result<History, String> {
     let contract = settings.contract(&Contract::standard(Identity::default())).map_err(|error| error.to_string())?;
     let found = journal::open(disk(&settings.data)?, journal::Options::default()).map_err(|error| error.to_string())?;
-    let (schedule, namespace) = (Schedule::default(), Namespace::default());
-    let rules = Rules { contract, schedule, namespace, sending: true, restored: false };
-    decide_again(&found, &rules).map_err(|error| error.to_string())
+    decide_again(&found, &Rules::new(contract, Encoder::plain())).map_err(|error| error.to_string())
 }
 
 fn live(seed: u64, history: &History) -> Vec<Report> {

@@ -232,7 +232,7 @@ mod tests {
             Kind::Capture | Kind::Void | Kind::Refund => Some(OperationKey::from_bytes([12; 16])),
         };
         let operation_key = OperationKey::from_bytes([11; 16]);
-        let bytes = gateway().encode(&Asked { kind, operation_key, amount, order: &order, charge })?;
+        let bytes = gateway().encode(&Asked { kind, operation_key, amount, order: &order, charge, reference: None })?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

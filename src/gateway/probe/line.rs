@@ -88,7 +88,14 @@ impl<'a> Line<'a> {
     /// Sends, and gives up after `patience`. Zero: its deadline has passed before it is sent.
     pub(super) async fn send_within(&self, key: OperationKey, order: &Order, patience: Duration) -> Outcome {
         let (kind, amount, currency) = (Kind::Charge, order.amount, order.currency);
-        let request = match self.gateway.encode(&Asked { kind, operation_key: key, amount, order, charge: None }) {
+        let request = match self.gateway.encode(&Asked {
+            kind,
+            operation_key: key,
+            amount,
+            order,
+            charge: None,
+            reference: None,
+        }) {
             Ok(request) => request,
             Err(invalid) => return Outcome::NotSent(Reply::new("invalid_order", &invalid.to_string())),
         };
@@ -114,7 +121,7 @@ impl<'a> Line<'a> {
     pub(super) async fn ask(&self, key: OperationKey, order: &Order) -> Outcome {
         let deadline = Instant::now() + self.contract().deadline;
         let (kind, amount, currency) = (Kind::Charge, order.amount, order.currency);
-        let question = Question { kind, operation_key: key, amount, currency, deadline };
+        let question = Question { kind, operation_key: key, amount, currency, reference: None, deadline };
         in_time(self.gateway.inquire(question), deadline).await
     }
 

@@ -58,7 +58,7 @@ impl Gateway for SandboxGateway {
     }
 
     fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
-        let Asked { kind, operation_key, amount, order, charge } = *asked;
+        let Asked { kind, operation_key, amount, order, charge, .. } = *asked;
         let (source, destination) = match kind {
             Kind::Charge | Kind::Authorize => (order.source.clone(), order.destination.clone()),
             Kind::Capture | Kind::Void | Kind::Refund => (String::new(), String::new()),

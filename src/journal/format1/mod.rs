@@ -30,7 +30,7 @@ use super::codec::Malformed;
 
 pub(super) use event::{Event, Webhook};
 pub(super) use housekeeping::{Checkpoint, Closed, Opened};
-pub(super) use payment::Payment;
+pub(super) use payment::{Payment, fits};
 
 /// Two enums without fields, variant for variant.
 macro_rules! mirror {

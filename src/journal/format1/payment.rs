@@ -37,7 +37,7 @@ impl From<&now::Payment> for Payment {
             created_at: time(payment.created_at),
             settled_at: payment.settled_at.map(time),
             updated_at: time(payment.updated_at),
-            contradicted: payment.contradicted,
+            contradicted: payment.first().is_some_and(|first| first.contradicted.is_some()),
             timeline: payment.timeline.iter().map(Into::into).collect(),
         }
     }
@@ -47,7 +47,7 @@ impl TryFrom<Payment> for now::Payment {
     type Error = Malformed;
 
     fn try_from(payment: Payment) -> Result<now::Payment, Malformed> {
-        Ok(now::Payment {
+        let mut read = now::Payment {
             id: now::PaymentId::from_bytes(payment.id),
             tenant: now::Tenant::new(&payment.tenant)?,
             key: now::IdempotencyKey::new(&payment.key)?,
@@ -57,10 +57,35 @@ impl TryFrom<Payment> for now::Payment {
             created_at: from_time(payment.created_at),
             settled_at: payment.settled_at.map(from_time),
             updated_at: from_time(payment.updated_at),
-            contradicted: payment.contradicted,
             timeline: payment.timeline.into_iter().map(Into::into).collect(),
-        })
+        };
+        if let Some(first) = read.operations.first_mut().filter(|_| payment.contradicted) {
+            first.contradicted = Some(against(&first.standing));
+        }
+        Ok(read)
     }
+}
+
+/// Version 1 says only that news contradicted what was told of the first operation: the news said the other thing.
+fn against(told: &now::Standing) -> now::Contradiction {
+    match told {
+        now::Standing::Succeeded(_) => now::Contradiction::Reversed,
+        now::Standing::Intended
+        | now::Standing::Sent { .. }
+        | now::Standing::AtGateway { .. }
+        | now::Standing::InDoubt { .. }
+        | now::Standing::Parked { .. }
+        | now::Standing::Declined { .. }
+        | now::Standing::Canceled(_) => now::Contradiction::Moved,
+    }
+}
+
+/// Whether version 1 has a place for all that is known of it.
+pub(in super::super) fn fits(payment: &now::Payment) -> bool {
+    payment.operations.iter().zip(0..).all(|(operation, place)| match operation.contradicted {
+        None => true,
+        Some(contradicted) => place == 0 && contradicted == against(&operation.standing),
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +166,7 @@ impl TryFrom<Operation> for now::Operation {
             first_sent: operation.first_sent.map(from_time),
             may_have_acted: operation.may_have_acted,
             standing: operation.standing.try_into()?,
+            contradicted: None,
         })
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Each function is one column of the table: every standing, no wildcard.
 
-use super::{Action, Step, parked, pay};
+use super::{Action, Step, gate, parked};
 use crate::payment::{
-    Cause, Evidence, Fact, Finality, Inquiry, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
+    Cause, Evidence, Fact, Finality, Inquiry, Kind, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
     Standing, Tick, Timestamp,
 };
 
@@ -84,7 +84,9 @@ pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
         return;
     }
     match &operation.standing {
-        Standing::Intended => send_if_possible(operation, step),
+        // It may have been ended together with another.
+        Standing::Intended if step.speaks_of(operation) => {}
+        Standing::Intended => gate::send_if_possible(operation, step),
         // Its worker will report.
         Standing::Sent { .. } => {}
         Standing::AtGateway { since, .. } => pursue_pending(operation, *since, step),
@@ -101,7 +103,7 @@ pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
     let now = step.now.tick;
     *step.pursuit(operation) = Pursuit { believable_from, heard: now, ..Pursuit::default() };
     match &operation.standing {
-        Standing::Intended if step.rules.restored => doubt_restored(operation, step),
+        Standing::Intended if step.rules.restored && !waits(operation, step) => doubt_restored(operation, step),
         Standing::Sent { .. } => {
             let reply = Reply::new("process_stopped", "the process stopped before it recorded the attempt's end");
             end_attempt(operation, &Outcome::Unknown(reply), Evidence::Stopped, step);
@@ -217,6 +219,14 @@ fn not_found(operation: &Operation, asked: Tick, step: &mut Step<'_>) {
 /// Sends the same bytes again under the same key to the same gateway, if that cannot move money twice.
 fn resend_or_park(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
     let rules = step.rules;
+    if is_unwanted(operation, step) {
+        // Nor is it over: what was sent may still arrive.
+        return await_news(operation, step);
+    }
+    if rules.contract.mints_id_first && operation.this.number == 0 && operation.prepared.is_none() {
+        // In a restored folder: the original may have sent it, under an id that is not known here.
+        return park(operation, ParkReason::Exhausted, step);
+    }
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
         Ok(true) if rules.sending => start_attempt(operation, cause, step),
         // The clock cannot be believed, or the folder may be a copy: keep asking until a person has looked.
@@ -238,6 +248,7 @@ pub(super) fn resend_for(operation: &Operation, person: &Person, step: &mut Step
         Err(reason) => Err(format!("it cannot be sent again without risking a second charge: {}", reason.message())),
         Ok(false) => Err("the wall clock cannot be believed, so the age of the key is not known".to_owned()),
         Ok(true) if !rules.sending => Err("nothing is sent from this folder until `serve --moved`".to_owned()),
+        Ok(true) if is_unwanted(operation, step) => Err("its caller has asked for it to be voided".to_owned()),
         Ok(true) if pursuit.calling => Err("the gateway is being asked right now; try again".to_owned()),
         Ok(true) if !proven => Err("it is not proven yet that the gateway does not know it".to_owned()),
         Ok(true) => {
@@ -247,8 +258,8 @@ pub(super) fn resend_for(operation: &Operation, person: &Person, step: &mut Step
     }
 }
 
-fn start_attempt(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
-    let (attempt, not_after) = (operation.attempts.saturating_add(1), step.not_after());
+pub(super) fn start_attempt(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
+    let (attempt, not_after) = (operation.attempts.saturating_add(1), step.not_after(operation));
     step.facts.push(Fact::AttemptStarted { operation: operation.this, attempt, not_after, cause });
     let (call, request) = (step.call(operation), operation.request.clone());
     step.actions.push(Action::Send { call, attempt, request, not_after });
@@ -256,20 +267,6 @@ fn start_attempt(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
     pursuit.calling = true;
     pursuit.inquiries = 0;
     pursuit.not_founds = 0;
-}
-
-/// An operation that certainly has not happened: send it, unless it must not be sent, or not from here.
-fn send_if_possible(operation: &Operation, step: &mut Step<'_>) {
-    if step.payment.order.expired(step.now.wall) {
-        step.facts.push(Fact::Canceled { operation: operation.this, reply: pay::expired() });
-    } else if !is_ours(operation, step) {
-        park(operation, ParkReason::GatewayChanged, step);
-    } else if !step.rules.sending {
-        back_off(operation, None, step);
-    } else {
-        let cause = if operation.attempts == 0 { Cause::First } else { Cause::NothingHappened };
-        start_attempt(operation, cause, step);
-    }
 }
 
 /// Something may have happened: find out how the contract lets us.
@@ -315,6 +312,7 @@ fn pursue_doubt(operation: &Operation, since: Timestamp, step: &mut Step<'_>) {
 /// Accepted, and not decided yet. Where the gateway cannot be asked, its answer to the same bytes under the same key is
 /// as good; where that would be a second sending, only a webhook or a person can end it, and in time a person is told.
 fn pursue_pending(operation: &Operation, since: Timestamp, step: &mut Step<'_>) {
+    gate::let_go_of_expired(operation, step);
     let rules = step.rules;
     let askable = matches!(rules.contract.inquiry, Inquiry::ByKey { .. });
     if askable && is_ours(operation, step) {
@@ -377,7 +375,7 @@ fn await_news(operation: &Operation, step: &mut Step<'_>) {
     step.pursuit(operation).due = now.plus(pause);
 }
 
-fn back_off(operation: &Operation, at_least: Option<std::time::Duration>, step: &mut Step<'_>) {
+pub(super) fn back_off(operation: &Operation, at_least: Option<std::time::Duration>, step: &mut Step<'_>) {
     let now = step.now.tick;
     let setbacks = step.pursuit(operation).setbacks;
     let pause = step.rules.schedule.pause(setbacks).max(at_least.unwrap_or_default());
@@ -386,7 +384,7 @@ fn back_off(operation: &Operation, at_least: Option<std::time::Duration>, step: 
     pursuit.due = now.plus(pause);
 }
 
-fn park(operation: &Operation, reason: ParkReason, step: &mut Step<'_>) {
+pub(super) fn park(operation: &Operation, reason: ParkReason, step: &mut Step<'_>) {
     step.facts.push(parked(operation, reason));
     let due = step.now.tick.plus(step.rules.schedule.pause_parked);
     step.pursuit(operation).due = due;
@@ -439,7 +437,7 @@ fn contradict(operation: &Operation, outcome: &Outcome, evidence: Evidence, step
     step.pursuit(operation).calling = false;
     let contradicts = match (&operation.standing, outcome) {
         (Standing::Declined { .. } | Standing::Canceled(_), Outcome::Succeeded(_))
-        | (Standing::Succeeded(_), Outcome::Declined(_, _)) => !step.payment.contradicted,
+        | (Standing::Succeeded(_), Outcome::Declined(_, _)) => operation.contradicted.is_none(),
         (
             Standing::Declined { .. } | Standing::Canceled(_) | Standing::Succeeded(_),
             Outcome::Succeeded(_)
@@ -461,9 +459,22 @@ fn contradict(operation: &Operation, outcome: &Outcome, evidence: Evidence, step
     };
     if contradicts {
         step.facts.push(Fact::Contradicted { operation: operation.this, outcome: outcome.clone(), evidence });
+        if matches!(outcome, Outcome::Succeeded(_)) {
+            gate::late_success(operation, step);
+        }
     }
 }
 
-fn is_ours(operation: &Operation, step: &Step<'_>) -> bool {
+pub(super) fn is_ours(operation: &Operation, step: &Step<'_>) -> bool {
     operation.gateway == step.rules.contract.identity
+}
+
+/// Whether its caller has asked for it to be voided: then it is not sent again, whatever is not found.
+fn is_unwanted(operation: &Operation, step: &Step<'_>) -> bool {
+    operation.this.number == 0 && step.payment.voiding().is_some()
+}
+
+/// Whether it is a void that waits for what it is to undo: then it was not sent, and is not in doubt.
+fn waits(operation: &Operation, step: &Step<'_>) -> bool {
+    operation.this.kind == Kind::Void && step.payment.first().is_some_and(|first| !first.is_final())
 }

@@ -1,13 +1,21 @@
 //! The transition table: what to do about an input, given a payment, the clocks and the contract. Pure.
 //!
 //! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
-//! a caller ([`pay`]), the gateway and the schedule ([`chase`]), a person ([`person`]).
+//! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`]), a person
+//! ([`person`]); what one operation means for another ([`gate`]),
+//! and gateways that mint their own id first ([`prepare`]).
 //!
 //! Knows nothing of how a fact is folded, recorded or undone, or of who carries an action out.
 
-mod chase;
-
 mod pay;
+
+mod operate;
+
+mod gate;
+
+mod prepare;
+
+mod chase;
 
 mod person;
 
@@ -20,9 +28,12 @@ mod stories;
 #[cfg(test)]
 mod model;
 
+use std::{fmt, sync::Arc};
+
 use super::{
-    Amount, Contract, Currency, Fact, IdempotencyKey, Invalid, Kind, Namespace, Now, Operation, OperationKey, Order,
-    Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Schedule, Standing, Tenant, Tick, Timestamp,
+    Amount, Asked, Contract, Currency, Fact, IdempotencyKey, Invalid, Kind, Namespace, Now, Operation, OperationKey,
+    Order, Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Schedule, Standing, Tenant, Tick,
+    Timestamp,
 };
 
 /// Something that a payment has to answer to.
@@ -39,6 +50,15 @@ pub enum Input {
         /// The bytes that the gateway's adapter would send for it, or why it cannot.
         request: Result<Vec<u8>, Invalid>,
     },
+    /// A caller goes on from a payment.
+    Operate {
+        /// Whose payment it has to be.
+        tenant: Tenant,
+        /// Under which key; apart from the keys of payments, and from those of other payments' operations.
+        key: IdempotencyKey,
+        /// What for.
+        follow_up: FollowUp,
+    },
     /// A sending has ended: its worker says so.
     Ended {
         /// Of which operation.
@@ -46,6 +66,13 @@ pub enum Input {
         /// Which attempt.
         attempt: u32,
         /// How.
+        outcome: Outcome,
+    },
+    /// The gateway was asked for an id of its own, and answered, or did not.
+    Prepared {
+        /// For which operation.
+        operation: u32,
+        /// What came of it: with success, the id is the reply's reference.
         outcome: Outcome,
     },
     /// An inquiry was answered, or was not.
@@ -65,6 +92,36 @@ pub enum Input {
     Inquire,
     /// A person decides.
     Resolve(Resolution),
+}
+
+/// What a caller may ask for once there is a payment. Without an amount: all that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowUp {
+    /// Move what was authorized.
+    Capture(Option<Amount>),
+    /// Let go of it; before anything was sent: cancel.
+    Void,
+    /// Move back what was captured.
+    Refund(Option<Amount>),
+}
+
+impl FollowUp {
+    /// What is asked of the gateway for it.
+    pub const fn kind(self) -> Kind {
+        match self {
+            FollowUp::Capture(_) => Kind::Capture,
+            FollowUp::Void => Kind::Void,
+            FollowUp::Refund(_) => Kind::Refund,
+        }
+    }
+
+    /// How much the caller says.
+    pub const fn amount(self) -> Option<Amount> {
+        match self {
+            FollowUp::Capture(amount) | FollowUp::Refund(amount) => amount,
+            FollowUp::Void => None,
+        }
+    }
 }
 
 /// What a person decides about an operation.
@@ -96,6 +153,13 @@ pub enum Verdict {
 /// What may start once the facts are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Have the gateway mint an id for an operation that has not been sent. Moves nothing, and may be repeated.
+    Prepare {
+        /// Which operation.
+        call: Call,
+        /// The bytes.
+        request: Vec<u8>,
+    },
     /// Send an operation's frozen bytes.
     Send {
         /// Which operation.
@@ -112,7 +176,7 @@ pub enum Action {
 }
 
 /// Which operation a gateway is called about, and what its answer must speak of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Of which payment.
     pub payment: PaymentId,
@@ -126,6 +190,8 @@ pub struct Call {
     pub amount: Amount,
     /// Of which currency.
     pub currency: Currency,
+    /// The gateway's own id: the one that it minted for this operation, or that of the operation that it acts on.
+    pub reference: Option<String>,
 }
 
 /// What the one who asked is told. Not before the facts are durable.
@@ -143,6 +209,11 @@ pub enum Response {
     Inexpressible(Invalid),
     /// Nothing may be sent from this folder yet; nothing was recorded.
     Moved,
+    /// More than the payment has left for it; nothing was recorded.
+    AmountTooLarge {
+        /// How much is left, in minor units.
+        left: u64,
+    },
     /// Done as the person asked.
     Done,
     /// Not possible where the payment stands; nothing was done.
@@ -164,6 +235,86 @@ pub struct Rules {
     pub sending: bool,
     /// Whether this process found its folder copied or restored: what it takes up may have gone on elsewhere since.
     pub restored: bool,
+    /// How the gateway's adapter puts an operation into bytes.
+    pub encoder: Encoder,
+    /// What becomes of money that has moved although a caller was told, or wished, that it would not.
+    pub policies: Policies,
+}
+
+impl Rules {
+    /// The rules of a folder of its own, with the default schedule and policies.
+    pub fn new(contract: Contract, encoder: Encoder) -> Rules {
+        Rules {
+            contract,
+            schedule: Schedule::default(),
+            namespace: Namespace::default(),
+            sending: true,
+            restored: false,
+            encoder,
+            policies: Policies::default(),
+        }
+    }
+}
+
+/// Puts an operation into the exact bytes that its gateway is sent, or says why that cannot be done. Pure: the same
+/// operation always gives the same bytes.
+#[derive(Clone)]
+pub struct Encoder(Arc<Encode>);
+
+type Encode = dyn Fn(&Asked<'_>) -> Result<Vec<u8>, Invalid> + Send + Sync;
+
+impl Encoder {
+    /// The adapter's function.
+    pub fn new(encode: impl Fn(&Asked<'_>) -> Result<Vec<u8>, Invalid> + Send + Sync + 'static) -> Encoder {
+        Encoder(Arc::new(encode))
+    }
+
+    /// One line of text, for where nothing is really sent.
+    pub fn plain() -> Encoder {
+        Encoder::new(|asked| {
+            let Asked { kind, operation_key, amount, order, .. } = asked;
+            Ok(format!("{} {operation_key} {amount} {}", kind.as_str(), order.currency).into_bytes())
+        })
+    }
+
+    fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
+        (self.0)(asked)
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encoder")
+    }
+}
+
+/// What becomes of money that has moved although a caller was told, or wished, that it would not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policies {
+    /// After it was told declined or canceled.
+    pub late_success: Late,
+    /// After a void that came too late.
+    pub late_void: Late,
+}
+
+impl Default for Policies {
+    fn default() -> Policies {
+        Policies {
+            // Nobody asked for it back, and by now the goods may have been sent on other evidence: a person looks.
+            late_success: Late::Adopt,
+            // The caller has asked for it.
+            late_void: Late::Refund,
+        }
+    }
+}
+
+/// What to do about money that moved late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// It stays where it is, and is shown.
+    Adopt,
+    /// It goes back, by one operation of our own.
+    Refund,
 }
 
 /// What is proposed. Its actions and response are out of reach until `release`, which is called in one
@@ -195,8 +346,10 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
     let Some(payment) = payment else {
         return match input {
             Input::Pay { tenant, key, order, request } => pay::accept(tenant, key, order, request, now, rules),
-            Input::Inquire | Input::Resolve(_) => Decision::nothing(pursuits, Some(Response::NotFound)),
-            Input::Ended { .. } | Input::Answered { .. } | Input::Due | Input::Resume => {
+            Input::Operate { .. } | Input::Inquire | Input::Resolve(_) => {
+                Decision::nothing(pursuits, Some(Response::NotFound))
+            }
+            Input::Ended { .. } | Input::Prepared { .. } | Input::Answered { .. } | Input::Due | Input::Resume => {
                 Decision::nothing(pursuits, None)
             }
         };
@@ -204,8 +357,12 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
     let mut step = Step::new(payment, pursuits, now, rules);
     match input {
         Input::Pay { tenant, key, order, request: _ } => step.response = Some(pay::repeat(payment, tenant, key, order)),
+        Input::Operate { tenant, key, follow_up } => operate::operate(tenant, key, *follow_up, &mut step),
         Input::Ended { operation, attempt, outcome } => {
             step.on(*operation, |operation, step| chase::ended(operation, *attempt, outcome, step));
+        }
+        Input::Prepared { operation, outcome } => {
+            step.on(*operation, |operation, step| prepare::prepared(operation, outcome, step));
         }
         Input::Answered { operation, asked, outcome } => {
             step.on(*operation, |operation, step| chase::answered(operation, *asked, outcome, step));
@@ -259,6 +416,13 @@ impl<'a> Step<'a> {
         self.payment.operations.iter().for_each(|operation| act(operation, self));
     }
 
+    /// Another operation of the payment, from here on.
+    fn intend(&mut self, intended: Operation) {
+        let Operation { this, key, operation_key, gateway, request, .. } = intended;
+        self.facts.push(Fact::Intended { operation: this, key, operation_key, gateway, request });
+        self.pursuits.push(Pursuit::default());
+    }
+
     /// The chase for an operation: always there, since `new` made one for each.
     fn pursuit(&mut self, operation: &Operation) -> &mut Pursuit {
         let place = usize::try_from(operation.this.number).unwrap_or(usize::MAX);
@@ -275,15 +439,32 @@ impl<'a> Step<'a> {
             operation_key: operation.operation_key,
             amount: operation.this.amount,
             currency: self.payment.order.currency,
+            reference: self.payment.reference_for(operation).map(str::to_owned),
         }
     }
 
-    /// When the last byte of a sending that starts now may leave.
-    fn not_after(&self) -> Timestamp {
-        not_after(&self.payment.order, self.now, self.rules)
+    /// Whether something has been decided about an operation in this step.
+    fn speaks_of(&self, operation: &Operation) -> bool {
+        self.facts.iter().any(|fact| fact.operation() == Some(operation.this))
     }
 
-    fn finish(self) -> Decision {
+    /// When the last byte of a sending that starts now may leave. The order's expiry is that of its first operation:
+    /// money can be given back at any time.
+    fn not_after(&self, operation: &Operation) -> Timestamp {
+        match operation.this.number {
+            0 => not_after(&self.payment.order, self.now, self.rules),
+            1.. => self.now.wall.plus(self.rules.contract.deadline),
+        }
+    }
+
+    /// What has not been sent may have waited for what is known now.
+    fn finish(mut self) -> Decision {
+        if !self.facts.is_empty() {
+            let waiting = |operation: &&Operation| operation.standing == Standing::Intended && operation.attempts == 0;
+            for operation in self.payment.operations.iter().skip(1).filter(waiting) {
+                self.pursuit(operation).due = Tick::default();
+            }
+        }
         let Step { facts, actions, response, pursuits, .. } = self;
         Decision { facts, pursuits, actions, response }
     }

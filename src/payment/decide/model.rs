@@ -27,7 +27,7 @@ use self::{
     gateway::{Flaw, Gateway, Nature, Said},
     world::{Sin, Worker, World},
 };
-use super::{Contract, Input, Namespace, Outcome, Person, Reply, Resolution, Rules, Schedule, Verdict};
+use super::{Contract, Encoder, Input, Outcome, Person, Reply, Resolution, Rules, Schedule, Verdict};
 use crate::payment::{Deduplication, Identity, Inquiry, Standing};
 
 const fn millis(count: u64) -> Duration {
@@ -57,13 +57,7 @@ struct Kind {
 impl System {
     /// An honest one: the gateway keeps its contract.
     fn new(kind: Kind) -> System {
-        let rules = Rules {
-            contract: contract(kind),
-            schedule: schedule(),
-            namespace: Namespace::default(),
-            sending: true,
-            restored: false,
-        };
+        let rules = Rules { schedule: schedule(), ..Rules::new(contract(kind), Encoder::plain()) };
         rules.schedule.check(&rules.contract).expect("a contract that an engine would open with");
         let nature = Nature {
             remembers: kind.deduplicates.then_some(TTL),

@@ -2,6 +2,8 @@
 
 mod callers;
 
+mod operations;
+
 mod patience;
 
 mod people;
@@ -38,13 +40,7 @@ struct Story {
 
 impl Story {
     fn new(contract: Contract) -> Story {
-        let rules = Rules {
-            contract,
-            schedule: Schedule::default(),
-            namespace: Namespace::default(),
-            sending: true,
-            restored: false,
-        };
+        let rules = Rules::new(contract, Encoder::plain());
         Story { payment: None, pursuits: Vec::new(), rules, clock: Clock::Trusted, tick: 0 }
     }
 

@@ -30,6 +30,7 @@ fn operation(standing: Standing, may_have_acted: bool, gateway: &str) -> Operati
         first_sent: sent.then(|| Timestamp::from_millis(START)),
         may_have_acted,
         standing,
+        contradicted: None,
     }
 }
 
@@ -46,7 +47,6 @@ fn payment(operation: Operation) -> Payment {
         operations: vec![operation],
         created_at: Timestamp::from_millis(START),
         updated_at: Timestamp::from_millis(START),
-        contradicted: false,
         timeline: Vec::new(),
     }
 }
@@ -176,8 +176,7 @@ fn each_cell(mut check: impl FnMut(&Cell)) -> usize {
 }
 
 fn cell(before: Payment, pursuit: Pursuit, input: Input, now: Now, contract: Contract, sending: bool) -> Cell {
-    let rules =
-        Rules { contract, schedule: Schedule::default(), namespace: Namespace::default(), sending, restored: false };
+    let rules = Rules { sending, ..Rules::new(contract, Encoder::plain()) };
     let decision = decide(Some(&before), &[pursuit], &input, &now, &rules);
     let mut after = Some(before.clone());
     for fact in &decision.facts {

@@ -13,9 +13,8 @@ use crate::{
     engine::{self, Admission, Carrying, Machine, Recovered, Stopped},
     journal,
     payment::{
-        Action, Amount, Clock, Currency, Finality, IdempotencyKey, Input, Lasting, Namespace, Now, Order, Outcome,
-        Payment, PaymentId, Person, Reply, Resolution, Rules, Schedule, Standing, State, Tenant, Tick, Timestamp,
-        Verdict,
+        Action, Amount, Clock, Currency, Encoder, Finality, IdempotencyKey, Input, Lasting, Now, Order, Outcome,
+        Payment, PaymentId, Person, Reply, Resolution, Rules, Standing, State, Tenant, Tick, Timestamp, Verdict,
     },
     store::{MemoryStore, Store},
 };
@@ -247,9 +246,8 @@ impl Life {
     fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
         let found = journal::open(self.disk.clone(), JOURNAL)?;
         self.epochs += 1;
-        let (namespace, schedule) = (Namespace::default(), Schedule::default());
         let boot = Boot {
-            rules: Rules { contract: self.script.contract(), schedule, namespace, sending: true, restored: false },
+            rules: Rules::new(self.script.contract(), Encoder::plain()),
             boot_id: [self.boot; 16],
             salt: 1_000 + self.epochs,
             now: self.now().wall,

@@ -50,7 +50,7 @@ fn promises() -> Vec<Property<System>> {
             calls == usize::from(world.pursuits.iter().any(|pursuit| pursuit.calling))
         }),
         Property::<System>::always(NO_FALSE_ALARM, |_, world| {
-            !world.payment.as_ref().is_some_and(|payment| payment.contradicted) || world.gateway.turned
+            !world.payment.as_ref().is_some_and(|payment| payment.is_contradicted()) || world.gateway.turned
         }),
         Property::<System>::always(ENDS, ends_if_answered),
     ]
@@ -69,7 +69,7 @@ fn stories() -> Vec<Property<System>> {
         Property::<System>::sometimes(RECOGNISED, |_, world| was_sent_again(world, true)),
         Property::<System>::sometimes(SENT_AGAIN, |_, world| was_sent_again(world, false)),
         Property::<System>::sometimes(TURNS, |_, world| {
-            let noted = world.payment.as_ref().is_some_and(|payment| payment.contradicted);
+            let noted = world.payment.as_ref().is_some_and(|payment| payment.is_contradicted());
             noted && state(world) == Some(State::Declined)
         }),
     ]

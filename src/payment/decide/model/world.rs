@@ -282,6 +282,7 @@ impl World {
                 }
                 self.worker = Some(Worker { attempt, left: false, reply: None, recognised: false });
             }
+            Action::Prepare { .. } => unreachable!("no gateway here mints ids"),
             Action::Inquire(_) => self.question = Some(Question { asked: self.clocks().tick, answer: None }),
         }
     }
@@ -330,7 +331,8 @@ impl Relevance {
 /// rule looks at where the operation stands.
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let payment = self.payment.as_ref().map(|payment| (payment.contradicted, self.essence(&payment.operations[0])));
+        let payment =
+            self.payment.as_ref().map(|payment| (payment.is_contradicted(), self.essence(&payment.operations[0])));
         let chase = self.pursuits.first().map(|pursuit| self.chase(pursuit));
         let worker = self.worker.map(|worker| (worker.left, worker.reply, worker.recognised));
         let far = self.gateway.essence(self.now, self.waiting());

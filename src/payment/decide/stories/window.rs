@@ -22,7 +22,7 @@ fn is_open(story: &Story) -> bool {
 }
 
 fn contradicted(story: &Story) -> bool {
-    story.payment.as_ref().unwrap().contradicted
+    story.payment.as_ref().unwrap().is_contradicted()
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! Captures, voids and refunds of a payment.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Request, State as Shared, rejection::PathRejection},
+    http::HeaderMap,
+    response::Response,
+};
+
+use super::{
+    Face, bodies, intake,
+    json::Object,
+    key,
+    prefer::Preference,
+    problems::Problem,
+    routes::{Answered, answer},
+};
+use crate::payment::{Amount, FollowUp, PaymentId};
+
+type Id = Result<Path<String>, PathRejection>;
+
+/// The fields of a capture's or refund's body; a void has none.
+const PART: &[&str] = &["amount"];
+
+pub(super) async fn capture(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+    let (headers, amount) = part(&face, request).await?;
+    operate(&face, id, &headers, FollowUp::Capture(amount)).await
+}
+
+pub(super) async fn refund(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+    let (headers, amount) = part(&face, request).await?;
+    operate(&face, id, &headers, FollowUp::Refund(amount)).await
+}
+
+pub(super) async fn void(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+    let (head, body) = request.into_parts();
+    intake::nothing(&head.headers, body, face.patience).await?;
+    operate(&face, id, &head.headers, FollowUp::Void).await
+}
+
+/// How much, where the body says.
+async fn part(face: &Face, request: Request) -> Result<(HeaderMap, Option<Amount>), Problem> {
+    let (head, body) = request.into_parts();
+    let body = intake::json_or_nothing(&head.headers, body, face.patience).await?;
+    let amount = match body {
+        Some(body) => Object::read(&body, PART)?.optional_amount("amount")?,
+        None => None,
+    };
+    Ok((head.headers, amount))
+}
+
+async fn operate(face: &Face, id: Id, headers: &HeaderMap, follow_up: FollowUp) -> Result<Response, Problem> {
+    let key = key::read(headers)?;
+    let preference = Preference::read(headers);
+    let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
+    let engine = face.admitting()?;
+    let operated = engine.operate(&face.tenant, id, &key, follow_up, preference.wait()).await?;
+    let Some(operation) = operated.operation() else { return Err(Problem::no_such_payment()) };
+    let body = bodies::operation(&operated.payment, operation);
+    Ok(answer(body, operation.state(), operated.payment.id, operated.delivery, preference))
+}

@@ -1,0 +1,140 @@
+//! What one operation means for another: a void waits for what it is to undo, and a charge that is no longer wanted is
+//! not sent.
+
+use super::{Step, chase, operate, pay, prepare};
+use crate::payment::{Cause, Evidence, Fact, Kind, Late, Operation, Outcome, ParkReason, Reply, Standing};
+
+/// Whether an operation that certainly has not happened may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    /// It may.
+    Open,
+    /// Not before it is known what became of the payment's first operation.
+    Wait,
+    /// The caller no longer wants the first operation, which certainly has not happened.
+    Unwanted,
+    /// There is nothing to undo.
+    Moot,
+    /// The money has moved: only a refund undoes that.
+    TooLate,
+}
+
+fn gate(operation: &Operation, step: &mut Step<'_>) -> Gate {
+    let Some(first) = step.payment.first() else { return Gate::Open };
+    match operation.this.kind {
+        Kind::Capture | Kind::Refund => Gate::Open,
+        Kind::Charge | Kind::Authorize if step.payment.voiding().is_some() => Gate::Unwanted,
+        Kind::Charge | Kind::Authorize => Gate::Open,
+        Kind::Void if first.has_happened() && first.this.kind == Kind::Authorize => Gate::Open,
+        Kind::Void if first.has_happened() => Gate::TooLate,
+        Kind::Void => match &first.standing {
+            // What is decided about it in this step will be known in the next one.
+            _ if step.speaks_of(first) => Gate::Wait,
+            Standing::Intended if step.pursuit(first).calling => Gate::Wait,
+            Standing::Intended => Gate::Unwanted,
+            Standing::Sent { .. } | Standing::InDoubt { .. } | Standing::Parked { .. } => Gate::Wait,
+            // The gateway can still let go of it.
+            Standing::AtGateway { .. } => Gate::Open,
+            Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => Gate::Moot,
+        },
+    }
+}
+
+/// A new operation: it goes out in the step in which it was decided on, or waits.
+pub(super) fn send_or_wait(operation: &Operation, step: &mut Step<'_>) {
+    pass(operation, step, operate::send_first);
+}
+
+/// An operation that certainly has not happened: send it, unless it must not be sent, or not from here.
+pub(super) fn send_if_possible(operation: &Operation, step: &mut Step<'_>) {
+    pass(operation, step, |operation, step| {
+        if operation.this.number == 0 && step.payment.order.expired(step.now.wall) {
+            step.facts.push(Fact::Canceled { operation: operation.this, reply: pay::expired() });
+        } else if !chase::is_ours(operation, step) {
+            chase::park(operation, ParkReason::GatewayChanged, step);
+        } else if !step.rules.sending {
+            chase::back_off(operation, None, step);
+        } else {
+            if prepare::is_needed(operation, step) {
+                return prepare::prepare(operation, step);
+            }
+            let cause = if operation.attempts == 0 { Cause::First } else { Cause::NothingHappened };
+            chase::start_attempt(operation, cause, step);
+        }
+    });
+}
+
+fn pass<'a>(operation: &Operation, step: &mut Step<'a>, open: impl FnOnce(&Operation, &mut Step<'a>)) {
+    match gate(operation, step) {
+        Gate::Open => open(operation, step),
+        Gate::Wait => {
+            let due = step.now.tick.plus(step.rules.schedule.pause_parked);
+            step.pursuit(operation).due = due;
+        }
+        Gate::Unwanted => cancel_first(operation, step),
+        Gate::Moot => {
+            end_void(operation, "nothing_to_void", "the payment did not happen; nothing had to be voided", step)
+        }
+        Gate::TooLate => too_late(operation, step),
+    }
+}
+
+/// Cancels the first operation, which certainly has not happened, and with it ends the void that asked for that.
+fn cancel_first(operation: &Operation, step: &mut Step<'_>) {
+    let (void, first) = match operation.this.kind {
+        Kind::Void => (Some(operation), step.payment.first()),
+        Kind::Charge | Kind::Authorize | Kind::Capture | Kind::Refund => (step.payment.voiding(), Some(operation)),
+    };
+    if let Some(first) = first {
+        let reply = Reply::new("canceled", "canceled by its caller before it was sent; no money moved");
+        step.facts.push(Fact::Canceled { operation: first.this, reply });
+    }
+    if let Some(void) = void {
+        end_void(void, "canceled", "the payment was canceled before it was sent", step);
+    }
+}
+
+fn end_void(void: &Operation, code: &str, message: &str, step: &mut Step<'_>) {
+    let (outcome, evidence) = (Outcome::Succeeded(Reply::new(code, message)), Evidence::NoByteLeft);
+    step.facts.push(Fact::Learned { operation: void.this, outcome, evidence, open_until: None });
+}
+
+/// The charge that was to be canceled has happened: by policy it is refunded, and either is said.
+fn too_late(void: &Operation, step: &mut Step<'_>) {
+    let refunded = match (step.rules.policies.late_void, step.payment.first()) {
+        (Late::Refund, Some(first)) => {
+            operate::intend_own(Kind::Refund, &format!("void-{}", void.this.number), first.this.amount, step)
+        }
+        (Late::Adopt, _) | (Late::Refund, None) => false,
+    };
+    let reply = if refunded {
+        Reply::new("refunded_instead", "the money had moved already; all of it is refunded by an operation of its own")
+    } else {
+        Reply::new("too_late", "the money had moved already; refund it if it is to go back")
+    };
+    step.facts.push(Fact::Canceled { operation: void.this, reply });
+}
+
+/// Money has moved after its caller was told that it would not: by policy it goes back.
+pub(super) fn late_success(operation: &Operation, step: &mut Step<'_>) {
+    let undo = match operation.this.kind {
+        Kind::Charge | Kind::Capture => Kind::Refund,
+        Kind::Authorize => Kind::Void,
+        // What was let go of, or went back, is where the policy wants it.
+        Kind::Void | Kind::Refund => return,
+    };
+    match step.rules.policies.late_success {
+        Late::Adopt => {}
+        Late::Refund => {
+            operate::intend_own(undo, &format!("late-{}", operation.this.number), operation.this.amount, step);
+        }
+    }
+}
+
+/// A payment that waits at the gateway, perhaps for its payer, and that its order no longer wants: it is let go of there.
+pub(super) fn let_go_of_expired(operation: &Operation, step: &mut Step<'_>) {
+    let expired = operation.this.number == 0 && step.payment.order.expired(step.now.wall);
+    if expired && step.rules.sending && step.payment.voiding().is_none() {
+        operate::intend_own(Kind::Void, "expired", operation.this.amount, step);
+    }
+}
