@@ -251,10 +251,9 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_drive_is_refused_at_open_and_says_so() {
+    fn what_cannot_be_kept_is_refused_at_open_and_says_so() {
         let schedule = Schedule::default();
         let refused = |contract| schedule.check(&contract).expect_err("impossible").to_string();
-        assert!(refused(Contract { mints_id_first: true, ..standard() }).contains("mint their own id first"));
         assert!(refused(Contract { park_after: Duration::ZERO, ..standard() }).contains("longer than zero"));
         assert!(refused(Contract { deadline: Duration::ZERO, ..standard() }).contains("longer than zero"));
         let unproven = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 0 };

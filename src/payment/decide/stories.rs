@@ -8,6 +8,8 @@ mod patience;
 
 mod people;
 
+mod prepare;
+
 mod window;
 
 use std::time::Duration;

@@ -7,14 +7,15 @@ use super::{
         Fault, Loss, Rng, SimDisk, Violation,
         start::{Boot, keep, start},
     },
-    scripts::{Act, End, Script},
+    scripts::{Act, End, Part, Script},
 };
 use crate::{
     engine::{self, Admission, Carrying, Machine, Recovered, Stopped},
     journal,
     payment::{
-        Action, Amount, Clock, Currency, Encoder, Finality, IdempotencyKey, Input, Lasting, Now, Order, Outcome,
-        Payment, PaymentId, Person, Reply, Resolution, Rules, Standing, State, Tenant, Tick, Timestamp, Verdict,
+        Action, Amount, Capture, Clock, Currency, Encoder, Finality, FollowUp, IdempotencyKey, Input, Kind, Lasting,
+        Now, Order, Outcome, Payment, PaymentId, Person, Reply, Resolution, Rules, Standing, Tenant, Tick, Timestamp,
+        Verdict,
     },
     store::{MemoryStore, Store},
 };
@@ -51,7 +52,7 @@ pub(super) struct Life {
     /// What somebody has been told, or what may have reached the gateway.
     known: BTreeMap<PaymentId, Arc<Payment>>,
     /// What was said last about each: recorded or not, it is true.
-    heard: BTreeMap<PaymentId, End>,
+    heard: BTreeMap<(PaymentId, u32), End>,
 }
 
 impl Life {
@@ -116,16 +117,19 @@ impl Life {
     fn act(&mut self, act: Act) -> Result<(), Stopped> {
         self.tick += 1_000;
         match act {
-            Act::Pay(from, to) => self.turn((from..to).map(pay).collect()),
+            Act::Pay(from, to) => self.turn((from..to).map(|number| pay(number, Capture::Automatic)).collect()),
+            Act::Authorize(from, to) => self.turn((from..to).map(|number| pay(number, Capture::Manual)).collect()),
+            Act::Then(number, key, part) => self.turn(vec![(id(number).0, then(key, part))]),
             Act::End(from, to, end) => {
-                let ended: Vec<_> = (from..to).filter_map(|number| self.ended(number, end)).collect();
+                let ended: Vec<_> = (from..to).filter_map(|number| self.ended(number, 0, end)).collect();
                 self.turn(ended)
             }
-            Act::Answer(number, end) => {
-                let asked = self.now().tick;
-                self.heard.insert(id(number).0, end);
-                self.turn(vec![(id(number).0, Input::Answered { operation: 0, asked, outcome: end.outcome() })])
+            Act::EndOf(number, operation, end) => {
+                let ended = self.ended(number, operation, end).into_iter().collect();
+                self.turn(ended)
             }
+            Act::Answer(number, end) => self.answer(number, 0, end),
+            Act::AnswerOf(number, operation, end) => self.answer(number, operation, end),
             Act::Due => {
                 self.tick += 2 * 3_600_000;
                 let now = self.now();
@@ -139,7 +143,7 @@ impl Life {
             }
             Act::Checkpoint(between) => {
                 let carrying = self.begin_checkpoint()?;
-                let ended = self.ended(between, End::Succeeded).into_iter().collect();
+                let ended = self.ended(between, 0, End::Succeeded).into_iter().collect();
                 self.turn(ended)?;
                 self.finish_checkpoint(carrying)
             }
@@ -152,13 +156,19 @@ impl Life {
         }
     }
 
-    /// The end of a payment's latest attempt, if it has one.
-    fn ended(&mut self, number: u32, end: End) -> Option<(PaymentId, Input)> {
+    fn answer(&mut self, number: u32, operation: u32, end: End) -> Result<(), Stopped> {
+        let (asked, (id, _)) = (self.now().tick, id(number));
+        self.heard.insert((id, operation), end);
+        self.turn(vec![(id, Input::Answered { operation, asked, outcome: end.outcome() })])
+    }
+
+    /// The end of an operation's latest attempt, if it has one.
+    fn ended(&mut self, number: u32, operation: u32, end: End) -> Option<(PaymentId, Input)> {
         let (id, _) = id(number);
         let payment = self.machine.as_ref()?.get(&id).ok()??;
-        let attempt = payment.first()?.attempts;
-        self.heard.insert(id, end);
-        Some((id, Input::Ended { operation: 0, attempt, outcome: end.outcome() }))
+        let attempt = payment.operations.get(operation as usize)?.attempts;
+        self.heard.insert((id, operation), end);
+        Some((id, Input::Ended { operation, attempt, outcome: end.outcome() }))
     }
 
     fn kill(&mut self) -> Result<(), Stopped> {
@@ -213,6 +223,13 @@ impl Life {
             self.breaks("P1", None, format!("something leaves with {unsynced} bytes not synced"));
         }
         turned.actions.iter().for_each(|action| self.leaves(action));
+        for payment in &turned.changed {
+            if payment.held(Kind::Refund) > payment.captured()
+                || payment.held(Kind::Capture) > payment.order.amount.minor_units()
+            {
+                self.breaks("P2", Some(payment.id), "more is held than there is");
+            }
+        }
         self.known.extend(turned.changed.into_iter().map(|payment| (payment.id, payment)));
         Ok(())
     }
@@ -221,9 +238,9 @@ impl Life {
     /// after it was proven not to be there.
     fn leaves(&mut self, action: &Action) {
         let Action::Send { call, attempt, request, .. } = action else { return };
-        let known = self.known.get(&call.payment).and_then(|payment| payment.first());
+        let known = self.known.get(&call.payment).and_then(|payment| payment.operations.get(call.operation as usize));
         let Some(known) = known else { return };
-        let said = matches!(self.heard.get(&call.payment), Some(End::NotSent | End::NotFound));
+        let said = matches!(self.heard.get(&(call.payment, call.operation)), Some(End::NotSent | End::NotFound));
         let proven = match known.standing {
             Standing::Intended => true,
             Standing::Sent { .. } | Standing::InDoubt { .. } => said,
@@ -270,21 +287,19 @@ impl Life {
         let broken = |promise, what| Some(Violation { promise, payment: Some(id), what });
         let now = self.machine.as_ref()?.get(&id).ok().flatten();
         let Some(now) = now else { return broken("P6", "it is gone".to_owned()) };
-        let kept = match before.state() {
-            State::Succeeded | State::Declined | State::Canceled => {
-                now.settled_at == before.settled_at && now.operations == before.operations
-            }
-            State::Processing | State::InDoubt | State::RequiresAction | State::Authorized | State::Parked => {
-                attempts(&now) >= attempts(before) && now.updated_at >= before.updated_at
-            }
-        };
-        let standing = |payment: &Payment| payment.first().map(|operation| operation.standing.clone());
-        if kept { None } else { broken("P3", format!("it was {:?}, and is {:?}", standing(before), standing(&now))) }
+        if now.updated_at < before.updated_at || (before.is_settled() && now.settled_at != before.settled_at) {
+            return broken("P3", format!("it was of {:?}, and is of {:?}", before.updated_at, now.updated_at));
+        }
+        let mut after = now.operations.iter();
+        before.operations.iter().find_map(|before| {
+            let now = after.next();
+            let kept = now.is_some_and(|now| match before.is_final() {
+                true => now == before,
+                false => now.operation_key == before.operation_key && now.attempts >= before.attempts,
+            });
+            if kept { None } else { broken("P3", format!("it was {before:?}, and is {now:?}")) }
+        })
     }
-}
-
-fn attempts(payment: &Payment) -> u32 {
-    payment.operations.iter().map(|operation| operation.attempts).sum()
 }
 
 fn id(number: u32) -> (PaymentId, IdempotencyKey) {
@@ -292,13 +307,25 @@ fn id(number: u32) -> (PaymentId, IdempotencyKey) {
     (PaymentId::derive(&Tenant::default(), &key), key)
 }
 
-fn pay(number: u32) -> (PaymentId, Input) {
+fn pay(number: u32, capture: Capture) -> (PaymentId, Input) {
     let (id, key) = id(number);
-    let amount = Amount::new(u64::from(number) + 1).unwrap_or_else(|_| unreachable!("in range"));
+    let amount = Amount::new(u64::from(number) + 1_000).unwrap_or_else(|_| unreachable!("in range"));
     let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
     let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
+    let order = order.with_capture(capture);
     let request = Ok(vec![b'r'; 300 + number as usize]);
     (id, Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request })
+}
+
+fn then(key: &str, part: Part) -> Input {
+    let some = |units| Some(Amount::new(units).unwrap_or_else(|_| unreachable!("in range")));
+    let follow_up = match part {
+        Part::Capture(units) => FollowUp::Capture(some(units)),
+        Part::Void => FollowUp::Void,
+        Part::Refund(units) => FollowUp::Refund(some(units)),
+    };
+    let key = IdempotencyKey::new(key).unwrap_or_else(|_| unreachable!("a legal key"));
+    Input::Operate { tenant: Tenant::default(), key, follow_up }
 }
 
 impl End {

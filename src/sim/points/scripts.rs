@@ -7,10 +7,18 @@ use crate::payment::{Contract, Deduplication, Identity, Inquiry};
 pub(super) enum Act {
     /// Callers ask for these payments, in one turn.
     Pay(u32, u32),
-    /// The latest attempts of these end so, in one turn.
+    /// Callers ask for these to be authorized only.
+    Authorize(u32, u32),
+    /// A caller goes on from one, under a key.
+    Then(u32, &'static str, Part),
+    /// The latest attempts of the payments themselves end so, in one turn.
     End(u32, u32, End),
+    /// The latest attempt of one's later operation ends so.
+    EndOf(u32, u32, End),
     /// An inquiry about one is answered so.
     Answer(u32, End),
+    /// An inquiry about one's later operation is answered so.
+    AnswerOf(u32, u32, End),
     /// Hours pass, and the schedule acts on what is due.
     Due,
     /// A person ends one.
@@ -23,6 +31,14 @@ pub(super) enum Act {
     Kill,
     /// An orderly stop, and a start.
     Close,
+}
+
+/// What a caller goes on with, and how much, in minor units; a payment is of 1,000 and more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Capture(u64),
+    Void,
+    Refund(u64),
 }
 
 /// How an attempt ends, or what an inquiry says.
@@ -54,8 +70,11 @@ impl Script {
     }
 }
 
-use Act::{Answer, Checkpoint, Close, Confirm, Due, Kill, Pay, Resolve};
+use Act::{Answer, AnswerOf, Authorize, Checkpoint, Close, Confirm, Due, EndOf, Kill, Pay, Resolve, Then};
 use End::{Declined, NotFound, NotSent, Pending, Refused, Succeeded, Unknown};
+
+/// A payment that there is none of.
+const NOBODY: u32 = 99;
 
 pub(super) const SCRIPTS: &[Script] = &[
     // Plain payments, and one in doubt that is found.
@@ -140,6 +159,44 @@ pub(super) const SCRIPTS: &[Script] = &[
             Answer(1, Succeeded),
             Resolve(0),
             Close,
+        ],
+    },
+    // Two refunds at once of which only one fits, one of them in doubt; a capture of what came to rest long before.
+    Script {
+        deduplicates: true,
+        acts: &[
+            Authorize(0, 2),
+            Act::End(0, 2, Succeeded),
+            Checkpoint(NOBODY),
+            Then(0, "c1", Part::Capture(400)),
+            EndOf(0, 1, Succeeded),
+            Then(0, "r1", Part::Refund(300)),
+            Then(0, "r2", Part::Refund(300)),
+            EndOf(0, 2, Unknown),
+            Kill,
+            AnswerOf(0, 2, Succeeded),
+            Then(1, "v", Part::Void),
+            EndOf(1, 1, Succeeded),
+            Close,
+        ],
+    },
+    // Voids that cross: one of a charge that happened, which goes back; one of a charge that did not; one that waits.
+    Script {
+        deduplicates: true,
+        acts: &[
+            Pay(0, 3),
+            Then(0, "v", Part::Void),
+            Then(1, "v", Part::Void),
+            Then(2, "v", Part::Void),
+            Act::End(0, 1, Succeeded),
+            Due,
+            Due,
+            EndOf(0, 2, Unknown),
+            Act::End(1, 2, NotSent),
+            Kill,
+            AnswerOf(0, 2, Succeeded),
+            Answer(2, Declined),
+            Due,
         ],
     },
 ];
