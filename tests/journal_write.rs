@@ -446,3 +446,20 @@ fn short_events_stay_short() {
     pay(&mut journal, 1..2).expect("room");
     assert_eq!(journal.position().offset - before, 512, "one event: one sector");
 }
+
+#[test]
+fn a_journal_that_was_read_and_left_keeps_no_file_open() {
+    let folder = Folder::new("journal-files");
+    let disk = Arc::new(OsDisk::new(&folder.0).expect("a folder"));
+    let inside = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.ok().and_then(|entry| std::fs::read_link(entry.path()).ok()).is_some_and(|to| to.starts_with(&folder.0))
+    };
+    let files = || std::fs::read_dir("/proc/self/fd").expect("Linux").map(inside).filter(|inside| *inside).count();
+    for salt in 1..4 {
+        let mut journal = start_with(disk.clone(), SMALL, salt).expect("a start").journal;
+        pay(&mut journal, salt * 10..salt * 10 + 3).expect("room");
+        assert!(files() > 0);
+        drop(journal);
+        assert_eq!(files(), 0);
+    }
+}

@@ -157,3 +157,30 @@ impl Options {
         assert!(largest.is_multiple_of(batch::SECTOR) && self.segment_bytes.is_multiple_of(HEADER), "whole sectors");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 50 pairs of 540 characters, a description of 1,000, two parties of 255, at four bytes each; and 80 KiB.
+    #[test]
+    fn the_most_that_one_step_records_is_known() {
+        assert_eq!(LARGEST_STEP, 4 * (50 * 540 + 1_000 + 2 * 255) + 80 * 1024);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_together_are_a_defect() {
+        let whole = Options::default();
+        whole.check();
+        for (options, wrong) in [
+            (Options { largest_batch_bytes: LARGEST_BATCH + 512, ..whole }, "limits"),
+            (Options { batch_bytes: whole.largest_batch_bytes + 1, ..whole }, "no larger than the largest"),
+            (Options { segment_bytes: 4 << 20, ..whole }, "holds the largest batch"),
+            (Options { segment_bytes: (64 << 20) + 512, ..whole }, "whole sectors"),
+        ] {
+            let panicked = std::panic::catch_unwind(|| options.check()).expect_err(wrong);
+            let message = panicked.downcast_ref::<&str>().copied().unwrap_or_default();
+            assert!(message.contains(wrong), "{message}");
+        }
+    }
+}

@@ -85,10 +85,6 @@ mod bytes {
             f.write_str("bytes")
         }
 
-        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-            Ok(bytes.to_vec())
-        }
-
         fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
             Ok(bytes)
         }
@@ -421,3 +417,22 @@ enum ParkReason {
 
 mirror!(ParkReason, now::ParkReason:
     Exhausted NotFoundWithoutDeduplication KeyExpired NoWayToKnow GatewayChanged OrderExpired Defect);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(metadata: &[&str]) -> Order {
+        let pairs = metadata.iter().map(|key| ((*key).to_owned(), "v".to_owned())).collect();
+        let made =
+            now::Order::new(now::Amount::new(1).expect("legal"), now::Currency::new("USD").expect("legal"), "a", "b");
+        Order { metadata: pairs, ..Order::from(&made.expect("legal")) }
+    }
+
+    #[test]
+    fn metadata_that_is_out_of_order_or_names_a_key_twice_was_never_written() {
+        assert!(now::Order::try_from(order(&["a", "b", "c"])).is_ok());
+        assert!(now::Order::try_from(order(&["b", "a"])).is_err());
+        assert!(now::Order::try_from(order(&["a", "a"])).is_err());
+    }
+}
