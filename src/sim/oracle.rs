@@ -113,6 +113,10 @@ impl Oracle {
         });
         let same = operation.is_some_and(|operation| operation.operation_key == call.operation_key);
         self.check("P2", Some(call.payment), same, || format!("attempt {attempt} leaves under another key"));
+        let unwanted = payment.is_some_and(|payment| call.operation == 0 && payment.voiding().is_some());
+        self.check("P2", Some(call.payment), !unwanted, || {
+            format!("attempt {attempt} leaves, although its caller has asked for it to be voided")
+        });
         let expires_at = payment.and_then(|payment| payment.order.expires_at).filter(|_| call.operation == 0);
         let in_time = expires_at.is_none_or(|expiry| now < expiry && *not_after <= expiry);
         self.check("P2", Some(call.payment), in_time, || {
