@@ -113,10 +113,6 @@ impl Oracle {
         });
         let same = operation.is_some_and(|operation| operation.operation_key == call.operation_key);
         self.check("P2", Some(call.payment), same, || format!("attempt {attempt} leaves under another key"));
-        let unwanted = payment.is_some_and(|payment| call.operation == 0 && payment.voiding().is_some());
-        self.check("P2", Some(call.payment), !unwanted, || {
-            format!("attempt {attempt} leaves, although its caller has asked for it to be voided")
-        });
         let expires_at = payment.and_then(|payment| payment.order.expires_at).filter(|_| call.operation == 0);
         let in_time = expires_at.is_none_or(|expiry| now < expiry && *not_after <= expiry);
         self.check("P2", Some(call.payment), in_time, || {
@@ -179,6 +175,12 @@ impl Oracle {
         let first = matches!(call.kind, Kind::Charge | Kind::Authorize);
         let under = recorded == Some(minted(&call.operation_key).as_str());
         self.check("P2", Some(call.payment), !mints || !first || under, || format!("sent under the id {recorded:?}"));
+    }
+
+    /// P2: what its caller wants voided is not sent again, where the gateway can be asked instead.
+    pub fn sending_is_wanted(&mut self, call: &Call, payment: Option<&Payment>) {
+        let unwanted = payment.is_some_and(|payment| call.operation == 0 && payment.voiding().is_some());
+        self.check("P2", Some(call.payment), !unwanted, || "sent, although its caller wants it voided".to_owned());
     }
 
     /// What is said of a payment is what the gateway did.

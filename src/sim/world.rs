@@ -10,8 +10,8 @@ use crate::{
     engine::{Admission, Carrying, Machine, Resting, Told},
     journal,
     payment::{
-        Action, Call, Clock, Encoder, IdempotencyKey, Input, Kind, Now, Operation, Order, Payment, PaymentId, Response,
-        Rules, State, Tenant, Tick, Timestamp,
+        Action, Call, Clock, Encoder, IdempotencyKey, Input, Inquiry, Kind, Now, Operation, Order, Payment, PaymentId,
+        Response, Rules, State, Tenant, Tick, Timestamp,
     },
     store::{Mark, MemoryStore},
 };
@@ -409,6 +409,9 @@ impl World {
         if let Action::Send { call, attempt, .. } = &action {
             let payment = machine.get(&call.payment).ok().flatten();
             self.oracle.sending(&action, payment.as_deref(), now.wall, &self.disk);
+            if matches!(self.rules.contract.inquiry, Inquiry::ByKey { .. }) {
+                self.oracle.sending_is_wanted(call, payment.as_deref());
+            }
             if *attempt > 1 {
                 let same = |other: &Call| other.operation_key == call.operation_key;
                 let arrives = |what: &What| matches!(what, What::Deliver { call: other, .. } if same(other));
