@@ -16,9 +16,12 @@ mod checkpoint;
 
 mod list;
 
+mod inbox;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use checkpoint::Carrying;
+pub use inbox::Received;
 pub use list::{Filter, Page};
 pub use recovery::{Begin, OpenError, Recovered, check_mark, put, rebuild, recover};
 pub use turn::{Admission, Told, Turned};
@@ -28,6 +31,7 @@ use crate::{
     payment::{Misfit, Payment, PaymentId, Rules, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
+use inbox::Inbox;
 use overlay::Overlay;
 
 /// The most inputs of one turn. A batch of this many new payments is about half a megabyte, which the disk takes in
@@ -48,6 +52,7 @@ pub struct Machine {
     spares: SpareMaker,
     store: Arc<dyn Store>,
     overlay: Overlay,
+    inbox: Inbox,
     /// The identity of the data folder, for marks.
     folder: [u8; 16],
     epoch: u64,

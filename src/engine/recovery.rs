@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Machine, Resting, Stopped, overlay::Entry, overlay::Overlay, read};
+use super::{Machine, Resting, Stopped, inbox::Inbox, overlay::Entry, overlay::Overlay, read};
 use crate::{
     journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom},
     payment::{Event, Fact, Input, Payment, PaymentId, Pursuit, Rules, Timestamp, apply},
@@ -125,7 +125,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     let from = if begin.rebuild { ReplayFrom::Beginning } else { ReplayFrom::Checkpoint };
     found.replay(from, &mut |lsn, _, record| replay.take(lsn, record))?;
     replay.put_rows()?;
-    let Replay { live, replayed, rows, .. } = replay;
+    let Replay { live, inbox, replayed, rows, .. } = replay;
     let again = found.to_record_again()?;
     let last_wall = found.last_wall().unwrap_or_default();
     let journal = found.begin(begin.journal)?;
@@ -139,6 +139,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         journal,
         store,
         overlay: Overlay::default(),
+        inbox,
         // What had to be replayed now would have to be replayed again.
         since_checkpoint: replayed.saturating_mul(512),
         last_wall: last_wall.max(begin.now),
@@ -245,6 +246,7 @@ struct Replay<'a> {
     live: BTreeMap<PaymentId, Replayed>,
     /// Came to rest, and may be in `live` still.
     resting: Vec<PaymentId>,
+    inbox: Inbox,
     replayed: u64,
     rows: u64,
 }
@@ -254,7 +256,8 @@ impl<'a> Replay<'a> {
         let nothing = Mark { store: found.store_uuid().unwrap_or_default(), epoch: 0, applied: Lsn::ZERO, chain: 0 };
         let mark = store.mark().map_err(Stopped::from)?.unwrap_or(nothing);
         let (live, resting) = (BTreeMap::new(), Vec::new());
-        Ok(Replay { store, mark, proven: found.proven(), live, resting, replayed: 0, rows: 0 })
+        let inbox = Inbox::default();
+        Ok(Replay { store, mark, proven: found.proven(), live, resting, inbox, replayed: 0, rows: 0 })
     }
 
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
@@ -265,9 +268,11 @@ impl<'a> Replay<'a> {
                 self.note(lsn, *payment);
                 Ok(())
             }
-            Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
+            Record::Inbox(news) => {
+                self.inbox.note(&news);
                 Ok(())
             }
+            Record::Relogged(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Ok(()),
         }?;
         if self.resting.len() >= ROWS_AT_ONCE { self.put_rows() } else { Ok(()) }
     }

@@ -297,6 +297,7 @@ fn begun(input: &Input, payment: Option<&Payment>) -> Option<usize> {
             | Input::Answered { .. }
             | Input::Due
             | Input::Resume
+            | Input::Hint { .. }
             | Input::Inquire
             | Input::Resolve(_),
             Some(_) | None,

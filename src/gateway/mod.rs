@@ -4,6 +4,8 @@
 
 mod judge;
 
+mod news;
+
 mod overrides;
 
 pub mod sandbox;
@@ -18,6 +20,7 @@ pub mod http;
 
 use std::{future::Future, pin::Pin, time::Instant};
 
+pub use news::{Forged, News, Post, Said};
 pub use overrides::{InvalidOverride, OVERRIDES, apply_override, parse_duration};
 
 use crate::payment::{Amount, Contract, Currency, Invalid, Kind, Lasting, OperationKey, Outcome, Reply};
@@ -47,6 +50,13 @@ pub trait Gateway: Send + Sync + 'static {
     /// Sends the frozen bytes, once. Not one byte may leave after the deadline; when it passes, the answer is
     /// [`Outcome::NotSent`] if none has left and [`Outcome::Unknown`] if one has.
     fn send(&self, sending: Sending) -> Answer<'_>;
+
+    /// Reads news that came by itself, if it is the gateway's: its signature is checked, in constant time, and that it is
+    /// not a repetition of an old one. Pure. By default nothing is believed to come from the gateway.
+    fn news(&self, post: &Post<'_>) -> Result<News, Forged> {
+        let _ = post;
+        Err(Forged::Unsupported)
+    }
 
     /// Asks what became of an operation. `NotSent`, `Refused` and `Unknown` here mean that no answer was had.
     fn inquire(&self, question: Question) -> Answer<'_>;

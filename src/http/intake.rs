@@ -98,7 +98,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn bytes(body: Body, patience: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn bytes(body: Body, patience: Duration) -> Result<Bytes, Problem> {
     // What is announced to be too large is refused before it comes.
     if body.size_hint().lower() > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
         return Err(too_large());

@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{payment::PaymentId, runtime::Rejection};
+use crate::{
+    payment::PaymentId,
+    runtime::{Forged, Rejection},
+};
 
 /// How long a caller should stay away where the engine names no time of its own: one turn of the disk is far shorter.
 const SOON: Duration = Duration::from_secs(1);
@@ -39,6 +42,7 @@ struct More {
 pub(super) enum Code {
     InvalidRequest,
     KeyRequired,
+    Unauthorized,
     NotFound,
     MethodNotAllowed,
     InvalidState,
@@ -62,6 +66,7 @@ impl Code {
             Code::KeyRequired => {
                 ("idempotency_key_required", StatusCode::BAD_REQUEST, "An Idempotency-Key header is required")
             }
+            Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "Who says this is not known"),
             Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is nothing here"),
             Code::MethodNotAllowed => {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here")
@@ -194,6 +199,11 @@ impl From<Rejection> for Problem {
             )
             .retry_after(MOVED),
             Rejection::AmountTooLarge { .. } => Problem::new(Code::AmountTooLarge, rejection.to_string()),
+            Rejection::Forged(Forged::Unreadable) => Problem::invalid_request(rejection.to_string()),
+            Rejection::Forged(Forged::Unsupported) => Problem::new(Code::NotFound, rejection.to_string()),
+            Rejection::Forged(Forged::Signature | Forged::Stale) => {
+                Problem::new(Code::Unauthorized, rejection.to_string())
+            }
             Rejection::NotFound => Problem::no_such_payment(),
             Rejection::InvalidState { why } => Problem::new(Code::InvalidState, why),
             Rejection::InvalidOrder(invalid) => Problem::from(invalid),

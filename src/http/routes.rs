@@ -1,6 +1,9 @@
 //! Method and path to a call of the engine.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     Router,
@@ -19,8 +22,8 @@ use super::{
     query,
 };
 use crate::{
-    payment::{IdempotencyKey, Payment, PaymentId, State},
-    runtime::{Answer, Delivery, Engine, Filter},
+    payment::{IdempotencyKey, Payment, PaymentId, State, Timestamp},
+    runtime::{Answer, Delivery, Engine, Filter, Post},
 };
 
 /// How many payments a page holds where the caller does not say: a screenful or two.
@@ -42,6 +45,7 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/payments/{id}/refunds", post(operations::refund))
         .route("/v1/payments/{id}/inquire", post(inquire))
         .route("/v1/payments/{id}/resolve", post(resolve))
+        .route("/v1/webhooks/{gateway}", post(webhook))
         .route("/v1/events", get(feed))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
@@ -158,6 +162,20 @@ async fn own(face: &Face, engine: &Engine, id: Id) -> Result<Arc<Payment>, Probl
     let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
     let payment = engine.get(id).await?.filter(|payment| payment.tenant == face.tenant);
     payment.ok_or_else(Problem::no_such_payment)
+}
+
+/// News from a gateway. 204 once it is durable; anything else, and the gateway should say it again.
+async fn webhook(Shared(face): Shared<Arc<Face>>, name: Id, request: Request) -> Answered {
+    let (head, body) = request.into_parts();
+    let body = intake::bytes(body, face.patience).await?;
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let named = |(name, value): (&HeaderName, &HeaderValue)| Some((name.as_str().to_owned(), text(value)?));
+    let headers: Vec<(String, String)> = head.headers.iter().filter_map(named).collect();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    face.engine()?.receive(&name, &Post { headers: &headers, body: &body, at }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn feed(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     engine::{Filter, Page, Stopped},
-    gateway::{Asked, Gateway},
+    gateway::{Asked, Forged, Gateway, News, Post},
     journal::{Lsn, Reader},
     payment::{
         Amount, Capture, FollowUp, IdempotencyKey, Input, Invalid, Kind, Namespace, Operation, OperationKey, Order,
-        Payment, PaymentId, Resolution, Tenant,
+        Payment, PaymentId, Resolution, Tenant, Webhook,
     },
 };
 
@@ -37,6 +37,9 @@ struct Face {
     stopped: watch::Receiver<Option<Stopped>>,
     reader: Reader,
 }
+
+/// The name that means the one gateway there is, whatever it is called.
+const ANY_GATEWAY: &str = "default";
 
 /// A payment, and how the caller came by it.
 #[derive(Clone, Debug)]
@@ -105,6 +108,8 @@ pub enum Rejection {
         /// How much is left, in minor units.
         left: u64,
     },
+    /// What came is not from the gateway. Nothing was recorded.
+    Forged(Forged),
     /// There is no such payment.
     NotFound,
     /// Not possible where the payment stands. Nothing was done.
@@ -140,6 +145,7 @@ impl fmt::Display for Rejection {
             Rejection::AmountTooLarge { left } => {
                 write!(f, "the payment has {left} minor units left for this; nothing was done")
             }
+            Rejection::Forged(forged) => forged.fmt(f),
             Rejection::NotFound => f.write_str("there is no such payment"),
             Rejection::InvalidState { why } => f.write_str(why),
             Rejection::Defect => f.write_str(
@@ -288,6 +294,19 @@ impl Engine {
     /// Ends a doubt by a person's word, which is kept with it.
     pub async fn resolve(&self, id: PaymentId, resolution: Resolution) -> Result<Arc<Payment>, Rejection> {
         self.ask(|reply| Ask::Person(id, Input::Resolve(resolution), reply)).await?
+    }
+
+    /// News that came from a gateway by itself: checked, made durable, and then asked about. Returns once it is durable;
+    /// the same piece of news may come again.
+    pub async fn receive(&self, gateway: &str, post: &Post<'_>) -> Result<(), Rejection> {
+        let name = &self.face.gateway.contract().identity.name;
+        if gateway != name && gateway != ANY_GATEWAY {
+            return Err(Rejection::Forged(Forged::Unsupported));
+        }
+        let News { event_id, operation_key, said } = self.face.gateway.news(post).map_err(Rejection::Forged)?;
+        let (gateway, at, body) = (name.clone(), post.at, post.body.to_vec());
+        let webhook = Webhook { gateway, event_id, at, operation_key, body };
+        self.ask(|reply| Ask::News(webhook, said, reply)).await?
     }
 
     /// What happened after a place in the journal, and goes on happening.

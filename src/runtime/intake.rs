@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 use super::handle::{Answer, Rejection};
 use crate::{
     engine::{Filter, Page},
+    gateway::Said,
     journal::Lsn,
-    payment::{Input, Outcome, Payment, PaymentId, Tick},
+    payment::{Input, Outcome, Payment, PaymentId, Tick, Webhook},
 };
 
 /// A caller's payment, and where its answer goes.
@@ -32,6 +33,7 @@ pub(super) enum Ask {
     Get(PaymentId, oneshot::Sender<Result<Option<Arc<Payment>>, Rejection>>),
     List(Filter, oneshot::Sender<Result<Page, Rejection>>),
     Person(PaymentId, Input, oneshot::Sender<Result<Arc<Payment>, Rejection>>),
+    News(Webhook, Option<Said>, oneshot::Sender<Result<(), Rejection>>),
     Close(oneshot::Sender<()>),
 }
 

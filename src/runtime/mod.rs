@@ -19,6 +19,8 @@ mod turner;
 
 mod telling;
 
+mod news;
+
 mod calls;
 
 mod storekeeper;
@@ -31,6 +33,7 @@ mod offline;
 
 pub use crate::{
     engine::{Filter, Page, Stopped},
+    gateway::{Forged, Post},
     journal::Lsn,
 };
 pub use events::Events;

@@ -16,7 +16,7 @@ use crate::{
 pub(super) const COME_BACK: Duration = Duration::from_secs(1);
 
 /// After a full disk, which somebody has to empty.
-const COME_BACK_LATER: Duration = Duration::from_secs(5);
+pub(super) const COME_BACK_LATER: Duration = Duration::from_secs(5);
 
 impl Turner {
     pub(super) fn tell_waiters(&mut self, changed: &[Arc<Payment>]) {
@@ -66,6 +66,7 @@ impl Turner {
             | Input::Answered { .. }
             | Input::Due
             | Input::Resume
+            | Input::Hint { .. }
             | Input::Inquire
             | Input::Resolve(_) => 0,
         };

@@ -94,7 +94,7 @@ pub(super) enum Origin {
 
 /// The inputs of one turn, and where each came from.
 #[derive(Default)]
-struct Agenda {
+pub(super) struct Agenda {
     inputs: Vec<(PaymentId, Input)>,
     origins: Vec<Origin>,
     /// How many of them may lead to a call.
@@ -102,7 +102,7 @@ struct Agenda {
 }
 
 impl Agenda {
-    fn add(&mut self, id: PaymentId, input: Input, origin: Origin) {
+    pub(super) fn add(&mut self, id: PaymentId, input: Input, origin: Origin) {
         self.inputs.push((id, input));
         self.origins.push(origin);
     }
@@ -149,7 +149,7 @@ impl Turner {
         let mut agenda = Agenda::default();
         self.take_reports(reports, &now, &mut agenda)?;
         self.take_due(&now, &mut agenda);
-        let looks = self.take_asks(asks, &mut agenda);
+        let looks = self.take_asks(asks, &now, &mut agenda)?;
         self.take_pays(pays, &mut agenda);
         self.turn(now, agenda)?;
         self.look(looks)?;
@@ -240,16 +240,17 @@ impl Turner {
     }
 
     /// Takes up what people decide; returns what is only looked at.
-    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Vec<Ask> {
+    fn take_asks(&mut self, asks: Vec<Ask>, now: &Now, agenda: &mut Agenda) -> Result<Vec<Ask>, Stopped> {
         let mut looks = Vec::new();
         for ask in asks {
             match ask {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
+                Ask::News(news, said, reply) => self.take_news(news, said, reply, now, agenda)?,
                 Ask::Close(reply) => self.start_closing(reply),
                 Ask::Get(_, _) | Ask::List(_, _) => looks.push(ask),
             }
         }
-        looks
+        Ok(looks)
     }
 
     /// Those who were held come first, as many as can be sent; then those who just came.
@@ -307,7 +308,7 @@ impl Turner {
                 Ask::List(filter, reply) => {
                     let _ = reply.send(readable(self.machine.list(&filter))?);
                 }
-                Ask::Person(_, _, _) | Ask::Close(_) => {}
+                Ask::Person(_, _, _) | Ask::News(_, _, _) | Ask::Close(_) => {}
             }
         }
         Ok(())

@@ -301,6 +301,12 @@ impl SimGateway {
         if mangled { Outcome::Unknown(Reply::new("mismatched_reply", "it speaks of another amount")) } else { outcome }
     }
 
+    /// What it says by itself of a key that it knows.
+    pub(super) fn say(&mut self, now: u64, key: &OperationKey) -> Outcome {
+        self.settle_pending(now, key);
+        self.known.get(key).map_or(Outcome::NotFound, |known| self.tell(now, known))
+    }
+
     /// Answers an inquiry that arrives now.
     pub fn answer(&mut self, now: u64, key: &OperationKey) -> Outcome {
         let Weather { blind, lagging, .. } = self.weather;

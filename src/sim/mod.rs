@@ -28,6 +28,8 @@ mod world;
 
 mod people;
 
+mod news;
+
 mod deaths;
 
 mod points;

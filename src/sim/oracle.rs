@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{SimDisk, SimGateway, gateway::minted, world::has_ended};
+use super::{SimDisk, SimGateway, gateway::minted};
 use crate::payment::{
     Action, Call, FollowUp, IdempotencyKey, Kind, Moment, Operation, Payment, PaymentId, Standing, State, Timestamp,
 };
@@ -183,8 +183,14 @@ impl Oracle {
         self.check("P2", Some(call.payment), !unwanted, || "sent, although its caller wants it voided".to_owned());
     }
 
+    /// News is said to have come only once it is durable.
+    pub fn took_news(&mut self, unsynced: usize) {
+        self.check("P3", None, unsynced == 0, || format!("news is acknowledged with {unsynced} bytes not synced"));
+    }
+
     /// What is said of a payment is what the gateway did.
     fn truth(&mut self, payment: &Payment, gateway: &SimGateway) {
+        self.reserved(payment);
         for operation in &payment.operations {
             let moved = gateway.moved(&operation.operation_key);
             let (promise, holds) = match operation.standing {
@@ -204,6 +210,23 @@ impl Oracle {
         }
     }
 
+    /// P2: what may move, all of it together, is never more than there is. Counted afresh, not as the engine counts.
+    fn reserved(&mut self, payment: &Payment) {
+        let may_move = |kind: Kind| -> u64 {
+            let open = payment.operations.iter().filter(|operation| {
+                let over =
+                    matches!(operation.standing, Standing::Canceled(_) | Standing::Declined { open_until: None, .. });
+                operation.this.kind == kind && !over
+            });
+            open.map(|operation| operation.this.amount.minor_units()).sum()
+        };
+        let (back, captured) = (may_move(Kind::Refund), payment.captured());
+        let (capture, most) = (may_move(Kind::Capture), payment.order.amount.minor_units());
+        self.check("P2", Some(payment.id), back <= captured && capture <= most, || {
+            format!("{back} may go back of {captured} captured, and {capture} may be captured of {most}")
+        });
+    }
+
     /// Money is conserved: what is captured never exceeds what was authorized, what goes back never what was captured, and
     /// the book says what the gateway did.
     fn conserved(&mut self, payment: &Payment, gateway: &SimGateway) {
@@ -211,10 +234,6 @@ impl Oracle {
         let most = payment.order.amount.minor_units();
         self.check("P2", Some(payment.id), back <= moved && moved <= most, || {
             format!("{moved} of {most} moved, and {back} went back")
-        });
-        let held = payment.held(Kind::Refund);
-        self.check("P2", Some(payment.id), held <= payment.captured() && payment.held(Kind::Capture) <= most, || {
-            format!("{held} is held for refunds of {}", payment.captured())
         });
         let says = (payment.captured(), payment.refunded());
         let settled = payment.operations.iter().all(Operation::is_final);
@@ -278,4 +297,17 @@ impl Oracle {
             format!("still {} at the end of time: {open:?}", payment.state().as_str())
         });
     }
+}
+
+/// Whether nothing of a payment is left that time alone, and a gateway that answers, would end. A void may wait for good
+/// for what is parked for good.
+pub(super) fn has_ended(payment: &Payment, gateway: &SimGateway) -> bool {
+    let ended = |operation: &Operation| {
+        operation.is_final() || (operation.state() == State::Parked && !gateway.can_tell(operation))
+    };
+    let first_parked = payment.state() == State::Parked;
+    payment.operations.iter().all(|operation| {
+        let waits = operation.this.kind == Kind::Void && operation.attempts == 0 && first_parked;
+        ended(operation) || waits
+    })
 }

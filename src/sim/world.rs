@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, people};
+use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, oracle::has_ended, people};
 use crate::{
     engine::{Admission, Carrying, Machine, Resting, Told},
     journal,
     payment::{
-        Action, Call, Clock, Encoder, IdempotencyKey, Input, Inquiry, Kind, Now, Operation, Order, Payment, PaymentId,
-        Response, Rules, State, Tenant, Tick, Timestamp,
+        Action, Call, Clock, Encoder, IdempotencyKey, Input, Inquiry, Now, Order, PaymentId, Response, Rules, Tenant,
+        Tick, Timestamp,
     },
     store::{Mark, MemoryStore},
 };
@@ -128,6 +128,8 @@ pub(super) enum What {
     Question { life: u64, call: Call, asked: Tick },
     /// The schedule wants to be looked at.
     Wake,
+    /// The gateway, or somebody in its name, says something by itself.
+    News { call: Call, number: u64 },
     /// A person looks into a caller's payment.
     Person(usize),
     /// The store takes what has waited for it.
@@ -285,6 +287,7 @@ impl World {
             What::Mint { life, call } => self.mint(life, &call),
             What::Deliver { call, attempt, reply_at, mangled, life } => {
                 let outcome = self.gateway.deliver(self.now, &call, mangled);
+                self.speak_of(&call);
                 self.note(|| format!("gateway: {} of {} -> {}", call.kind.as_str(), call.payment, outcome.name()));
                 if let Some(at) = reply_at {
                     let input = Input::Ended { operation: call.operation, attempt, outcome };
@@ -295,6 +298,7 @@ impl World {
             What::Hear { .. } => {}
             What::Question { life, call, asked } => self.question(life, call, asked),
             What::Wake => self.wake(),
+            What::News { call, number } => self.news(&call, number),
             What::Person(caller) => self.person(caller),
             What::Keep { life } if life == self.life => self.keep(),
             What::Keep { .. } => {}
@@ -380,6 +384,7 @@ impl World {
             | Input::Answered { .. }
             | Input::Due
             | Input::Resume
+            | Input::Hint { .. }
             | Input::Inquire
             | Input::Resolve(_) => return,
         };
@@ -478,17 +483,4 @@ impl World {
             self.report.parked += u64::from(!payment.is_settled());
         }
     }
-}
-
-/// Whether nothing of a payment is left that time alone, and a gateway that answers, would end. A void may wait for good
-/// for what is parked for good.
-pub(super) fn has_ended(payment: &Payment, gateway: &SimGateway) -> bool {
-    let ended = |operation: &Operation| {
-        operation.is_final() || (operation.state() == State::Parked && !gateway.can_tell(operation))
-    };
-    let first_parked = payment.state() == State::Parked;
-    payment.operations.iter().all(|operation| {
-        let waits = operation.this.kind == Kind::Void && operation.attempts == 0 && first_parked;
-        ended(operation) || waits
-    })
 }

@@ -77,6 +77,20 @@ pub(super) fn answered(operation: &Operation, asked: Tick, outcome: &Outcome, st
     }
 }
 
+/// A gateway that cannot be asked has said by itself what became of it.
+pub(super) fn told(operation: &Operation, outcome: &Outcome, step: &mut Step<'_>) {
+    match &operation.standing {
+        // Certainly nothing has happened: whatever is meant, it is not this.
+        Standing::Intended => {}
+        Standing::Sent { .. } | Standing::AtGateway { .. } | Standing::InDoubt { .. } | Standing::Parked { .. } => {
+            learn_final(operation, outcome, Evidence::Webhook, step);
+        }
+        Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => {
+            contradict(operation, outcome, Evidence::Webhook, step);
+        }
+    }
+}
+
 /// The schedule says that it is time.
 pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
     let pursuit = *step.pursuit(operation);

@@ -2,7 +2,7 @@
 //!
 //! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
 //! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`]), a person
-//! ([`person`]); what one operation means for another ([`gate`]),
+//! ([`person`]), a gateway by itself ([`news`]); what one operation means for another ([`gate`]),
 //! and gateways that mint their own id first ([`prepare`]).
 //!
 //! Knows nothing of how a fact is folded, recorded or undone, or of who carries an action out.
@@ -18,6 +18,8 @@ mod prepare;
 mod chase;
 
 mod person;
+
+mod news;
 
 #[cfg(test)]
 mod table;
@@ -88,6 +90,13 @@ pub enum Input {
     Due,
     /// The process has started, and found the payment unresolved.
     Resume,
+    /// The gateway has said something by itself about one of its operations.
+    Hint {
+        /// Its name at the gateway.
+        operation: OperationKey,
+        /// What was said, of how much and of which currency, where the gateway's adapter understood it.
+        said: Option<(Outcome, u64, String)>,
+    },
     /// A person wants the gateway asked now.
     Inquire,
     /// A person decides.
@@ -349,9 +358,12 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
             Input::Operate { .. } | Input::Inquire | Input::Resolve(_) => {
                 Decision::nothing(pursuits, Some(Response::NotFound))
             }
-            Input::Ended { .. } | Input::Prepared { .. } | Input::Answered { .. } | Input::Due | Input::Resume => {
-                Decision::nothing(pursuits, None)
-            }
+            Input::Ended { .. }
+            | Input::Prepared { .. }
+            | Input::Answered { .. }
+            | Input::Due
+            | Input::Resume
+            | Input::Hint { .. } => Decision::nothing(pursuits, None),
         };
     };
     let mut step = Step::new(payment, pursuits, now, rules);
@@ -369,6 +381,7 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
         }
         Input::Due => step.on_each(chase::due),
         Input::Resume => step.on_each(chase::resume),
+        Input::Hint { operation, said } => news::hinted(operation, said.as_ref(), &mut step),
         Input::Inquire => person::inquire(&mut step),
         Input::Resolve(resolution) => person::resolve(resolution, &mut step),
     }

@@ -1,0 +1,110 @@
+//! What gateways said by themselves: kept before it is believed to have come, and each piece of news once.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{Machine, Stopped};
+use crate::{
+    journal::Record,
+    payment::{OperationKey, PaymentId, Timestamp, Webhook},
+};
+
+/// How many pieces of news are known again. Gateways repeat within days; one that comes again after so many others leads
+/// to one question more, and to nothing else.
+const KNOWN: usize = 10_000;
+
+/// What a piece of news takes in the journal besides its body, in bytes: at the most.
+const AROUND: u64 = 4 * 1024;
+
+/// What became of a piece of news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is durable. It speaks of a payment in memory, or of none that is known there.
+    Kept(Option<PaymentId>),
+    /// It had come before.
+    Known,
+    /// The disk is full: the gateway has to say it again.
+    NoSpace,
+}
+
+/// The news that would be known again.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    known: BTreeSet<(String, String)>,
+    order: VecDeque<(String, String)>,
+}
+
+impl Inbox {
+    /// Notes a piece of news; whether it is new.
+    pub(super) fn note(&mut self, news: &Webhook) -> bool {
+        let name = (news.gateway.clone(), news.event_id.clone());
+        if !self.known.insert(name.clone()) {
+            return false;
+        }
+        self.order.push_back(name);
+        if self.order.len() > KNOWN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+
+    fn knows(&self, news: &Webhook) -> bool {
+        self.known.contains(&(news.gateway.clone(), news.event_id.clone()))
+    }
+}
+
+impl Machine {
+    /// Makes a piece of news durable, unless it is known, and says which payment it speaks of.
+    pub fn receive(&mut self, now: Timestamp, news: Webhook) -> Result<Received, Stopped> {
+        if self.inbox.knows(&news) {
+            return Ok(Received::Known);
+        }
+        let now = now.max(self.last_wall);
+        let size = u64::try_from(news.body.len()).unwrap_or(u64::MAX).saturating_add(AROUND);
+        let wanted = self.reserved().saturating_add(size);
+        if !self.has_room(wanted, now) {
+            return Ok(Received::NoSpace);
+        }
+        let found = news.operation_key.and_then(|key| self.payment_of(&key));
+        let _ = (now, Record::Inbox(news.clone()));
+        self.inbox.note(&news);
+        Ok(Received::Kept(found))
+    }
+
+    /// The payment in memory that has an operation of this key: what is unresolved always is.
+    fn payment_of(&self, key: &OperationKey) -> Option<PaymentId> {
+        let mut entries = self.overlay.entries(None);
+        let has = |payment: &crate::payment::Payment| payment.operations.iter().any(|one| one.operation_key == *key);
+        entries.find(|entry| has(&entry.payment)).map(|entry| entry.payment.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(number: usize) -> Webhook {
+        let at = Timestamp::default();
+        Webhook {
+            gateway: "a".to_owned(),
+            event_id: format!("evt_{number}"),
+            at,
+            operation_key: None,
+            body: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn news_is_known_again_until_ten_thousand_others_have_come() {
+        let mut inbox = Inbox::default();
+        assert!(inbox.note(&news(0)));
+        assert!(!inbox.note(&news(0)));
+        assert!(inbox.note(&Webhook { gateway: "b".to_owned(), ..news(0) }), "another gateway's is another");
+        for number in 1..KNOWN {
+            assert!(inbox.note(&news(number)));
+        }
+        assert!(inbox.knows(&news(1)) && !inbox.knows(&news(0)));
+        assert_eq!((inbox.known.len(), inbox.order.len()), (KNOWN, KNOWN));
+    }
+}

@@ -1,0 +1,38 @@
+//! A gateway speaks up by itself: a hint, which leads to a question.
+
+use super::{Step, chase};
+use crate::payment::{Inquiry, Operation, OperationKey, Outcome, Standing};
+
+/// News about the operation of a key. Where the gateway can be asked, what the news says counts for nothing: whoever can
+/// forge it could otherwise make money appear. Where it cannot, the news is all the evidence there will be, if key,
+/// amount and currency are those of the operation.
+pub(super) fn hinted(key: &OperationKey, said: Option<&(Outcome, u64, String)>, step: &mut Step<'_>) {
+    let Some(operation) = step.payment.operations.iter().find(|operation| operation.operation_key == *key) else {
+        return;
+    };
+    let currency = step.payment.order.currency;
+    let about = |amount: u64, of: &str| amount == operation.this.amount.minor_units() && of == currency.as_str();
+    match (step.rules.contract.inquiry, said) {
+        (Inquiry::ByKey { .. }, None) if has_left(operation) => {
+            chase::ask_now(operation, step);
+        }
+        (_, Some((outcome, amount, of))) if about(*amount, of) && chase::is_ours(operation, step) => {
+            chase::told(operation, outcome, step);
+        }
+        (Inquiry::ByKey { .. } | Inquiry::None, _) => {}
+    }
+}
+
+/// Whether there is something to ask about. The reply to a sending under way is on its way; if it is lost, that is asked
+/// about at once.
+fn has_left(operation: &Operation) -> bool {
+    match operation.standing {
+        Standing::Intended | Standing::Sent { .. } => false,
+        Standing::AtGateway { .. }
+        | Standing::InDoubt { .. }
+        | Standing::Parked { .. }
+        | Standing::Succeeded(_)
+        | Standing::Declined { .. }
+        | Standing::Canceled(_) => operation.may_have_acted || operation.is_final(),
+    }
+}
