@@ -76,6 +76,9 @@ pub mod gateway;
 
 pub mod runtime;
 
+#[cfg(feature = "webhooks")]
+pub mod deliver;
+
 #[cfg(feature = "server")]
 pub mod http;
 
