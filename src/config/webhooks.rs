@@ -163,7 +163,10 @@ mod tests {
         )
         .expect("valid");
         let [shop, ops] = both.webhooks.as_slice() else { panic!("{:?}", both.webhooks) };
-        assert_eq!(shop.events.iter().map(ToString::to_string).collect::<Vec<_>>(), ["payment.succeeded", "refund.declined"]);
+        assert_eq!(
+            shop.events.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["payment.succeeded", "refund.declined"]
+        );
         assert!(shop.from_start && !ops.from_start && ops.events.is_empty());
         assert_eq!(shop.endpoint().expect("usable").name(), "shop");
         let why = ops.endpoint().expect_err("PATH is no secret");
@@ -193,7 +196,10 @@ mod tests {
             ("[[webhooks]]\nname = 'a'\nurl = 'http://h'".to_owned(), "webhooks a: needs one of secret"),
             (format!("[[webhooks]]\n{good}secret_env = 'X'"), "webhooks a: needs one of secret"),
             (format!("[[webhooks]]\n{good}secrt = 'X'"), "webhooks a: secrt is not known; did you mean secret?"),
-            (format!("[[webhooks]]\n{good}events = ['payment.won']"), "webhooks a: events: there is no \"payment.won\""),
+            (
+                format!("[[webhooks]]\n{good}events = ['payment.won']"),
+                "webhooks a: events: there is no \"payment.won\"",
+            ),
             (format!("[[webhooks]]\n{good}events = []"), "webhooks a: events must be a list"),
             (format!("[[webhooks]]\n{good}from_start = 'yes'"), "webhooks a: from_start must be"),
             (format!("[[webhooks]]\n{good}[[webhooks]]\n{good}"), "webhooks a: there are two"),

@@ -139,8 +139,12 @@ impl Courier {
                 self.plan.refused(lsn, refusal, now, uuid::Uuid::new_v4().as_u64_pair().0);
                 let down = self.plan.failing().is_some_and(|failure| failure.times == self.endpoint.pace.down_after);
                 if down {
-                    tracing::warn!(endpoint = self.endpoint.name, why, "a webhook's receiver takes nothing: it is told \
-                        everything when it is back");
+                    tracing::warn!(
+                        endpoint = self.endpoint.name,
+                        why,
+                        "a webhook's receiver takes nothing: it is told \
+                        everything when it is back"
+                    );
                 }
             }
         }

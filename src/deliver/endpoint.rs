@@ -97,7 +97,8 @@ impl Target {
             secure,
             host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
-            authority: HeaderValue::from_str(authority.as_str().trim_end_matches(':')).map_err(|_| "has no such host")?,
+            authority: HeaderValue::from_str(authority.as_str().trim_end_matches(':'))
+                .map_err(|_| "has no such host")?,
             path: path.parse().map_err(|why| format!("has no such path ({why})"))?,
         })
     }
@@ -141,9 +142,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_delivered_to_is_refused_without_being_shown() {
-        for url in ["", "shop.example", "ftp://h/hunter2", "http://", "/hunter2", "http://u:hunter2@h", "http://h#hunter2",
-            "http://h:0/hunter2", "http://h:99999/hunter2"]
-        {
+        for url in [
+            "",
+            "shop.example",
+            "ftp://h/hunter2",
+            "http://",
+            "/hunter2",
+            "http://u:hunter2@h",
+            "http://h#hunter2",
+            "http://h:0/hunter2",
+            "http://h:99999/hunter2",
+        ] {
             let why = endpoint("shop", url).expect_err(url);
             assert!(why.starts_with("url ") && !why.contains("hunter2"), "{why}");
         }

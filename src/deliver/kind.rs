@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn what_never_happens_cannot_be_asked_for() {
-        for text in ["", "payment", "payment.", "Payment.succeeded", "refund.accepted", "capture.authorized", "x.parked"]
+        for text in
+            ["", "payment", "payment.", "Payment.succeeded", "refund.accepted", "capture.authorized", "x.parked"]
         {
             assert_eq!(Kind::parse(text), None, "{text}");
         }

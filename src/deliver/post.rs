@@ -54,7 +54,13 @@ impl Post {
     pub(super) fn new(endpoint: &Endpoint) -> Result<Post, String> {
         let target = endpoint.target.clone();
         let tls = target.secure.then(|| tls(&target.host)).transpose()?;
-        Ok(Post { target, secret: endpoint.secret.clone(), timeout: endpoint.pace.timeout, tls, idle: Mutex::default() })
+        Ok(Post {
+            target,
+            secret: endpoint.secret.clone(),
+            timeout: endpoint.pace.timeout,
+            tls,
+            idle: Mutex::default(),
+        })
     }
 
     /// Delivers, once.

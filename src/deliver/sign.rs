@@ -21,8 +21,10 @@ impl Secret {
         let keys: Option<Vec<Vec<u8>>> = text.split_whitespace().map(key).collect();
         match keys {
             Some(keys) if !keys.is_empty() => Ok(Secret(keys)),
-            Some(_) | None => Err("must be whsec_ and the base64 of 24 to 64 random bytes; `printf whsec_; head -c 32 \
-                                   /dev/urandom | base64` makes one"),
+            Some(_) | None => {
+                Err("must be whsec_ and the base64 of 24 to 64 random bytes; `printf whsec_; head -c 32 \
+                                   /dev/urandom | base64` makes one")
+            }
         }
     }
 
@@ -79,7 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_of_the_standard_is_refused_and_not_shown() {
-        for text in ["", " ", "hunter2", "whsec_", "whsec_aHVudGVyMg==", "whsec_%%%", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2Laa"]
+        for text in
+            ["", " ", "hunter2", "whsec_", "whsec_aHVudGVyMg==", "whsec_%%%", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2Laa"]
         {
             assert!(Secret::parse(text).is_err_and(|why| !why.contains("hunter2")), "{text}");
         }

@@ -182,11 +182,7 @@ impl TryFrom<Written> for State {
 
     fn try_from(written: Written) -> Result<State, String> {
         let letters = |list: Vec<WrittenLetter>| list.into_iter().map(Kept::try_from).collect::<Result<_, _>>();
-        Ok(State {
-            cursor: Lsn::new(written.cursor),
-            waiting: letters(written.waiting)?,
-            dead: letters(written.dead)?,
-        })
+        Ok(State { cursor: Lsn::new(written.cursor), waiting: letters(written.waiting)?, dead: letters(written.dead)? })
     }
 }
 
@@ -223,11 +219,8 @@ mod tests {
     use crate::sim::{Damage, Fault, Loss, Rng, SimDisk};
 
     fn kept(lsn: u64) -> Kept {
-        let failure = (lsn % 2 == 0).then(|| Failure {
-            times: 3,
-            since: Timestamp::from_millis(9),
-            why: "HTTP 500".to_owned(),
-        });
+        let failure =
+            (lsn % 2 == 0).then(|| Failure { times: 3, since: Timestamp::from_millis(9), why: "HTTP 500".to_owned() });
         let letter = Letter {
             lsn: Lsn::new(lsn),
             payment: PaymentId::from_bytes([7; 16]),

@@ -32,7 +32,10 @@ pub(super) async fn list(Shared(face): Shared<Arc<Face>>) -> Answered {
         Some(deliveries) => deliveries.standings().await,
         None => Vec::new(),
     };
-    Ok(json(&StandingsBody { end, endpoints: standings.iter().map(|standing| EndpointBody::of(standing, end)).collect() }))
+    Ok(json(&StandingsBody {
+        end,
+        endpoints: standings.iter().map(|standing| EndpointBody::of(standing, end)).collect(),
+    }))
 }
 
 /// Tries one event again, or all.
@@ -135,7 +138,13 @@ struct UndeliveredBody<'a> {
 impl<'a> From<&'a Undelivered> for UndeliveredBody<'a> {
     fn from(event: &'a Undelivered) -> UndeliveredBody<'a> {
         let failing = event.failing.as_ref().map(FailingBody::from);
-        UndeliveredBody { id: &event.id, kind: &event.kind, payment: Text(event.payment), lsn: event.lsn.get(), failing }
+        UndeliveredBody {
+            id: &event.id,
+            kind: &event.kind,
+            payment: Text(event.payment),
+            lsn: event.lsn.get(),
+            failing,
+        }
     }
 }
 
