@@ -219,8 +219,11 @@ mod tests {
     use crate::sim::{Damage, Fault, Loss, Rng, SimDisk};
 
     fn kept(lsn: u64) -> Kept {
-        let failure =
-            (lsn % 2 == 0).then(|| Failure { times: 3, since: Timestamp::from_millis(9), why: "HTTP 500".to_owned() });
+        let failure = lsn.is_multiple_of(2).then(|| Failure {
+            times: 3,
+            since: Timestamp::from_millis(9),
+            why: "HTTP 500".to_owned(),
+        });
         let letter = Letter {
             lsn: Lsn::new(lsn),
             payment: PaymentId::from_bytes([7; 16]),

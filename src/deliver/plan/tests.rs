@@ -1,5 +1,7 @@
 //! The plan with virtual time: what is promised of it, for any order of failures, kills and wakes.
 
+#![allow(clippy::as_conversions, reason = "small numbers of tests")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -291,7 +293,7 @@ impl World {
             Happening::Saved => self.saved = self.plan.state(),
         }
         self.goes_on();
-        let busy: std::collections::BTreeSet<_> = self.under_way.iter().map(|letter| letter.payment).collect();
+        let busy: BTreeSet<_> = self.under_way.iter().map(|letter| letter.payment).collect();
         assert_eq!(busy.len(), self.under_way.len(), "one of a payment at a time");
         assert!(self.plan.held.len() <= self.plan.pace.held, "bounded");
     }
