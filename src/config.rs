@@ -6,13 +6,18 @@
 //!
 //! Knows nothing of HTTP routes, engines at work, or the command line's grammar.
 
+mod webhooks;
+
 use std::{fmt, fs, net::SocketAddr, path::Path, path::PathBuf};
 
 use crate::{
+    deliver::Endpoint,
     gateway::{apply_override, http::HttpGateway},
     payment::{Contract, Identity, Namespace},
     runtime::Options,
 };
+
+pub use webhooks::{SecretSource, Webhook};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "payonce.toml";
@@ -59,6 +64,8 @@ pub struct Settings {
     pub segment_bytes: Option<u64>,
     /// The store's cache, in bytes. `None`: the engine's default.
     pub store_cache_bytes: Option<u64>,
+    /// Who is told of what happens: `[[webhooks]]` tables, in the file only. Default: nobody.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Which gateway.
@@ -83,6 +90,7 @@ impl Default for Settings {
             gateway_slots: None,
             segment_bytes: None,
             store_cache_bytes: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -122,6 +130,11 @@ impl Settings {
         options
     }
 
+    /// The receivers of webhooks, with their secrets.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, ConfigError> {
+        self.webhooks.iter().map(|webhook| webhook.endpoint().map_err(ConfigError)).collect()
+    }
+
     /// A gateway's contract, with what was overridden.
     pub fn contract(&self, contract: &Contract) -> Result<Contract, ConfigError> {
         let mut contract = contract.clone();
@@ -142,6 +155,10 @@ impl Settings {
     pub fn read_toml(&mut self, text: &str) -> Result<(), String> {
         let table: toml::Table = text.parse().map_err(|error| format!("is not valid TOML: {error}"))?;
         for (key, value) in &table {
+            if key == "webhooks" {
+                self.webhooks = webhooks::read(value)?;
+                continue;
+            }
             match value.as_table().filter(|_| key == "gateway_contract") {
                 Some(pairs) => {
                     pairs.iter().try_for_each(|(name, value)| self.set(key, &format!("{name}={}", plain(value))))

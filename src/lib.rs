@@ -5,8 +5,8 @@
 //! # The journey
 //!
 //! How one payment goes through the source, file by file. Three rings: [`payment`] is pure; [`disk`], [`journal`],
-//! [`store`] and [`engine`] do IO when they are called, and own no thread and no clock; [`runtime`], [`gateway`] and
-//! [`http`] are all that waits.
+//! [`store`] and [`engine`] do IO when they are called, and own no thread and no clock; [`runtime`], [`gateway`],
+//! [`http`] and `deliver` (webhooks out) are all that waits.
 //!
 //! 1. **A caller** posts an order. `http/routes.rs` reads the key (`http/key.rs`), the body (`http/intake.rs`,
 //!    `http/json.rs`) and makes an [`Order`] of it (`http/bodies.rs`). A user of the library starts here, with an order.
@@ -75,6 +75,9 @@ pub mod engine;
 pub mod gateway;
 
 pub mod runtime;
+
+#[cfg(feature = "webhooks")]
+pub mod deliver;
 
 #[cfg(feature = "server")]
 pub mod http;

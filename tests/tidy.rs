@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module of the crate, and the modules of ours that it may name.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("payment", &[]),
     ("disk", &[]),
     ("journal", &["payment", "disk"]),
@@ -17,7 +17,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("gateway", &["payment"]),
     // Below the threads nothing opens files, so the runtime is also where disk and store are chosen.
     ("runtime", &["payment", "disk", "journal", "store", "engine", "gateway"]),
-    ("http", &["payment", "runtime"]),
+    ("deliver", &["payment", "disk", "runtime"]),
+    ("http", &["payment", "runtime", "deliver"]),
     ("sim", &["payment", "disk", "journal", "store", "engine", "gateway"]),
 ];
 

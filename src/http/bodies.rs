@@ -172,7 +172,7 @@ pub(super) fn event(event: &Event) -> Vec<u8> {
     })
 }
 
-fn render(body: &impl Serialize) -> Vec<u8> {
+pub(super) fn render(body: &impl Serialize) -> Vec<u8> {
     // A payment without a description takes about 450 bytes.
     let mut bytes = Vec::with_capacity(512);
     // Writing strings and numbers to memory cannot fail.
@@ -330,7 +330,7 @@ struct EventBody {
 }
 
 /// Anything with a textual form, as a JSON string.
-struct Text<T>(T);
+pub(super) struct Text<T>(pub(super) T);
 
 impl<T: fmt::Display> Serialize for Text<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -339,7 +339,7 @@ impl<T: fmt::Display> Serialize for Text<T> {
 }
 
 /// A time as in RFC 3339: UTC, to the millisecond.
-struct Rfc3339(Timestamp);
+pub(super) struct Rfc3339(pub(super) Timestamp);
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

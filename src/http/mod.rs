@@ -4,6 +4,7 @@
 //! socket   what hyper leaves undone          intake    form and size of every request
 //! routes   method and path to a call         key, prefer, query, json   strict readers, one a kind of input
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
+//! webhooks what operators ask of deliveries
 //! ```
 //!
 //! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
@@ -33,6 +34,8 @@ mod problems;
 
 mod events;
 
+mod webhooks;
+
 #[doc(hidden)]
 pub mod readers;
 
@@ -54,7 +57,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{payment::Tenant, runtime::Engine};
+use crate::{deliver::Deliveries, payment::Tenant, runtime::Engine};
 use problems::Problem;
 
 /// How long a head may take to arrive, and a connection to stay idle: longer than the 60 s for which load balancers
@@ -73,6 +76,7 @@ const CONNECTIONS: usize = 400;
 /// What the server shows of the engine, which may not be open yet.
 pub struct Face {
     engine: OnceLock<Engine>,
+    deliveries: OnceLock<Deliveries>,
     stopping: watch::Sender<bool>,
     tenant: Tenant,
     patience: Duration,
@@ -90,6 +94,7 @@ impl Face {
     pub fn new() -> Face {
         Face {
             engine: OnceLock::new(),
+            deliveries: OnceLock::new(),
             stopping: watch::Sender::new(false),
             tenant: Tenant::default(),
             patience: BODY_TIME,
@@ -107,6 +112,16 @@ impl Face {
     /// Ready, with this engine. A second one is refused and given back.
     pub fn open(&self, engine: Engine) -> Result<(), Engine> {
         self.engine.set(engine)
+    }
+
+    /// Shows these webhook deliveries too. Second ones are refused and given back.
+    pub fn deliver(&self, deliveries: Deliveries) -> Result<(), Deliveries> {
+        self.deliveries.set(deliveries)
+    }
+
+    /// The webhook deliveries, if there are any.
+    pub fn deliveries(&self) -> Option<&Deliveries> {
+        self.deliveries.get()
     }
 
     /// Stops admitting: new payments are answered 503, and feeds end.

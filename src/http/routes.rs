@@ -19,7 +19,7 @@ use super::{
     Face, bodies, events, intake, key, operations,
     prefer::Preference,
     problems::{Code, Problem},
-    query,
+    query, webhooks,
 };
 use crate::{
     payment::{IdempotencyKey, Payment, PaymentId, State, Timestamp},
@@ -47,6 +47,9 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/payments/{id}/resolve", post(resolve))
         .route("/v1/webhooks/{gateway}", post(webhook))
         .route("/v1/events", get(feed))
+        .route("/v1/webhooks/out", get(webhooks::list))
+        .route("/v1/webhooks/out/{endpoint}/replay", post(webhooks::replay))
+        .route("/v1/webhooks/out/{endpoint}/discard", post(webhooks::discard))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/", get(greeting))

@@ -314,6 +314,11 @@ impl Engine {
         Events::new(self.face.reader.clone(), self.face.durable.clone(), after)
     }
 
+    /// The last place of the journal that is durable: all of the feed is up to here.
+    pub fn durable(&self) -> Lsn {
+        *self.face.durable.borrow()
+    }
+
     /// What opening found and did, and what is promised.
     pub fn report(&self) -> &OpenReport {
         &self.face.report

@@ -20,6 +20,8 @@ mod list;
 
 mod resolve;
 
+mod webhooks;
+
 mod journal;
 
 mod replay;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
+        Command::Webhooks(args) => webhooks::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Bench(args) => run(bench::run(args)),

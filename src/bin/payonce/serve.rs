@@ -11,6 +11,7 @@ use std::{
 use payonce::{
     Engine, OpenError, Options, Stopped,
     config::{ConfigError, Settings},
+    deliver::{Deliveries, StartError},
     disk::DiskFault,
     gateway::Gateway,
     http::{self, Face},
@@ -98,6 +99,7 @@ enum Failure {
     Listen(SocketAddr, std::io::Error),
     Signals(std::io::Error),
     Open(OpenError),
+    Deliver(StartError),
     Stopped(Stopped),
 }
 
@@ -110,6 +112,7 @@ impl Failure {
             | Failure::Listen(..)
             | Failure::Signals(_)
             | Failure::Open(_)
+            | Failure::Deliver(_)
             | Failure::Stopped(_) => exit::refused(),
         }
     }
@@ -127,6 +130,7 @@ impl std::fmt::Display for Failure {
             }
             Failure::Signals(error) => write!(f, "cannot listen for signals: {error}; nothing was opened"),
             Failure::Open(error) => write!(f, "{error}"),
+            Failure::Deliver(error) => write!(f, "{error}"),
             Failure::Stopped(stopped) => write!(
                 f,
                 "stopped: {stopped}\nPayments under way are in doubt until the next start, which finds out about them."
@@ -137,6 +141,7 @@ impl std::fmt::Display for Failure {
 
 async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let settings = settings(args).map_err(Failure::Config)?;
+    let endpoints = settings.endpoints().map_err(Failure::Config)?;
     let gateway = gateway::build(&settings).map_err(|missing| match missing {
         gateway::Missing::Config(error) => Failure::Config(error),
         gateway::Missing::Ledger(folder, error) => Failure::Ledger(folder, error),
@@ -151,13 +156,17 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
         opened = Engine::open(options(args, &settings), gateway.clone()) => opened.map_err(Failure::Open)?,
         () = signals.told_to_stop() => return Ok(()),
     };
+    let deliveries = Deliveries::start(&engine, &settings.data, endpoints).map_err(Failure::Deliver)?;
+    let _ = server.face.deliver(deliveries);
     // Nobody else opens it. Before it is announced: who has read that it listens is not to be told to come back.
     let _ = server.face.open(engine.clone());
     introduce(args.json, &engine, &*gateway, address);
     tokio::select! {
         () = signals.told_to_stop() => close(server, engine).await,
         stopped = engine.stopped() => {
+            let face = server.face.clone();
             server.stop(Some(LAST_WORDS)).await;
+            stop_deliveries(&face).await;
             Err(Failure::Stopped(stopped))
         }
     }
@@ -218,9 +227,18 @@ impl Server {
 
 /// Drains both at once: it is the engine that brings about the answers for which the server waits.
 async fn close(server: Server, engine: Engine) -> Result<(), Failure> {
-    server.face.stop();
+    let face = server.face.clone();
+    face.stop();
     let ((), closed) = tokio::join!(server.stop(None), engine.close());
+    stop_deliveries(&face).await;
     closed.map_err(Failure::Stopped)
+}
+
+/// Last: until then what the end of payments brings is delivered too.
+async fn stop_deliveries(face: &Face) {
+    if let Some(deliveries) = face.deliveries() {
+        deliveries.stop().await;
+    }
 }
 
 /// SIGTERM and SIGINT, listened for from the first moment on.

@@ -1,0 +1,161 @@
+//! What operators ask of the webhook deliveries: how they stand, try again, forget.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Path, Request, State as Shared, rejection::PathRejection},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{
+    Face,
+    bodies::{Rfc3339, Text, render},
+    intake,
+    json::Object,
+    problems::{Code, Problem},
+};
+use crate::{
+    deliver::{Deliveries, Failing, Standing, Undelivered},
+    payment::PaymentId,
+};
+
+type Answered = Result<Response, Problem>;
+type Name = Result<Path<String>, PathRejection>;
+
+/// How it stands with every receiver.
+pub(super) async fn list(Shared(face): Shared<Arc<Face>>) -> Answered {
+    let end = face.engine()?.durable().get();
+    let standings = match face.deliveries() {
+        Some(deliveries) => deliveries.standings().await,
+        None => Vec::new(),
+    };
+    Ok(json(&StandingsBody {
+        end,
+        endpoints: standings.iter().map(|standing| EndpointBody::of(standing, end)).collect(),
+    }))
+}
+
+/// Tries one event again, or all.
+pub(super) async fn replay(Shared(face): Shared<Arc<Face>>, name: Name, request: Request) -> Answered {
+    let (name, id) = asked(&face, name, request).await?;
+    let replayed = deliveries(&face)?.replay(&name, id.clone()).await.ok_or_else(no_such_endpoint)?;
+    if replayed == 0 && id.is_some() {
+        return Err(no_such_event());
+    }
+    Ok(json(&Count { replayed: Some(replayed), discarded: None }))
+}
+
+/// Forgets one dead event.
+pub(super) async fn discard(Shared(face): Shared<Arc<Face>>, name: Name, request: Request) -> Answered {
+    let (name, id) = asked(&face, name, request).await?;
+    let id = id.ok_or_else(|| Problem::invalid_request("id is required"))?;
+    match deliveries(&face)?.discard(&name, id).await.ok_or_else(no_such_endpoint)? {
+        0 => Err(no_such_event()),
+        discarded => Ok(json(&Count { replayed: None, discarded: Some(discarded) })),
+    }
+}
+
+/// The receiver's name, and the id in the body.
+async fn asked(face: &Face, name: Name, request: Request) -> Result<(String, Option<String>), Problem> {
+    let (head, body) = request.into_parts();
+    let body = intake::json(&head.headers, body, face.patience).await?;
+    let id = Object::read(&body, &["id"])?.optional_text("id")?.map(str::to_owned);
+    let Path(name) = name.map_err(|_| no_such_endpoint())?;
+    Ok((name, id))
+}
+
+fn deliveries(face: &Face) -> Result<&Deliveries, Problem> {
+    face.engine()?;
+    face.deliveries().ok_or_else(no_such_endpoint)
+}
+
+fn no_such_endpoint() -> Problem {
+    Problem::new(Code::NotFound, "there is no webhook of this name")
+}
+
+fn no_such_event() -> Problem {
+    Problem::new(Code::NotFound, "no event of this id is waiting or dead: it was delivered, or discarded")
+}
+
+#[derive(Serialize)]
+struct StandingsBody<'a> {
+    end: u64,
+    endpoints: Vec<EndpointBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct EndpointBody<'a> {
+    name: &'a str,
+    target: &'a str,
+    cursor: u64,
+    lag: u64,
+    failing: Option<FailingBody<'a>>,
+    waiting: Vec<UndeliveredBody<'a>>,
+    dead: Vec<UndeliveredBody<'a>>,
+}
+
+impl<'a> EndpointBody<'a> {
+    fn of(standing: &'a Standing, end: u64) -> EndpointBody<'a> {
+        let cursor = standing.cursor.get();
+        EndpointBody {
+            name: &standing.name,
+            target: &standing.target,
+            cursor,
+            lag: end.saturating_sub(cursor),
+            failing: standing.failing.as_ref().map(FailingBody::from),
+            waiting: standing.waiting.iter().map(UndeliveredBody::from).collect(),
+            dead: standing.dead.iter().map(UndeliveredBody::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct FailingBody<'a> {
+    times: u32,
+    since: Rfc3339,
+    why: &'a str,
+}
+
+impl<'a> From<&'a Failing> for FailingBody<'a> {
+    fn from(failing: &'a Failing) -> FailingBody<'a> {
+        FailingBody { times: failing.times, since: Rfc3339(failing.since), why: &failing.why }
+    }
+}
+
+#[derive(Serialize)]
+struct UndeliveredBody<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    payment: Text<PaymentId>,
+    lsn: u64,
+    failing: Option<FailingBody<'a>>,
+}
+
+impl<'a> From<&'a Undelivered> for UndeliveredBody<'a> {
+    fn from(event: &'a Undelivered) -> UndeliveredBody<'a> {
+        let failing = event.failing.as_ref().map(FailingBody::from);
+        UndeliveredBody {
+            id: &event.id,
+            kind: &event.kind,
+            payment: Text(event.payment),
+            lsn: event.lsn.get(),
+            failing,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Count {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discarded: Option<usize>,
+}
+
+fn json(body: &impl Serialize) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(render(body))).into_response()
+}
