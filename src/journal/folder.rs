@@ -114,15 +114,17 @@ impl Folder {
         }
     }
 
-    /// Spares are made with the number after the last begun segment: a gap before one is a segment lost.
+    /// Spares are made with the numbers after the last begun segment, one after another: a gap before one is a segment
+    /// lost. Seen at once, and not only when the spares before it are used up.
     fn check_no_gap(&self) -> Result<(), OpenError> {
         let begun = self.begun.last_key_value().map_or(0, |(number, _)| *number);
-        match self.unbegun.keys().find(|number| **number > begun) {
-            Some(&spare) if spare > begun + 1 => {
+        let spares = self.unbegun.keys().filter(|number| **number > begun);
+        match spares.zip(begun + 1..).find(|(spare, expected)| *spare != expected) {
+            Some((&spare, lost)) => {
                 let why = format!("the segment is missing, but {} had been made to follow it", path(spare));
-                Err(damage(begun + 1, Lsn::ZERO, &why))
+                Err(damage(lost, Lsn::ZERO, &why))
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -338,7 +340,9 @@ mod tests {
         for (begun, unbegun) in [(&[1, 2][..], &[3][..]), (&[1, 2], &[]), (&[], &[1]), (&[3], &[1, 4, 5])] {
             assert!(folder(begun, unbegun).check_no_gap().is_ok(), "{begun:?} {unbegun:?}");
         }
-        for (begun, unbegun, lost) in [(&[1, 2][..], &[4][..], 3), (&[], &[2, 3], 1), (&[3], &[1, 5], 4)] {
+        for (begun, unbegun, lost) in
+            [(&[1, 2][..], &[4][..], 3), (&[], &[2, 3], 1), (&[3], &[1, 5], 4), (&[1], &[2, 6], 3)]
+        {
             let refused = folder(begun, unbegun).check_no_gap().expect_err("a gap");
             assert_eq!(refused.damage().map(|damage| damage.segment), Some(lost), "{begun:?} {unbegun:?}");
         }

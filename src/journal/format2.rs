@@ -40,6 +40,8 @@ impl TryFrom<Payment> for now::Payment {
 
     fn try_from(payment: Payment) -> Result<now::Payment, Malformed> {
         let mut read: now::Payment = payment.base.try_into()?;
+        // Version 1's word for the first of them is not needed here: all are listed.
+        read.operations.iter_mut().for_each(|operation| operation.contradicted = None);
         for (place, what) in payment.contradictions {
             let found = usize::try_from(place).ok().and_then(|place| read.operations.get_mut(place));
             let found = found.ok_or(Malformed(format!("operation {place} is contradicted, but there is none")))?;
