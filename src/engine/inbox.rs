@@ -67,7 +67,8 @@ impl Machine {
             return Ok(Received::NoSpace);
         }
         let found = news.operation_key.and_then(|key| self.payment_of(&key));
-        let _ = (now, Record::Inbox(news.clone()));
+        let appended = self.journal.append(now, &[vec![Record::Inbox(news.clone())]])?;
+        self.note(now, &appended);
         self.inbox.note(&news);
         Ok(Received::Kept(found))
     }

@@ -13,10 +13,10 @@ pub(super) fn hinted(key: &OperationKey, said: Option<&(Outcome, u64, String)>, 
     let currency = step.payment.order.currency;
     let about = |amount: u64, of: &str| amount == operation.this.amount.minor_units() && of == currency.as_str();
     match (step.rules.contract.inquiry, said) {
-        (Inquiry::ByKey { .. }, None) if has_left(operation) => {
+        (Inquiry::ByKey { .. }, _) if has_left(operation) => {
             chase::ask_now(operation, step);
         }
-        (_, Some((outcome, amount, of))) if about(*amount, of) && chase::is_ours(operation, step) => {
+        (Inquiry::None, Some((outcome, amount, of))) if about(*amount, of) && chase::is_ours(operation, step) => {
             chase::told(operation, outcome, step);
         }
         (Inquiry::ByKey { .. } | Inquiry::None, _) => {}
