@@ -23,8 +23,8 @@ pub use webhooks::{SecretSource, Webhook};
 pub const DEFAULT_FILE: &str = "payonce.toml";
 
 /// The variables that are no keys of ours but begin like them: the file's own name, the log filter, the client's URL,
-/// and the secret that must be in no file.
-const OTHER_VARIABLES: [&str; 4] = ["config", "log", "url", "gateway_credential"];
+/// and the secrets that must be in no file.
+const OTHER_VARIABLES: [&str; 5] = ["config", "log", "url", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
 const KEYS: [&str; 10] = [

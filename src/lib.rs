@@ -72,6 +72,9 @@ pub mod store;
 
 pub mod engine;
 
+#[cfg(any(feature = "http-gateway", feature = "webhooks"))]
+pub mod signature;
+
 pub mod gateway;
 
 pub mod runtime;

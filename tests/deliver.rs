@@ -10,7 +10,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use payonce::{
     Engine, Lsn, PaymentId,
-    deliver::{Deliveries, Endpoint, Kind, Pace, Secret},
+    deliver::{Deliveries, Endpoint, Kind, Pace},
+    signature::Secret,
 };
 use receiver::{Heard, Mood, Receiver};
 use stage::{Act, Folder, Patience, Scripted, open, order};

@@ -8,16 +8,17 @@ use std::{
 };
 
 /// Each module of the crate, and the modules of ours that it may name.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("payment", &[]),
     ("disk", &[]),
     ("journal", &["payment", "disk"]),
     ("store", &["payment", "journal"]),
     ("engine", &["payment", "disk", "journal", "store"]),
-    ("gateway", &["payment"]),
+    ("signature", &[]),
+    ("gateway", &["payment", "signature"]),
     // Below the threads nothing opens files, so the runtime is also where disk and store are chosen.
     ("runtime", &["payment", "disk", "journal", "store", "engine", "gateway"]),
-    ("deliver", &["payment", "disk", "runtime"]),
+    ("deliver", &["payment", "disk", "signature", "runtime"]),
     ("http", &["payment", "runtime", "deliver"]),
     ("sim", &["payment", "disk", "journal", "store", "engine", "gateway"]),
 ];

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::unknown;
-use crate::deliver::{Endpoint, Kind, Secret};
+use crate::{
+    deliver::{Endpoint, Kind},
+    signature::Secret,
+};
 
 const KEYS: [&str; 7] = ["name", "url", "secret", "secret_env", "secret_file", "events", "from_start"];
 /// The most that is read of a secret's file: a few secrets fit.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use hyper::{Uri, header::HeaderValue};
 
-use super::{kind::Kind, plan::Pace, sign::Secret};
+use super::{kind::Kind, plan::Pace};
+use crate::signature::Secret;
 
 /// The longest name: it is a file's name too.
 const MAX_NAME: usize = 64;

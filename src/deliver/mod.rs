@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! endpoint  a receiver as configured    kind  what events are called    message  an event written out
-//! plan      what may start now (pure)   post  one delivery              sign     signatures
+//! plan      what may start now (pure)   post  one delivery
 //! state     what survives the process   courier  what waits
 //! ```
 //!
@@ -22,8 +22,6 @@ mod kind;
 mod message;
 
 mod plan;
-
-mod sign;
 
 mod state;
 
@@ -46,7 +44,6 @@ use crate::{
 pub use endpoint::Endpoint;
 pub use kind::Kind;
 pub use plan::Pace;
-pub use sign::Secret;
 pub use state::StateError;
 
 use courier::{Ask, Clock, Courier};

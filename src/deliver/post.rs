@@ -28,8 +28,8 @@ use tokio_rustls::{
 use super::{
     endpoint::{Endpoint, Target},
     plan::{Letter, Refusal},
-    sign::Secret,
 };
+use crate::signature::Secret;
 
 /// How long a connection is kept between deliveries: common servers close theirs after 5 s.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);

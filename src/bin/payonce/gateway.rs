@@ -9,6 +9,7 @@ use payonce::{
         http::HttpGateway,
         sandbox::{Faults, Sandbox, SandboxGateway},
     },
+    signature::Secret,
 };
 
 /// The flags that say which gateway it is, and where else that may be said.
@@ -73,7 +74,7 @@ fn http(settings: &Settings, url: &str) -> Result<Arc<dyn Gateway>, Missing> {
     let gateway = HttpGateway::new(url, settings.gateway_account.as_deref());
     let gateway = gateway.map_err(|error| Missing::Config(ConfigError::new(format!("the gateway's URL {error}"))))?;
     let contract = settings.contract(gateway.contract()).map_err(Missing::Config)?;
-    let gateway = gateway.with_contract(contract);
+    let gateway = hearing(gateway.with_contract(contract))?;
     match std::env::var(CREDENTIAL) {
         Ok(credential) => {
             let refused = |error| Missing::Config(ConfigError::new(format!("{CREDENTIAL}: {error}")));
@@ -82,6 +83,16 @@ fn http(settings: &Settings, url: &str) -> Result<Arc<dyn Gateway>, Missing> {
         Err(_) => Ok(Arc::new(gateway)),
     }
 }
+
+/// With the secret that its news is signed with, if there is one.
+fn hearing(gateway: HttpGateway) -> Result<HttpGateway, Missing> {
+    let Ok(secret) = std::env::var(WEBHOOK_SECRET) else { return Ok(gateway) };
+    let refused = |why| Missing::Config(ConfigError::new(format!("{WEBHOOK_SECRET} {why}")));
+    Ok(gateway.with_webhook_secret(Secret::parse(&secret).map_err(refused)?))
+}
+
+/// What the gateway's news is signed with (`whsec_..`): as the credential, from the environment only.
+const WEBHOOK_SECRET: &str = "PAYONCE_GATEWAY_WEBHOOK_SECRET";
 
 /// The gateway's credential: from the environment only, so that it is in no file of ours and in no process list.
 const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";

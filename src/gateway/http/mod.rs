@@ -8,9 +8,14 @@
 //!   200 {"reference","gateway_reference","status","amount","currency","code","message"}
 //! ```
 //!
+//! What it says by itself comes to `POST /v1/webhooks/default` of the daemon: a body as above, signed as in Standard
+//! Webhooks 1.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`).
+//!
 //! Knows nothing of schedules: it sends once, asks once, and says what came of it.
 
 mod classify;
+
+mod news;
 
 mod url;
 
@@ -31,11 +36,14 @@ use self::{
     url::Base,
 };
 use super::{
-    Answer, Asked, Gateway, Question, Sending,
+    Answer, Asked, Forged, Gateway, News, Post, Question, Sending,
     judge::Expected,
     wire::{Exchanged, Failure, Wire},
 };
-use crate::payment::{Capture, Contract, Identity, Invalid, Kind, Outcome, Reply};
+use crate::{
+    payment::{Capture, Contract, Identity, Invalid, Kind, Outcome, Reply},
+    signature::Secret,
+};
 
 /// The version of the protocol that the frozen bytes are written for.
 const API_VERSION: &str = "1";
@@ -51,6 +59,8 @@ pub struct HttpGateway {
     path: String,
     /// What every request carries; the credential is marked as secret.
     headers: HeaderMap,
+    /// What its news is signed with.
+    webhook_secret: Option<Secret>,
 }
 
 impl HttpGateway {
@@ -74,6 +84,7 @@ impl HttpGateway {
             wire: Wire::new(base.origin).map_err(|why| InvalidUrl::new(&why))?,
             path: base.path,
             headers: headers.into_iter().collect(),
+            webhook_secret: None,
         })
     }
 
@@ -91,6 +102,13 @@ impl HttpGateway {
         value.set_sensitive(true);
         self.headers.insert(AUTHORIZATION, value);
         Ok(self)
+    }
+
+    /// Believes news that is signed with this. Without it, none is believed.
+    #[must_use]
+    pub fn with_webhook_secret(mut self, secret: Secret) -> HttpGateway {
+        self.webhook_secret = Some(secret);
+        self
     }
 
     async fn call(&self, call: Call, method: Method, path: &str, expected: Expected, ask: Ask) -> Outcome {
@@ -155,6 +173,10 @@ impl Gateway for HttpGateway {
         let expected = Expected { operation_key, amount, currency };
         let ask = Ask { body: Bytes::from(request), deadline };
         Box::pin(self.call(Call::Sending, Method::POST, path(kind), expected, ask))
+    }
+
+    fn news(&self, post: &Post<'_>) -> Result<News, Forged> {
+        news::read(self.webhook_secret.as_ref().ok_or(Forged::Unsupported)?, post)
     }
 
     fn inquire(&self, question: Question) -> Answer<'_> {

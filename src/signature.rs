@@ -1,4 +1,6 @@
-//! Signatures as in Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`.
+//! Signatures as in Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`, both ways.
+//!
+//! Knows nothing of who signs, of what is signed, or of time.
 
 use std::fmt;
 
@@ -8,6 +10,8 @@ use sha2::Sha256;
 
 /// What a secret begins with, so that people and scanners recognise it.
 const PREFIX: &str = "whsec_";
+/// How many signatures are looked at: one for each of a few keys that are being changed.
+const MOST_GIVEN: usize = 8;
 /// How long the standard wants a key to be, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
@@ -33,6 +37,17 @@ impl Secret {
         let signatures: Vec<String> = self.0.iter().map(|key| signature(key, id, timestamp, body)).collect();
         signatures.join(" ")
     }
+
+    /// Whether one of the given signatures, with blanks between, is that of one of the keys. Takes as long whatever is wrong
+    /// with them.
+    pub fn verifies(&self, id: &str, timestamp: u64, body: &[u8], given: &str) -> bool {
+        let given = given.split_whitespace().filter_map(|one| one.strip_prefix("v1,"));
+        let given: Vec<Vec<u8>> = given.take(MOST_GIVEN).filter_map(|one| STANDARD.decode(one).ok()).collect();
+        let right = |key: &Vec<u8>, one: &Vec<u8>| {
+            mac(key, id, timestamp, body).is_some_and(|mac| mac.verify_slice(one).is_ok())
+        };
+        self.0.iter().flat_map(|key| given.iter().map(move |one| right(key, one))).fold(false, |any, one| any | one)
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -47,11 +62,16 @@ fn key(text: &str) -> Option<Vec<u8>> {
 }
 
 fn signature(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> String {
-    // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+    let code = mac(key, id, timestamp, body).map(|mac| STANDARD.encode(mac.finalize().into_bytes()));
+    format!("v1,{}", code.unwrap_or_default())
+}
+
+/// `None` never comes: HMAC takes keys of any length.
+fn mac(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(body);
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    Some(mac)
 }
 
 #[cfg(test)]
@@ -69,6 +89,24 @@ mod tests {
     #[test]
     fn the_published_message_has_the_published_signature() {
         assert_eq!(sign(PUBLISHED), SIGNED);
+    }
+
+    #[test]
+    fn a_signature_is_right_for_its_id_time_body_and_key_and_for_nothing_else() {
+        let secret = Secret::parse(PUBLISHED).expect("a secret");
+        let (id, at, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert!(secret.verifies(id, at, body, SIGNED));
+        assert!(secret.verifies(id, at, body, &format!("v1,AAAA v2,x {SIGNED}")), "one of several is enough");
+        assert!(!secret.verifies("msg_2", at, body, SIGNED));
+        assert!(!secret.verifies(id, at + 1, body, SIGNED));
+        assert!(!secret.verifies(id, at, b"{}", SIGNED));
+        for given in ["", "v1,", "v1", &SIGNED[3..], &SIGNED[..20], &SIGNED.replace("v1", "v2")] {
+            assert!(!secret.verifies(id, at, body, given), "{given}");
+        }
+        let other = Secret::parse("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a secret");
+        assert!(!other.verifies(id, at, body, SIGNED));
+        let both = Secret::parse(&format!("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= {PUBLISHED}"));
+        assert!(both.expect("two").verifies(id, at, body, SIGNED));
     }
 
     #[test]
