@@ -84,4 +84,4 @@ fn http(settings: &Settings, url: &str) -> Result<Arc<dyn Gateway>, Missing> {
 }
 
 /// The gateway's credential: from the environment only, so that it is in no file of ours and in no process list.
-const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";
+pub(crate) const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";

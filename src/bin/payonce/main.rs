@@ -24,6 +24,8 @@ mod journal;
 
 mod replay;
 
+mod settle;
+
 mod simulate;
 
 mod bench;
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Resolve(args) => resolve::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Settle(args) => settle::run(&args),
         Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
         Command::Torture(args) => torture::run(&args),
