@@ -11,7 +11,7 @@ fn read_as(text: &str, columns: &[&str], kinds: &[&str], amounts: Amounts) -> Re
     let kinds: Vec<Renamed> = kinds.iter().map(|one| kind(one).expect("a kind")).collect();
     let mut lines = Vec::new();
     let words = Words { columns: &columns, kinds: &kinds, amounts };
-    super::rows(text.as_bytes(), &words, &mut |line| lines.push(line)).map(|()| lines)
+    rows(text.as_bytes(), &words, &mut |line| lines.push(line)).map(|()| lines)
 }
 
 fn read(text: &str) -> Result<Vec<Line>, String> {
@@ -85,7 +85,7 @@ fn what_cannot_be_read_is_named_with_its_line() {
         let found = read(text).expect_err(text);
         assert!(found.contains(why), "{text}: {found}");
     }
-    assert!(super::rows(&b"operation_key,amount,currency\n\xff,1,USD\n"[..], &plain_words(), &mut |_| ()).is_err());
+    assert!(rows(&b"operation_key,amount,currency\n\xff,1,USD\n"[..], &plain_words(), &mut |_| ()).is_err());
 }
 
 const fn plain_words() -> Words<'static> {
