@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use payonce::{
     Event, Payment, PaymentId, Timestamp,
-    journal::{self, Found, OpenError, Record, ReplayFrom},
+    journal::{self, Found, OpenError, Record, ReplayFrom, decode_payment, encode_payment},
     payment::{Misfit, Operation, Reply, apply},
     settle::{Belief, Entry, Settlement},
 };
@@ -15,10 +15,8 @@ use crate::journal::disk;
 /// Enters every payment of the journal, or those of one gateway.
 pub(super) fn read(data: &Path, gateway: Option<&str>, settlement: &mut Settlement) -> Result<(), String> {
     let found = journal::open(disk(data)?, journal::Options::default()).map_err(|error| error.to_string())?;
-    for known in folded(&found)?.values() {
-        known.enter(gateway, settlement);
-    }
-    Ok(())
+    let mut payments = folded(&found)?.into_values();
+    payments.try_for_each(|known| known.enter(gateway, settlement)).map_err(|Unread(why)| why)
 }
 
 fn folded(found: &Found) -> Result<HashMap<PaymentId, Known>, String> {
@@ -28,10 +26,7 @@ fn folded(found: &Found) -> Result<HashMap<PaymentId, Known>, String> {
         records.one();
         match record {
             Record::Event(event) => payments.entry(event.payment).or_default().fold(&event),
-            Record::Carried(payment) => {
-                payments.entry(payment.id).or_default().carried(*payment);
-                Ok(())
-            }
+            Record::Carried(payment) => payments.entry(payment.id).or_default().carried(*payment),
             // Its payment is carried too; the others are not about payments.
             Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
                 Ok(())
@@ -57,52 +52,84 @@ impl From<Misfit> for Unread {
     }
 }
 
-/// A payment as far as it was read.
+/// A payment as far as it was read. Every one ever made is held at once, so those at rest are held as bytes.
+enum Known {
+    Open(Box<Open>),
+    Resting { payment: Box<[u8]>, ended: Box<[Option<Timestamp>]> },
+}
+
 #[derive(Default)]
-struct Known {
+struct Open {
     payment: Option<Payment>,
     /// When each operation became final.
     ended: Vec<Option<Timestamp>>,
 }
 
+impl Default for Known {
+    fn default() -> Known {
+        Known::Open(Box::default())
+    }
+}
+
 impl Known {
     fn fold(&mut self, event: &Event) -> Result<(), Unread> {
-        apply(&mut self.payment, event)?;
-        self.note(event.at);
+        let mut open = self.wake()?;
+        apply(&mut open.payment, event)?;
+        self.keep(open, event.at);
         Ok(())
     }
 
-    fn carried(&mut self, payment: Payment) {
+    fn carried(&mut self, payment: Payment) -> Result<(), Unread> {
+        let mut open = self.wake()?;
         let at = payment.settled_at.unwrap_or(payment.updated_at);
-        self.payment = Some(payment);
-        self.note(at);
+        open.payment = Some(payment);
+        self.keep(open, at);
+        Ok(())
     }
 
-    /// Notes what has ended, and lets go of what is not compared: every payment ever made is held at once.
-    fn note(&mut self, at: Timestamp) {
-        let Some(payment) = &mut self.payment else { return };
-        self.ended.resize(payment.operations.len(), None);
-        for (operation, ended) in payment.operations.iter().zip(&mut self.ended) {
-            if operation.is_final() {
-                ended.get_or_insert(at);
+    /// Takes the payment out, whole.
+    fn wake(&mut self) -> Result<Box<Open>, Unread> {
+        match std::mem::take(self) {
+            Known::Open(open) => Ok(open),
+            Known::Resting { payment, ended } => {
+                let payment = decode_payment(&payment).map_err(|error| Unread(error.to_string()))?;
+                Ok(Box::new(Open { payment: Some(payment), ended: ended.into() }))
             }
         }
-        payment.timeline = Vec::new();
-        payment.order.description = None;
-        payment.order.metadata.clear();
-        payment.order.source = String::new();
-        payment.order.destination = String::new();
     }
 
-    fn enter(&self, gateway: Option<&str>, settlement: &mut Settlement) {
-        let Some(payment) = &self.payment else { return };
-        for (operation, ended) in payment.operations.iter().zip(&self.ended) {
+    /// Notes what has ended, lets go of what is not compared, and puts the payment back.
+    fn keep(&mut self, mut open: Box<Open>, at: Timestamp) {
+        if let Some(payment) = &mut open.payment {
+            open.ended.resize(payment.operations.len(), None);
+            for (operation, ended) in payment.operations.iter().zip(&mut open.ended) {
+                if operation.is_final() {
+                    ended.get_or_insert(at);
+                }
+            }
+            payment.timeline = Vec::new();
+            payment.order.description = None;
+            payment.order.metadata.clear();
+            if payment.is_at_rest() {
+                let payment = encode_payment(payment).into();
+                *self = Known::Resting { payment, ended: open.ended.into() };
+                return;
+            }
+        }
+        *self = Known::Open(open);
+    }
+
+    fn enter(mut self, gateway: Option<&str>, settlement: &mut Settlement) -> Result<(), Unread> {
+        let open = self.wake()?;
+        let Some(payment) = &open.payment else { return Ok(()) };
+        for (operation, ended) in payment.operations.iter().zip(&open.ended) {
             let there = &operation.gateway;
             if gateway.is_none_or(|wanted| there.name == wanted || there.account == wanted) {
                 let reference = operation.reply().and_then(Reply::reference).or(operation.prepared.as_deref());
                 settlement.enter(entry(payment, operation, *ended), reference);
             }
         }
+        Ok(())
     }
 }
 
