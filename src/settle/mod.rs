@@ -2,7 +2,7 @@
 //!
 //! An [`Entry`] is what we know of one operation, a [`Line`] is one movement of money on the statement. A [`Settlement`]
 //! takes the whole book first, then each line as it is read, and says for both what was found ([`What`]). Only the book
-//! is kept, about 200 bytes an operation; lines go by. A line names its operation by the operation key; where it
+//! is kept, 130 to 250 bytes an operation; lines go by. A line names its operation by the operation key; where it
 //! has none, by the gateway's own reference and the kind. Authorizations and voids move no money, and are compared with
 //! nothing.
 //!

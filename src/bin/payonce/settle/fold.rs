@@ -146,3 +146,97 @@ fn entry(payment: &Payment, operation: &Operation, ended: Option<Timestamp>) -> 
         latest: ended.unwrap_or(payment.updated_at),
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that finds something else has failed, and says so"
+)]
+mod tests {
+    use payonce::{
+        Amount, Currency, IdempotencyKey, Namespace, Order, Tenant,
+        payment::{Cause, Evidence, Fact, Identity, Kind, OperationKey, OperationRef, Outcome},
+        settle::{What, Window},
+    };
+
+    use super::*;
+
+    fn intended(number: u32, kind: Kind, amount: u64) -> (OperationRef, Fact) {
+        let operation = OperationRef { number, kind, amount: Amount::new(amount).expect("legal") };
+        let fact = Fact::Intended {
+            operation,
+            key: IdempotencyKey::new("order-1").expect("legal"),
+            operation_key: OperationKey::from_bytes([u8::try_from(number).expect("few"); 16]),
+            gateway: Identity { name: "sandbox".to_owned(), ..Identity::default() },
+            request: Vec::new(),
+        };
+        (operation, fact)
+    }
+
+    /// Asked and done.
+    fn done(number: u32, kind: Kind, amount: u64) -> [Fact; 3] {
+        let (operation, intended) = intended(number, kind, amount);
+        let (not_after, outcome) = (Timestamp::from_millis(0), Outcome::Succeeded(Reply::new("ok", "")));
+        let ended = Fact::AttemptEnded { operation, attempt: 1, outcome, evidence: Evidence::Reply };
+        [intended, Fact::AttemptStarted { operation, attempt: 1, not_after, cause: Cause::First }, ended]
+    }
+
+    fn accepted() -> Fact {
+        let currency = Currency::new("USD").expect("a currency");
+        Fact::Accepted {
+            tenant: Tenant::default(),
+            key: IdempotencyKey::new("order-1").expect("legal"),
+            namespace: Namespace::default(),
+            order: Order::new(Amount::new(1050).expect("legal"), currency, "a", "b").expect("legal"),
+        }
+    }
+
+    /// Folds facts, one a second, the first at 1.
+    fn known(facts: impl IntoIterator<Item = Fact>) -> Known {
+        let mut known = Known::default();
+        for (second, fact) in (1..).zip(facts) {
+            let event =
+                Event { payment: PaymentId::from_bytes([7; 16]), at: Timestamp::from_millis(second * 1000), fact };
+            assert!(known.fold(&event).is_ok(), "{event:?}");
+        }
+        known
+    }
+
+    fn entered(known: Known, gateway: Option<&str>) -> Vec<(Kind, u64, u64)> {
+        let (to, margin) = (Timestamp::from_millis(60_000), std::time::Duration::ZERO);
+        let mut settlement = Settlement::new(Window { from: None, to, margin, as_of: to });
+        assert!(known.enter(gateway, &mut settlement).is_ok());
+        let missing = settlement.finish().filter(|finding| finding.what == What::MissingThere);
+        let entries = missing.map(|finding| finding.ours.expect("an entry"));
+        entries.map(|ours| (ours.kind, ours.earliest.as_millis(), ours.latest.as_millis())).collect()
+    }
+
+    #[test]
+    fn a_payment_at_rest_is_woken_by_what_comes_later_and_keeps_its_times() {
+        let charged = || std::iter::once(accepted()).chain(done(0, Kind::Charge, 1050));
+        let resting = known(charged());
+        assert!(matches!(resting, Known::Resting { .. }));
+        assert_eq!(entered(resting, None), [(Kind::Charge, 3000, 4000)]);
+        let refunded = known(charged().chain(done(1, Kind::Refund, 50)));
+        assert!(matches!(refunded, Known::Resting { .. }));
+        assert_eq!(entered(refunded, None), [(Kind::Charge, 3000, 4000), (Kind::Refund, 6000, 7000)]);
+    }
+
+    /// As a start does with what is not evidently durable, at rest or not.
+    #[test]
+    fn a_payment_that_is_carried_again_keeps_the_times_that_were_read_before() {
+        let mut payments = known(std::iter::once(accepted()).chain(done(0, Kind::Charge, 1050)));
+        let whole = payments.wake().ok().and_then(|open| open.payment).expect("a payment");
+        payments = known(std::iter::once(accepted()).chain(done(0, Kind::Charge, 1050)));
+        assert!(payments.carried(Payment { updated_at: Timestamp::from_millis(50_000), ..whole }).is_ok());
+        assert_eq!(entered(payments, None), [(Kind::Charge, 3000, 4000)]);
+    }
+
+    #[test]
+    fn of_one_gateway_only_what_was_sent_there_is_entered() {
+        let charged = || known(std::iter::once(accepted()).chain(done(0, Kind::Charge, 1050)));
+        assert_eq!(entered(charged(), Some("sandbox")).len(), 1);
+        assert_eq!(entered(charged(), Some("another")), []);
+    }
+}
