@@ -88,6 +88,8 @@ pub mod http;
 #[cfg(feature = "cli")]
 pub mod config;
 
+pub mod settle;
+
 pub mod sim;
 
 pub use engine::{Filter, Page, Stopped};

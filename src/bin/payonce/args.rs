@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, probe::ProbeArgs, replay::ReplayArgs,
-    resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs, show::ShowArgs, simulate::SimulateArgs,
-    torture::TortureArgs, webhooks::WebhooksArgs,
+    resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs, settle::SettleArgs, show::ShowArgs,
+    simulate::SimulateArgs, torture::TortureArgs, webhooks::WebhooksArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Decide about a payment that only a person can decide about.
     Resolve(ResolveArgs),
+    /// Compare our book with the gateway's statement.
+    Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.
     Webhooks(WebhooksArgs),
     /// Look into the journal of a data folder, or rebuild its store.

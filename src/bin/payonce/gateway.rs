@@ -95,4 +95,4 @@ fn hearing(gateway: HttpGateway) -> Result<HttpGateway, Missing> {
 const WEBHOOK_SECRET: &str = "PAYONCE_GATEWAY_WEBHOOK_SECRET";
 
 /// The gateway's credential: from the environment only, so that it is in no file of ours and in no process list.
-const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";
+pub(crate) const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";

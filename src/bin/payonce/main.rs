@@ -26,6 +26,8 @@ mod journal;
 
 mod replay;
 
+mod settle;
+
 mod simulate;
 
 mod bench;
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Settle(args) => settle::run(&args),
         Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
         Command::Torture(args) => torture::run(&args),
