@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::{Machine, Stopped};
 use crate::{
     journal::Record,
-    payment::{OperationKey, PaymentId, Timestamp, Webhook},
+    payment::{OperationKey, Payment, PaymentId, Timestamp, Webhook},
 };
 
 /// How many pieces of news are known again. Gateways repeat within days; one that comes again after so many others leads
@@ -15,13 +15,11 @@ const KNOWN: usize = 10_000;
 /// What a piece of news takes in the journal besides its body, in bytes: at the most.
 const AROUND: u64 = 4 * 1024;
 
-/// What became of a piece of news.
+/// What became of news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// It is durable. It speaks of a payment in memory, or of none that is known there.
-    Kept(Option<PaymentId>),
-    /// It had come before.
-    Known,
+    /// It is durable, and will be known again.
+    Kept,
     /// The disk is full: the gateway has to say it again.
     NoSpace,
 }
@@ -55,28 +53,34 @@ impl Inbox {
 }
 
 impl Machine {
-    /// Makes a piece of news durable, unless it is known, and says which payment it speaks of.
-    pub fn receive(&mut self, now: Timestamp, news: Webhook) -> Result<Received, Stopped> {
-        if self.inbox.knows(&news) {
-            return Ok(Received::Known);
-        }
+    /// Whether a piece of news has come before.
+    pub fn knows(&self, news: &Webhook) -> bool {
+        self.inbox.knows(news)
+    }
+
+    /// Makes news durable, with one write and one fsync. What it is evidence of has to be recorded before: once it is known,
+    /// nobody looks at it again.
+    pub fn receive(&mut self, now: Timestamp, news: Vec<Webhook>) -> Result<Received, Stopped> {
         let now = now.max(self.last_wall);
-        let size = u64::try_from(news.body.len()).unwrap_or(u64::MAX).saturating_add(AROUND);
+        let bodies = news.iter().map(|news| u64::try_from(news.body.len()).unwrap_or(u64::MAX));
+        let size = bodies.fold(0u64, |sum, body| sum.saturating_add(body).saturating_add(AROUND));
         let wanted = self.reserved().saturating_add(size);
         if !self.has_room(wanted, now) {
             return Ok(Received::NoSpace);
         }
-        let found = news.operation_key.and_then(|key| self.payment_of(&key));
-        let appended = self.journal.append(now, &[vec![Record::Inbox(news.clone())]])?;
+        let records: Vec<Vec<Record>> = news.iter().map(|news| vec![Record::Inbox(news.clone())]).collect();
+        let appended = self.journal.append(now, &records)?;
         self.note(now, &appended);
-        self.inbox.note(&news);
-        Ok(Received::Kept(found))
+        for news in &news {
+            self.inbox.note(news);
+        }
+        Ok(Received::Kept)
     }
 
     /// The payment in memory that has an operation of this key: what is unresolved always is.
-    fn payment_of(&self, key: &OperationKey) -> Option<PaymentId> {
+    pub fn payment_of(&self, key: &OperationKey) -> Option<PaymentId> {
         let mut entries = self.overlay.entries(None);
-        let has = |payment: &crate::payment::Payment| payment.operations.iter().any(|one| one.operation_key == *key);
+        let has = |payment: &Payment| payment.operations.iter().any(|one| one.operation_key == *key);
         entries.find(|entry| has(&entry.payment)).map(|entry| entry.payment.id)
     }
 }

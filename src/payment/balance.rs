@@ -34,7 +34,9 @@ impl Payment {
 
     /// The void that was done, may have been done, or will be.
     pub fn voiding(&self) -> Option<&Operation> {
-        self.operations.iter().find(|one| one.this.kind == Kind::Void && one.holds_reservation())
+        // One that ended without a sending let go of nothing: there was nothing.
+        let sent = |one: &&Operation| one.attempts > 0 || !one.is_final();
+        self.operations.iter().filter(sent).find(|one| one.this.kind == Kind::Void && one.holds_reservation())
     }
 
     /// How much is held by operations of a kind, in minor units.

@@ -91,12 +91,12 @@ impl Schedule {
         contract: &Contract,
         now: &Now,
     ) -> Result<bool, ParkReason> {
-        let Some(life) = self.key_life(contract) else {
-            return Err(ParkReason::NotFoundWithoutDeduplication);
-        };
         if operation.gateway != contract.identity {
             return Err(ParkReason::GatewayChanged);
         }
+        let Some(life) = self.key_life(contract) else {
+            return Err(ParkReason::NotFoundWithoutDeduplication);
+        };
         if operation.this.number == 0 && order.expired(now.wall) {
             return Err(ParkReason::OrderExpired);
         }

@@ -44,8 +44,9 @@ impl Calls {
         Calls { gateway, tasks, slots: Arc::new(Semaphore::new(slots)), stage, intake }
     }
 
-    /// Starts what a turn released.
-    pub(super) fn start(&self, action: Action, now: &Now) {
+    /// Starts what a turn released, that was decided on at `now`, which was at `read` by the process's clock: what a turn
+    /// takes does not lengthen the time in which bytes may leave.
+    pub(super) fn start(&self, action: Action, now: &Now, read: Instant) {
         match action {
             Action::Send { call, attempt, request, not_after } => {
                 let sending = Sending {
@@ -54,7 +55,7 @@ impl Calls {
                     request,
                     amount: call.amount,
                     currency: call.currency,
-                    deadline: Instant::now() + not_after.since(now.wall),
+                    deadline: read + not_after.since(now.wall),
                 };
                 self.send(call, attempt, sending);
             }

@@ -1,11 +1,14 @@
-//! What gateways say by themselves: kept, and then asked about in the turn that follows.
+//! What gateways say by themselves. First the turn, in which it is a hint, or evidence where nobody can be asked; then it
+//! is kept, and known again; then the gateway hears that it came. A kill anywhere between, and it is said again.
+
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::{
     handle::Rejection,
     telling::COME_BACK_LATER,
-    turner::{Agenda, Origin, Turner},
+    turner::{Agenda, CONFIRM_AFTER, Origin, Turner},
 };
 use crate::{
     engine::{Received, Stopped},
@@ -13,27 +16,44 @@ use crate::{
     payment::{Input, Now, Webhook},
 };
 
+/// A piece of news that is being taken, and who waits to hear so.
+pub(super) type Heard = (Webhook, oneshot::Sender<Result<(), Rejection>>);
+
 impl Turner {
-    /// A gateway that hears of no success says it again.
     pub(super) fn take_news(
         &mut self,
         news: Webhook,
         said: Option<Said>,
         reply: oneshot::Sender<Result<(), Rejection>>,
-        now: &Now,
         agenda: &mut Agenda,
-    ) -> Result<(), Stopped> {
-        let operation = news.operation_key;
-        let received = self.machine.receive(now.wall, news)?;
-        self.durable.send_replace(self.machine.durable());
-        if let (Received::Kept(Some(payment)), Some(operation)) = (received, operation) {
+    ) {
+        if self.machine.knows(&news) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let about = news.operation_key.and_then(|key| Some((key, self.machine.payment_of(&key)?)));
+        if let Some((operation, payment)) = about {
             let said = said.map(|said| (said.outcome, said.amount, said.currency));
             agenda.add(payment, Input::Hint { operation, said }, Origin::Report);
         }
-        let _ = reply.send(match received {
-            Received::Kept(_) | Received::Known => Ok(()),
-            Received::NoSpace => Err(Rejection::StorageFull { retry_after: COME_BACK_LATER }),
-        });
+        agenda.news.push((news, reply));
+    }
+
+    /// One write and one fsync for all that came.
+    pub(super) fn keep_news(&mut self, heard: Vec<Heard>, now: &Now) -> Result<(), Stopped> {
+        if heard.is_empty() {
+            return Ok(());
+        }
+        let (news, replies): (Vec<_>, Vec<_>) = heard.into_iter().unzip();
+        let received = self.machine.receive(now.wall, news)?;
+        self.durable.send_replace(self.machine.durable());
+        self.desk.confirm_at = Some(Instant::now() + CONFIRM_AFTER);
+        for reply in replies {
+            let _ = reply.send(match received {
+                Received::Kept => Ok(()),
+                Received::NoSpace => Err(Rejection::StorageFull { retry_after: COME_BACK_LATER }),
+            });
+        }
         Ok(())
     }
 }

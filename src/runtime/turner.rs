@@ -13,6 +13,7 @@ use super::{
     clock::Clock,
     handle::{Answer, Delivery, Rejection},
     intake::{Arrivals, Ask, Intake, Pay, Report},
+    news::Heard,
     opening::SpareKeeper,
     options::Options,
     storekeeper::StoreKeeper,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// When nothing has followed a batch for this long, an empty one makes its durability evident (DESIGN 5).
-const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// How long to wait for the store to take rows, when memory holds as many payments as it may.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
@@ -73,7 +74,7 @@ pub(super) struct Desk {
     checkpoint: Option<Carrying>,
     /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
     pub(super) store_failed: Option<String>,
-    confirm_at: Option<Instant>,
+    pub(super) confirm_at: Option<Instant>,
     /// The disk is full: nothing is begun that could wait.
     cramped: bool,
     pub(super) closing: Option<Closing>,
@@ -99,6 +100,8 @@ pub(super) struct Agenda {
     origins: Vec<Origin>,
     /// How many of them may lead to a call.
     scheduled: usize,
+    /// What gateways said: kept once what it is evidence of is recorded.
+    pub(super) news: Vec<Heard>,
 }
 
 impl Agenda {
@@ -149,9 +152,11 @@ impl Turner {
         let mut agenda = Agenda::default();
         self.take_reports(reports, &now, &mut agenda)?;
         self.take_due(&now, &mut agenda);
-        let looks = self.take_asks(asks, &now, &mut agenda)?;
+        let looks = self.take_asks(asks, &mut agenda);
         self.take_pays(pays, &mut agenda);
+        let news = std::mem::take(&mut agenda.news);
         self.turn(now, agenda)?;
+        self.keep_news(news, &now)?;
         self.look(looks)?;
         self.keep_house(&now)?;
         Ok(self.next())
@@ -240,17 +245,17 @@ impl Turner {
     }
 
     /// Takes up what people decide; returns what is only looked at.
-    fn take_asks(&mut self, asks: Vec<Ask>, now: &Now, agenda: &mut Agenda) -> Result<Vec<Ask>, Stopped> {
+    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Vec<Ask> {
         let mut looks = Vec::new();
         for ask in asks {
             match ask {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
-                Ask::News(news, said, reply) => self.take_news(news, said, reply, now, agenda)?,
+                Ask::News(news, said, reply) => self.take_news(news, said, reply, agenda),
                 Ask::Close(reply) => self.start_closing(reply),
                 Ask::Get(_, _) | Ask::List(_, _) => looks.push(ask),
             }
         }
-        Ok(looks)
+        looks
     }
 
     /// Those who were held come first, as many as can be sent; then those who just came.
@@ -261,9 +266,22 @@ impl Turner {
         for pay in held.into_iter().chain(pays) {
             // Who has gone is not taken up: nothing is recorded of it.
             if !pay.reply.is_closed() {
+                self.take_up_first(&pay, agenda);
                 let origin = Origin::Caller { until_settled: pay.until_settled, reply: pay.reply };
                 agenda.add(pay.id, pay.input, origin);
             }
+        }
+    }
+
+    /// What an earlier process left of a payment is taken up before anything new is begun on it: taking it up later would
+    /// take the new attempt for one of the old.
+    fn take_up_first(&mut self, pay: &Pay, agenda: &mut Agenda) {
+        if !matches!(pay.input, Input::Operate { .. }) {
+            return;
+        }
+        let waiting = self.resume.iter().position(|(id, _)| *id == pay.id);
+        if let Some((id, input)) = waiting.and_then(|place| self.resume.remove(place)) {
+            agenda.add(id, input, Origin::Schedule);
         }
     }
 
@@ -276,7 +294,8 @@ impl Turner {
         let Turned { told, actions, changed, resting } = turned;
         self.desk.calling += actions.len();
         self.desk.chasing += actions.iter().filter(|action| is_chase(action)).count();
-        actions.into_iter().for_each(|action| self.calls.start(action, &now));
+        let read = self.clock.instant(now.tick);
+        actions.into_iter().for_each(|action| self.calls.start(action, &now, read));
         if self.machine.durable() != before {
             self.durable.send_replace(self.machine.durable());
             self.desk.confirm_at = Some(Instant::now() + CONFIRM_AFTER);

@@ -30,18 +30,16 @@ impl World {
         let event_id = format!("{}-{number}", call.operation_key);
         let operation_key = Some(call.operation_key);
         let news = Webhook { gateway: "sim".to_owned(), event_id, at, operation_key, body: Vec::new() };
-        let Some(mut machine) = self.machine.take() else { return };
-        match machine.receive(at, news) {
-            Ok(received) => {
-                self.oracle.took_news(self.disk.unsynced());
-                self.machine = Some(machine);
-                self.note(|| format!("gateway: says {} of {} -> {received:?}", outcome.name(), call.payment));
-                if let Received::Kept(Some(payment)) = received {
-                    let (amount, currency) = (call.amount.minor_units(), call.currency.as_str().to_owned());
-                    let said = Some((outcome, amount, currency));
-                    self.turn(vec![(payment, Input::Hint { operation: call.operation_key, said })]);
-                }
-            }
+        self.note(|| format!("gateway: says {} of {}", outcome.name(), call.payment));
+        let Some(machine) = self.machine.as_ref().filter(|machine| !machine.knows(&news)) else { return };
+        if let Some(payment) = machine.payment_of(&call.operation_key) {
+            let said = Some((outcome, call.amount.minor_units(), call.currency.as_str().to_owned()));
+            self.turn(vec![(payment, Input::Hint { operation: call.operation_key, said })]);
+        }
+        let Some(machine) = &mut self.machine else { return };
+        match machine.receive(at, vec![news]) {
+            Ok(Received::Kept) => self.oracle.took_news(self.disk.unsynced()),
+            Ok(Received::NoSpace) => {}
             Err(_) => self.die(),
         }
     }

@@ -234,8 +234,14 @@ fn not_found(operation: &Operation, asked: Tick, step: &mut Step<'_>) {
 fn resend_or_park(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
     let rules = step.rules;
     if is_unwanted(operation, step) {
-        // Nor is it over: what was sent may still arrive.
-        return await_news(operation, step);
+        // Nor is it over: what was sent may still arrive. Where nobody can be asked, only news or a person can end it.
+        return match rules.contract.inquiry {
+            Inquiry::ByKey { .. } => await_news(operation, step),
+            Inquiry::None => {
+                let due = step.now.tick.plus(rules.schedule.pause_parked);
+                step.pursuit(operation).due = due;
+            }
+        };
     }
     if rules.contract.mints_id_first && operation.this.number == 0 && operation.prepared.is_none() {
         // In a restored folder: the original may have sent it, under an id that is not known here.

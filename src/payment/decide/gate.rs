@@ -2,7 +2,7 @@
 //! not sent.
 
 use super::{Step, chase, operate, pay, prepare};
-use crate::payment::{Cause, Evidence, Fact, Kind, Late, Operation, Outcome, ParkReason, Reply, Standing};
+use crate::payment::{Amount, Cause, Evidence, Fact, Kind, Late, Operation, Outcome, ParkReason, Reply, Standing};
 
 /// Whether an operation that certainly has not happened may go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ fn gate(operation: &Operation, step: &mut Step<'_>) -> Gate {
         Kind::Capture | Kind::Refund => Gate::Open,
         Kind::Charge | Kind::Authorize if step.payment.voiding().is_some() => Gate::Unwanted,
         Kind::Charge | Kind::Authorize => Gate::Open,
+        // Until the gateway that has it is back, nothing is known, and nothing can be undone.
+        Kind::Void if first.gateway != step.rules.contract.identity => Gate::Wait,
         Kind::Void if first.has_happened() && first.this.kind == Kind::Authorize => Gate::Open,
         Kind::Void if first.has_happened() => Gate::TooLate,
         Kind::Void => match &first.standing {
@@ -35,7 +37,9 @@ fn gate(operation: &Operation, step: &mut Step<'_>) -> Gate {
             Standing::Sent { .. } | Standing::InDoubt { .. } | Standing::Parked { .. } => Gate::Wait,
             // The gateway can still let go of it.
             Standing::AtGateway { .. } => Gate::Open,
-            Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => Gate::Moot,
+            // It may still turn.
+            Standing::Declined { open_until: Some(_), .. } => Gate::Wait,
+            Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => Gate::Moot,
         },
     }
 }
@@ -101,16 +105,17 @@ fn end_void(void: &Operation, code: &str, message: &str, step: &mut Step<'_>) {
 
 /// The charge that was to be canceled has happened: by policy it is refunded, and either is said.
 fn too_late(void: &Operation, step: &mut Step<'_>) {
-    let refunded = match (step.rules.policies.late_void, step.payment.first()) {
-        (Late::Refund, Some(first)) => {
-            operate::intend_own(Kind::Refund, &format!("void-{}", void.this.number), first.this.amount, step)
+    // Its caller may have been quicker: what is already going back goes back once.
+    let refunded = match (step.rules.policies.late_void, Amount::new(step.payment.refundable())) {
+        (Late::Refund, Ok(left)) => {
+            operate::intend_own(Kind::Refund, &format!("void-{}", void.this.number), left, step)
         }
-        (Late::Adopt, _) | (Late::Refund, None) => false,
+        (Late::Adopt, _) | (Late::Refund, Err(_)) => false,
     };
     let reply = if refunded {
-        Reply::new("refunded_instead", "the money had moved already; all of it is refunded by an operation of its own")
+        Reply::new("refunded_instead", "the money had moved already; it is being refunded by an operation of its own")
     } else {
-        Reply::new("too_late", "the money had moved already; refund it if it is to go back")
+        Reply::new("too_late", "the money had moved already; what is not being refunded has to be")
     };
     step.facts.push(Fact::Canceled { operation: void.this, reply });
 }
@@ -123,11 +128,12 @@ pub(super) fn late_success(operation: &Operation, step: &mut Step<'_>) {
         // What was let go of, or went back, is where the policy wants it.
         Kind::Void | Kind::Refund => return,
     };
-    match step.rules.policies.late_success {
-        Late::Adopt => {}
-        Late::Refund => {
-            operate::intend_own(undo, &format!("late-{}", operation.this.number), operation.this.amount, step);
-        }
+    // What has just turned out to have moved is not in the book yet.
+    let moved = operation.this.amount.minor_units();
+    let left = step.payment.captured().saturating_add(moved).saturating_sub(step.payment.held(Kind::Refund)).min(moved);
+    let amount = if undo == Kind::Void { Ok(operation.this.amount) } else { Amount::new(left) };
+    if let (Late::Refund, Ok(amount)) = (step.rules.policies.late_success, amount) {
+        operate::intend_own(undo, &format!("late-{}", operation.this.number), amount, step);
     }
 }
 

@@ -12,8 +12,10 @@ pub(super) fn hinted(key: &OperationKey, said: Option<&(Outcome, u64, String)>, 
     };
     let currency = step.payment.order.currency;
     let about = |amount: u64, of: &str| amount == operation.this.amount.minor_units() && of == currency.as_str();
+    // A gateway calls what it let go of canceled: that contradicts nothing.
+    let voided = operation.this.number == 0 && step.payment.voiding().is_some_and(Operation::has_happened);
     match (step.rules.contract.inquiry, said) {
-        (Inquiry::ByKey { .. }, _) if has_left(operation) => {
+        (Inquiry::ByKey { .. }, _) if has_left(operation) && !voided => {
             chase::ask_now(operation, step);
         }
         (Inquiry::None, Some((outcome, amount, of))) if about(*amount, of) && chase::is_ours(operation, step) => {

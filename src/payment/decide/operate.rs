@@ -154,10 +154,11 @@ fn may_void(first: &Operation, step: &Step<'_>) -> Result<(), Response> {
 }
 
 /// An operation of the engine's own, once; it goes out when its time comes, which is at once. Where the gateway's adapter
-/// cannot express it, a person has to look.
+/// cannot express it, or is not the one that the payment was made with, a person has to look.
 pub(super) fn intend_own(kind: Kind, why: &str, amount: Amount, step: &mut Step<'_>) -> bool {
     let Ok(key) = IdempotencyKey::new(&format!("{OWN_KEYS}{why}")) else { return false };
-    if step.payment.follow_up(&key).is_some() {
+    let elsewhere = step.payment.first().is_none_or(|first| first.gateway != step.rules.contract.identity);
+    if elsewhere || step.payment.follow_up(&key).is_some() {
         return false;
     }
     let intended = intended(kind, &key, amount, step);

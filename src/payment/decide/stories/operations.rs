@@ -26,7 +26,8 @@ impl Story {
     }
 
     fn ends(&mut self, operation: u32, outcome: Outcome) -> Vec<Action> {
-        let attempt = self.payment.as_ref().unwrap().operations[operation as usize].attempts;
+        let attempt =
+            self.payment.as_ref().unwrap().operations.iter().find(|one| one.this.number == operation).unwrap().attempts;
         self.then(0, Input::Ended { operation, attempt, outcome })
     }
 
@@ -337,4 +338,64 @@ fn a_payment_takes_so_many_operations_and_no_more() {
         assert_eq!(story.asks(&format!("r{number}"), FollowUp::Refund(some(1))).1, Some(Response::Fresh));
     }
     assert!(why(story.asks("r200", FollowUp::Refund(some(1))).1).contains("200 operations"));
+}
+
+#[test]
+fn what_a_caller_refunds_before_a_late_void_is_dealt_with_goes_back_once() {
+    for (asked, own) in [(some(600), vec![(3, Kind::Refund, 450)]), (None, Vec::new())] {
+        let mut story = Story::new(standard());
+        story.then(0, story.pay());
+        story.asks("v", FollowUp::Void);
+        story.ended(1, Outcome::Succeeded(reply()));
+        // In the same turn as the charge's end, before the void is looked at again.
+        assert_eq!(story.asks("r", FollowUp::Refund(asked)).1, Some(Response::Fresh));
+        let first = story.then(0, Input::Due);
+        let second = story.then(0, Input::Due);
+        assert_eq!(sent(&[first, second].concat()), own);
+        let payment = story.payment.as_ref().unwrap();
+        assert_eq!(payment.held(Kind::Refund), 1050);
+    }
+}
+
+#[test]
+fn nothing_of_the_engines_own_goes_to_another_gateway() {
+    let mut story = Story::new(standard());
+    story.then(0, story.pay());
+    story.asks("v", FollowUp::Void);
+    story.rules.contract.identity = Identity { name: "b".to_owned(), ..Identity::default() };
+    story.then(0, Input::Resume);
+    story.then(0, resolution(Verdict::Succeeded));
+    for _ in 0..10 {
+        assert_eq!(story.then(3_600, Input::Due), []);
+    }
+    assert_eq!(story.states(), [State::Succeeded, State::Processing], "the void waits for its gateway");
+    story.rules.contract.identity = standard().identity;
+    let first = story.then(3_600, Input::Due);
+    let second = story.then(0, Input::Due);
+    assert_eq!(sent(&[first, second].concat()), [(2, Kind::Refund, 1050)]);
+
+    let mut story = Story::new(standard());
+    story.then(0, story.pay());
+    story.ended(1, Outcome::Pending(None, reply()));
+    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
+    story.rules.contract.identity.account.push('2');
+    story.then(60, Input::Due);
+    assert_eq!(story.payment.as_ref().unwrap().operations.len(), 1);
+    assert_eq!(story.state(), State::Parked);
+}
+
+#[test]
+fn a_void_waits_while_a_soft_decline_may_still_turn() {
+    let window = Some(Duration::from_secs(3_600));
+    let mut story = Story::new(Contract { soft_decline_window: window, ..standard() });
+    story.then(0, story.pay());
+    story.asks("v", FollowUp::Void);
+    story.ended(1, Outcome::Declined(Finality::Soft, reply()));
+    story.then(0, Input::Due);
+    assert_eq!(story.states(), [State::Declined, State::Processing]);
+    story.then(3_601, Input::Due);
+    story.answered(Outcome::Succeeded(reply()));
+    let first = story.then(0, Input::Due);
+    let second = story.then(0, Input::Due);
+    assert_eq!(sent(&[first, second].concat()), [(2, Kind::Refund, 1050)], "the caller had asked for it back");
 }
