@@ -16,6 +16,12 @@ pub mod wire;
 #[cfg(feature = "http-gateway")]
 pub mod http;
 
+#[cfg(feature = "http-gateway")]
+pub mod stripe;
+
+#[cfg(feature = "http-gateway")]
+pub mod webhook;
+
 use std::{future::Future, pin::Pin, time::Instant};
 
 pub use overrides::{InvalidOverride, OVERRIDES, apply_override, parse_duration};

@@ -12,7 +12,7 @@
 
 mod classify;
 
-mod url;
+pub(super) mod url;
 
 use std::fmt;
 
