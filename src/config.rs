@@ -379,6 +379,15 @@ mod tests {
     }
 
     #[test]
+    fn stripe_is_named_alone_or_with_the_url_of_a_stand_in() {
+        assert_eq!(gateway("stripe"), Ok(GatewayChoice::Stripe("https://api.stripe.com".to_owned())));
+        assert_eq!(gateway("stripe:http://h:1"), Ok(GatewayChoice::Stripe("http://h:1".to_owned())));
+        for other in ["stripe:", "stripes", "stripe:h", "stripe:http://k@h"] {
+            assert!(gateway(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn flags_win_over_the_environment() {
         let mut settings = from_environment(&[("PAYONCE_LISTEN", "127.0.0.1:1")]).expect("valid");
         assert_eq!(settings.listen.port(), 1);

@@ -40,6 +40,7 @@ pub(crate) fn localstripe() -> Option<&'static str> {
     Some(&STANDIN.get_or_init(start).url)
 }
 
+#[expect(clippy::zombie_processes, reason = "it ends after us")]
 fn start() -> Standin {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/localstripe");
     let why = "tests/localstripe needs python3 (with venv and pip) on this machine and reaches PyPI the first time; \
@@ -131,9 +132,10 @@ impl Proxy {
         self.reached.recv_timeout(HANG).expect("the request comes by");
     }
 
-    /// Lets it go on.
+    /// Lets it go on, and waits until what was on its way has been acted on.
     pub(crate) fn go_on(&self) {
         self.go.send(()).expect("it waits");
+        self.reached.recv_timeout(HANG).expect("it goes on");
     }
 }
 
@@ -154,16 +156,17 @@ fn pass(mut from: TcpStream, stop: &Mutex<Stop>) -> std::io::Result<()> {
         from.write_all(&reply)?;
         from.shutdown(Shutdown::Write)?;
     }
-    let Stop { reached, go, .. } = &mut *stop;
-    let _ = reached.send(());
-    let (_, after) = mpsc::channel();
-    // Others pass meanwhile.
-    let go = std::mem::replace(go, after);
+    // It stops once; others pass meanwhile.
+    let (_, nobody) = mpsc::channel();
+    let (reached, go) = (stop.reached.clone(), std::mem::replace(&mut stop.go, nobody));
     drop(stop);
+    // A test that has failed no longer listens.
+    let _ = reached.send(());
     let _ = go.recv();
     if when == When::OnItsWay {
         forward(&asked)?;
     }
+    let _ = reached.send(());
     Ok(())
 }
 
