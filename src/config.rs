@@ -12,7 +12,11 @@ use std::{fmt, fs, net::SocketAddr, path::Path, path::PathBuf};
 
 use crate::{
     deliver::Endpoint,
-    gateway::{apply_override, http::HttpGateway},
+    gateway::{
+        apply_override,
+        http::HttpGateway,
+        stripe::{STRIPE_URL, StripeGateway},
+    },
     payment::{Contract, Identity, Namespace},
     runtime::Options,
 };
@@ -27,12 +31,15 @@ pub const DEFAULT_FILE: &str = "payonce.toml";
 const OTHER_VARIABLES: [&str; 5] = ["config", "log", "url", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 13] = [
     "data",
     "listen",
     "gateway",
     "gateway_account",
     "gateway_contract",
+    "stripe_api_key_file",
+    "stripe_return_url",
+    "stripe_off_session",
     "namespace",
     "queue",
     "gateway_slots",
@@ -54,6 +61,12 @@ pub struct Settings {
     pub gateway_account: Option<String>,
     /// What the gateway promises other than its adapter says, as `KEY=VALUE`. Default: nothing.
     pub gateway_contract: Vec<String>,
+    /// Where Stripe's secret key is, if it is not in `STRIPE_API_KEY`. Default: nowhere.
+    pub stripe_api_key_file: Option<PathBuf>,
+    /// Where Stripe sends payers back to after 3-D Secure. Default: none: a payment that needs it cannot go on.
+    pub stripe_return_url: Option<String>,
+    /// Whether Stripe is told that payers are away. Default: no: the order comes from a payer who is there.
+    pub stripe_off_session: bool,
     /// Keeps installs apart that share an account. Default: empty: there is one install.
     pub namespace: Namespace,
     /// How many callers may wait for the engine. `None`: the engine's default.
@@ -75,6 +88,8 @@ pub enum GatewayChoice {
     Sandbox,
     /// One that speaks our HTTP protocol, at this URL.
     Http(String),
+    /// Stripe, or something that behaves like it, at this URL.
+    Stripe(String),
 }
 
 impl Default for Settings {
@@ -85,6 +100,9 @@ impl Default for Settings {
             gateway: GatewayChoice::Sandbox,
             gateway_account: None,
             gateway_contract: Vec::new(),
+            stripe_api_key_file: None,
+            stripe_return_url: None,
+            stripe_off_session: false,
             namespace: Namespace::default(),
             queue: None,
             gateway_slots: None,
@@ -192,6 +210,9 @@ impl Settings {
             "gateway" => self.gateway = gateway(value)?,
             "gateway_account" => self.gateway_account = Some(not_empty(value)?.to_owned()),
             "gateway_contract" => self.add_contract(value)?,
+            "stripe_api_key_file" => self.stripe_api_key_file = Some(PathBuf::from(not_empty(value)?)),
+            "stripe_return_url" => self.stripe_return_url = Some(not_empty(value)?.to_owned()),
+            "stripe_off_session" => self.stripe_off_session = parsed(value, "true or false")?,
             "namespace" => self.namespace = Namespace::new(value).map_err(|invalid| invalid.why.to_owned())?,
             "queue" => self.queue = Some(at_least_one(value)?),
             "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
@@ -219,9 +240,17 @@ fn gateway(text: &str) -> Result<GatewayChoice, String> {
     if text == "sandbox" {
         return Ok(GatewayChoice::Sandbox);
     }
+    if let Some(rest) = text.strip_prefix("stripe").filter(|rest| rest.is_empty() || rest.starts_with(':')) {
+        let url = rest.strip_prefix(':').unwrap_or(STRIPE_URL);
+        // A trial with a key that opens nothing: what is wrong with the URL is said where it was set.
+        let tried = StripeGateway::at(url, "sk_test_trial");
+        return tried.map(|_| GatewayChoice::Stripe(url.to_owned())).map_err(|error| error.to_string());
+    }
     match HttpGateway::new(text, None) {
         Ok(_) => Ok(GatewayChoice::Http(text.to_owned())),
-        Err(error) => Err(format!("must be \"sandbox\" or a URL, such as http://127.0.0.1:7412: it {error}")),
+        Err(error) => {
+            Err(format!("must be \"sandbox\", \"stripe\" or a URL, such as http://127.0.0.1:7412: it {error}"))
+        }
     }
 }
 
@@ -323,7 +352,8 @@ mod tests {
     fn every_key_is_set_from_the_file() {
         let settings = from_file(
             "whole",
-            "data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
+            "stripe_api_key_file = '/k'\nstripe_return_url = 'https://r'\nstripe_off_session = true\n\
+             data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
              queue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
              [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
         )
@@ -331,6 +361,8 @@ mod tests {
         assert_eq!(settings.data, PathBuf::from("/d"));
         assert_eq!(settings.listen.to_string(), "[::1]:1");
         assert_eq!(settings.gateway, GatewayChoice::Http("http://h:1/p".to_owned()));
+        assert_eq!(settings.stripe_api_key_file, Some(PathBuf::from("/k")));
+        assert_eq!((settings.stripe_return_url.as_deref(), settings.stripe_off_session), (Some("https://r"), true));
         let options = settings.options(true);
         assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
         assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
@@ -361,6 +393,15 @@ mod tests {
         let foreign = [("PAYONCE_PORT", "tcp://10.0.0.1:7411"), ("PAYONCE_SERVICE_HOST", "10.0.0.1"), ("HOME", "/")];
         assert_eq!(from_environment(&foreign), Ok(Settings::default()));
         assert_eq!(from_environment(&[("PAYONCE_LOG", "debug"), ("PAYONCE_URL", "x")]), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn stripe_is_named_alone_or_with_the_url_of_a_stand_in() {
+        assert_eq!(gateway("stripe"), Ok(GatewayChoice::Stripe("https://api.stripe.com".to_owned())));
+        assert_eq!(gateway("stripe:http://h:1"), Ok(GatewayChoice::Stripe("http://h:1".to_owned())));
+        for other in ["stripe:", "stripes", "stripe:h", "stripe:http://k@h"] {
+            assert!(gateway(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -79,9 +79,14 @@ fn check(settings: &Settings) {
     match &settings.gateway {
         GatewayChoice::Sandbox => say("gateway", "sandbox"),
         GatewayChoice::Http(url) => say("gateway", url),
+        GatewayChoice::Stripe(url) => say("gateway", &format!("stripe:{url}")),
     }
     settings.gateway_account.iter().for_each(|account| say("gateway_account", account));
     settings.gateway_contract.iter().for_each(|pair| say("gateway_contract", pair));
+    let key_file = settings.stripe_api_key_file.iter().map(|file| file.to_str().expect("it was text"));
+    key_file.for_each(|file| say("stripe_api_key_file", file));
+    settings.stripe_return_url.iter().for_each(|url| say("stripe_return_url", url));
+    say("stripe_off_session", &settings.stripe_off_session.to_string());
     say("namespace", settings.namespace.as_str());
     settings.queue.iter().for_each(|number| say("queue", &number.to_string()));
     settings.gateway_slots.iter().for_each(|number| say("gateway_slots", &number.to_string()));

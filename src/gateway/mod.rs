@@ -18,6 +18,9 @@ pub mod wire;
 #[cfg(feature = "http-gateway")]
 pub mod http;
 
+#[cfg(feature = "http-gateway")]
+pub mod stripe;
+
 use std::{future::Future, pin::Pin, time::Instant};
 
 pub use news::{Forged, News, Post, Said};

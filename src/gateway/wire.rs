@@ -24,7 +24,7 @@ use std::{
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response,
+    HeaderMap, Request, Response,
     body::{Body, Bytes, Incoming},
     client::conn::http1,
     header::RETRY_AFTER,
@@ -69,6 +69,8 @@ pub struct Replied {
     pub status: u16,
     /// `Retry-After`, where it was given in seconds.
     pub retry_after: Option<Duration>,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body, up to 64 KiB.
     pub body: Bytes,
 }
@@ -277,8 +279,9 @@ async fn whole(response: Response<Incoming>) -> Result<Replied, Failure> {
     let status = response.status().as_u16();
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let retry_after = seconds.map(|seconds: u64| Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
-    let body = read(response.into_body()).await?;
-    Ok(Replied { status, retry_after, body })
+    let (parts, body) = response.into_parts();
+    let body = read(body).await?;
+    Ok(Replied { status, retry_after, headers: parts.headers, body })
 }
 
 /// Reads a body to its end. The usual one comes in one piece, which is not copied.

@@ -17,7 +17,7 @@ mod classify;
 
 mod news;
 
-mod url;
+pub(super) mod url;
 
 use std::fmt;
 

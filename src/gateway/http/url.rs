@@ -11,7 +11,7 @@ use crate::gateway::wire::Origin;
 pub struct InvalidUrl(String);
 
 impl InvalidUrl {
-    pub(super) fn new(why: &str) -> InvalidUrl {
+    pub(in crate::gateway) fn new(why: &str) -> InvalidUrl {
         InvalidUrl(why.to_owned())
     }
 }
@@ -27,17 +27,17 @@ impl std::error::Error for InvalidUrl {}
 
 /// A gateway's URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Base {
-    pub(super) origin: Origin,
+pub(in crate::gateway) struct Base {
+    pub(in crate::gateway) origin: Origin,
     /// `host` or `host:port`, as in the `Host` header: a default port is left out, brackets are not.
-    pub(super) authority: String,
+    pub(in crate::gateway) authority: String,
     /// Without a slash at its end; may be empty.
-    pub(super) path: String,
+    pub(in crate::gateway) path: String,
 }
 
 impl Base {
     /// Reads `http://` and `https://` URLs. Credentials, queries and fragments are refused: none of them would be used.
-    pub(super) fn parse(text: &str) -> Result<Base, InvalidUrl> {
+    pub(in crate::gateway) fn parse(text: &str) -> Result<Base, InvalidUrl> {
         let uri: Uri = text.parse().map_err(|why| InvalidUrl(format!("not a URL ({why})")))?;
         let secure = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
             Some("http") => false,

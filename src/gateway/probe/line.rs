@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::{Future, poll_fn},
     pin::Pin,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
@@ -49,6 +52,8 @@ pub(super) struct Line<'a> {
     sendings: AtomicU32,
     /// How long the quickest sending took that the gateway took on, in microseconds.
     quickest: AtomicU64,
+    /// The ids that the gateway minted first, where it does: the last one for each key.
+    minted: Mutex<BTreeMap<OperationKey, String>>,
 }
 
 impl<'a> Line<'a> {
@@ -56,7 +61,7 @@ impl<'a> Line<'a> {
         let (keys, sendings, quickest) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(u64::MAX));
         let nobodys = PaymentId::from_bytes(*NO_PAYMENT);
         let base = OperationKey::derive(&Namespace::default(), &nobodys, Kind::Charge, &plan.run);
-        Line { gateway, plan, witness, base, keys, sendings, quickest }
+        Line { gateway, plan, witness, base, keys, sendings, quickest, minted: Mutex::default() }
     }
 
     pub(super) fn contract(&self) -> &Contract {
@@ -87,28 +92,52 @@ impl<'a> Line<'a> {
 
     /// Sends, and gives up after `patience`. Zero: its deadline has passed before it is sent.
     pub(super) async fn send_within(&self, key: OperationKey, order: &Order, patience: Duration) -> Outcome {
-        let (kind, amount, currency) = (Kind::Charge, order.amount, order.currency);
-        let request = match self.gateway.encode(&Asked {
-            kind,
-            operation_key: key,
-            amount,
-            order,
-            charge: None,
-            reference: None,
-        }) {
-            Ok(request) => request,
-            Err(invalid) => return Outcome::NotSent(Reply::new("invalid_order", &invalid.to_string())),
-        };
-        self.sendings.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         let deadline = began + patience;
-        let sending = Sending { kind, operation_key: key, request, amount, currency, deadline };
+        let sending = match self.prepared(key, order, deadline).await {
+            Ok(sending) => sending,
+            Err(outcome) => return outcome,
+        };
+        self.sendings.fetch_add(1, Ordering::Relaxed);
         let outcome = in_time(self.gateway.send(sending), deadline).await;
         if took_on(&outcome) {
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.quickest.fetch_min(micros, Ordering::Relaxed);
         }
         outcome
+    }
+
+    /// What is to be sent. Where the gateway mints an id first, it is asked for one each time: whether it gives the same
+    /// one again is what a second sending is to show.
+    async fn prepared(&self, key: OperationKey, order: &Order, deadline: Instant) -> Result<Sending, Outcome> {
+        let sending = self.encoded(key, order, None, deadline)?;
+        if !self.contract().mints_id_first {
+            return Ok(sending);
+        }
+        // Nothing moves, so it may take its time even where the sending itself may not.
+        let patience = deadline.max(Instant::now() + self.contract().deadline);
+        let outcome = in_time(self.gateway.prepare(Sending { deadline: patience, ..sending }), patience).await;
+        let Outcome::Succeeded(reply) = &outcome else { return Err(outcome) };
+        let Some(id) = reply.reference() else {
+            return Err(Outcome::NotSent(Reply::new("no_id", "the gateway was asked for an id, and gave none")));
+        };
+        self.minted.lock().unwrap_or_else(PoisonError::into_inner).insert(key, id.to_owned());
+        self.encoded(key, order, Some(id), deadline)
+    }
+
+    fn encoded(
+        &self,
+        operation_key: OperationKey,
+        order: &Order,
+        reference: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Sending, Outcome> {
+        let (kind, amount, currency) = (Kind::Charge, order.amount, order.currency);
+        let asked = Asked { kind, operation_key, amount, order, charge: None, reference };
+        match self.gateway.encode(&asked) {
+            Ok(request) => Ok(Sending { kind, operation_key, request, amount, currency, deadline }),
+            Err(invalid) => Err(Outcome::NotSent(Reply::new("invalid_order", &invalid.to_string()))),
+        }
     }
 
     /// Sends the same `times` times, all under way at once.
@@ -121,7 +150,8 @@ impl<'a> Line<'a> {
     pub(super) async fn ask(&self, key: OperationKey, order: &Order) -> Outcome {
         let deadline = Instant::now() + self.contract().deadline;
         let (kind, amount, currency) = (Kind::Charge, order.amount, order.currency);
-        let question = Question { kind, operation_key: key, amount, currency, reference: None, deadline };
+        let reference = self.minted.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let question = Question { kind, operation_key: key, amount, currency, reference, deadline };
         in_time(self.gateway.inquire(question), deadline).await
     }
 
