@@ -14,7 +14,7 @@ use http_support::{Folder, Reaction, Server, assert_problem, post};
 use payonce::{
     Options,
     gateway::sandbox::{Fault, Faults, Sandbox, SandboxGateway},
-    payment::Kind,
+    payment::{Kind, OperationKey},
 };
 use serde_json::{Value, json};
 
@@ -283,6 +283,41 @@ fn a_refund_in_doubt_is_listed_answered_as_such_and_cleared_up() {
     assert_eq!(listed["payments"], json!([]));
     assert_eq!(stage.payment()["refunded"], 60);
     assert_eq!(stage.moved(Kind::Refund), [60]);
+}
+
+#[test]
+fn what_waits_for_its_payer_says_so_until_the_payer_acts_or_a_void_lets_go_of_it() {
+    let order = r#"{"amount":1050,"currency":"USD","source":"acct_alice","destination":"acct_bob"}"#;
+    for voided in [false, true] {
+        let stage = Stage::new();
+        stage.sandbox.set_faults(Faults::none().with(Fault::Challenge, 1.0).expect("a probability"));
+        let told = stage.server().post("/v1/payments", "order-1234", "", order);
+        assert_eq!((told.status, &told.json()["state"]), (202, &json!("requires_action")));
+        let payment = stage.payment();
+        let key = payment["operations"][0]["key"].as_str().expect("a key");
+        assert_eq!(payment["next_action"]["url"], format!("sandbox:/challenges/{key}"));
+        let end = if voided {
+            assert_eq!(stage.ask("void", "k", "").status, 201);
+            ("declined", "voided", 0)
+        } else {
+            let key = OperationKey::parse(key).expect("it is one");
+            assert!(stage.sandbox.answer_challenge(key, true).is_some());
+            ("succeeded", "ok", 1050)
+        };
+        // The gateway is asked on schedule; until then the payer is said to be waited for.
+        let hang = Instant::now() + HANG;
+        let told = loop {
+            let told = stage.server().post("/v1/payments", "order-1234", "", order);
+            if told.status == 201 {
+                break told.json();
+            }
+            assert!(Instant::now() < hang, "{told:?}");
+        };
+        let payment = stage.payment();
+        assert_eq!((told["state"].as_str(), told["outcome"]["code"].as_str()), (Some(end.0), Some(end.1)));
+        assert_eq!((&payment["captured"], &payment["next_action"]), (&json!(end.2), &Value::Null));
+        assert_eq!(stage.sandbox.summary().movements, u64::from(!voided));
+    }
 }
 
 /// The gateway would refuse the second too; so what counts is that it was never asked.
