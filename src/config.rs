@@ -17,7 +17,7 @@ use crate::{
         http::HttpGateway,
         stripe::{STRIPE_URL, StripeGateway},
     },
-    payment::{Contract, Identity, Namespace},
+    payment::{Contract, Identity, Late, Namespace, Policies},
     runtime::Options,
 };
 
@@ -31,7 +31,7 @@ pub const DEFAULT_FILE: &str = "payonce.toml";
 const OTHER_VARIABLES: [&str; 5] = ["config", "log", "url", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "data",
     "listen",
     "gateway",
@@ -41,6 +41,8 @@ const KEYS: [&str; 13] = [
     "stripe_return_url",
     "stripe_off_session",
     "namespace",
+    "late_success",
+    "late_void",
     "queue",
     "gateway_slots",
     "segment_bytes",
@@ -69,6 +71,9 @@ pub struct Settings {
     pub stripe_off_session: bool,
     /// Keeps installs apart that share an account. Default: empty: there is one install.
     pub namespace: Namespace,
+    /// What becomes of money that has moved although a caller was told, or wished, that it would not: `adopt` or
+    /// `refund`. Defaults and why: [`Policies`].
+    pub policies: Policies,
     /// How many callers may wait for the engine. `None`: the engine's default.
     pub queue: Option<usize>,
     /// How many calls to the gateway may be under way. `None`: the engine's default.
@@ -104,6 +109,7 @@ impl Default for Settings {
             stripe_return_url: None,
             stripe_off_session: false,
             namespace: Namespace::default(),
+            policies: Policies::default(),
             queue: None,
             gateway_slots: None,
             segment_bytes: None,
@@ -141,6 +147,7 @@ impl Settings {
         let mut options = Options::new(&self.data);
         options.moved = moved;
         options.namespace = self.namespace.clone();
+        options.policies = self.policies;
         options.queue = self.queue.unwrap_or(options.queue);
         options.gateway_slots = self.gateway_slots.unwrap_or(options.gateway_slots);
         options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
@@ -214,6 +221,8 @@ impl Settings {
             "stripe_return_url" => self.stripe_return_url = Some(not_empty(value)?.to_owned()),
             "stripe_off_session" => self.stripe_off_session = parsed(value, "true or false")?,
             "namespace" => self.namespace = Namespace::new(value).map_err(|invalid| invalid.why.to_owned())?,
+            "late_success" => self.policies.late_success = late(value)?,
+            "late_void" => self.policies.late_void = late(value)?,
             "queue" => self.queue = Some(at_least_one(value)?),
             "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
             "segment_bytes" => self.segment_bytes = Some(parsed(value, "a number of bytes")?),
@@ -251,6 +260,14 @@ fn gateway(text: &str) -> Result<GatewayChoice, String> {
         Err(error) => {
             Err(format!("must be \"sandbox\", \"stripe\" or a URL, such as http://127.0.0.1:7412: it {error}"))
         }
+    }
+}
+
+fn late(text: &str) -> Result<Late, String> {
+    match text {
+        "adopt" => Ok(Late::Adopt),
+        "refund" => Ok(Late::Refund),
+        _ => Err(format!("must be \"adopt\" (the money stays where it is) or \"refund\" (it goes back), not {text:?}")),
     }
 }
 
@@ -354,7 +371,7 @@ mod tests {
             "whole",
             "stripe_api_key_file = '/k'\nstripe_return_url = 'https://r'\nstripe_off_session = true\n\
              data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
-             queue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
+             late_success = 'refund'\nlate_void = 'adopt'\nqueue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
              [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
         )
         .expect("valid");
@@ -366,6 +383,7 @@ mod tests {
         let options = settings.options(true);
         assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
         assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
+        assert_eq!(options.policies, Policies { late_success: Late::Refund, late_void: Late::Adopt });
         let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
         assert_eq!(contract.deduplication, Deduplication::None);
         assert!(matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 5, .. }));
@@ -412,6 +430,18 @@ mod tests {
         assert_eq!(settings.listen.port(), 2);
         let error = settings.set_flag("listen", "here").expect_err("no address").to_string();
         assert!(error.starts_with("--listen must be an address and a port"), "{error}");
+    }
+
+    #[test]
+    fn a_policy_is_one_of_two_words_and_nothing_said_is_the_default() {
+        let mut settings = from_environment(&[("PAYONCE_LATE_SUCCESS", "refund")]).expect("valid");
+        let set = Policies { late_success: Late::Refund, ..Policies::default() };
+        assert_eq!(settings.options(false).policies, set);
+        for word in ["", "Adopt", "void", "true"] {
+            let error = settings.set_flag("late_void", word).expect_err(word).to_string();
+            assert!(error.starts_with("--late-void must be \"adopt\""), "{error}");
+        }
+        assert_eq!(settings.options(false).policies, set, "a refused word changes nothing");
     }
 
     #[test]

@@ -29,6 +29,8 @@ trait Face {
     fn set_fault(&self, kind: &str, probability: f64);
     /// Operations, movements, moved twice.
     fn truth(&self) -> [u64; 3];
+    /// The payer acts.
+    fn answer(&self, n: u8, passed: bool);
 }
 
 struct InProcess(SandboxGateway);
@@ -52,6 +54,11 @@ impl Face for InProcess {
     fn truth(&self) -> [u64; 3] {
         let summary = self.0.sandbox().summary();
         [summary.operations, summary.movements, summary.moved_twice]
+    }
+
+    fn answer(&self, n: u8, passed: bool) {
+        let answered = self.0.sandbox().answer_challenge(OperationKey::from_bytes([n; 16]), passed);
+        assert!(answered.is_some(), "it waits for its payer");
     }
 }
 
@@ -122,6 +129,12 @@ impl Face for OverHttp {
         let summary: BTreeMap<String, u64> = serde_json::from_str(&self.get("/statement/summary")).expect("JSON");
         ["operations", "movements", "moved_twice"].map(|name| summary[name])
     }
+
+    fn answer(&self, n: u8, passed: bool) {
+        let url = format!("{}/challenges/{}", self.url, OperationKey::from_bytes([n; 16]));
+        let verdict = if passed { "succeeded" } else { "declined" };
+        ureq::post(url).send_json(BTreeMap::from([("as", verdict)])).expect("it waits for its payer");
+    }
 }
 
 fn order() -> Order {
@@ -161,7 +174,7 @@ async fn inquire_until(face: &dyn Face, n: u8, name: &str) {
 }
 
 /// The fault, what a sending under it is told, what an inquiry in calm weather finally says, and what then has moved.
-const FAULTS: [(&str, (&str, &str), &str, u64); 14] = [
+const FAULTS: [(&str, (&str, &str), &str, u64); 15] = [
     ("refuse", ("not_sent", "refused"), "not_found", 0),
     ("drop-before", ("unknown", "reset"), "not_found", 0),
     ("drop-after", ("unknown", "reset"), "succeeded", 1),
@@ -171,6 +184,7 @@ const FAULTS: [(&str, (&str, &str), &str, u64); 14] = [
     ("late", ("unknown", "reset"), "succeeded", 1),
     ("twice", ("succeeded", "ok"), "succeeded", 1),
     ("pending", ("pending", "pending"), "succeeded", 1),
+    ("challenge", ("pending", "challenge"), "pending", 0),
     ("decline", ("declined", "card_declined"), "declined", 0),
     ("not-found-lag", ("succeeded", "ok"), "succeeded", 1),
     ("wrong-amount", ("unknown", "mismatched_reply"), "succeeded", 1),
@@ -269,6 +283,52 @@ async fn all_kinds_of_operations_pass_through_both_faces() {
     assert_eq!(statement.lines().count(), 3);
     assert!(statement.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{statement}");
     assert_eq!(outside.get("/statement?after=2").lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_challenge_waits_for_its_payer_through_both_faces() {
+    let (inside, outside) = (InProcess::new(), OverHttp::new("challenge"));
+    let faces: [(&dyn Face, &str); 2] = [(&inside, "sandbox:"), (&outside, &outside.url)];
+    for (face, place) in faces {
+        face.set_fault("challenge", 1.0);
+        for (n, passed, name) in [(1, true, "succeeded"), (2, false, "declined")] {
+            let told = send(face, n).await;
+            let Outcome::Pending(Some(next), _) = &told else { panic!("{told:?}") };
+            assert_eq!(next.url, format!("{place}/challenges/{}", OperationKey::from_bytes([n; 16])));
+            assert!(next.expires_at.is_some_and(|at| at.as_millis() > 1_700_000_000_000), "{next:?}");
+            assert_eq!(inquire(face, n).await, told, "the same as often as it is asked");
+            face.answer(n, passed);
+            assert_eq!(inquire(face, n).await.name(), name);
+        }
+        let gateway = face.gateway();
+        assert_eq!(gateway.send(sending(gateway, Kind::Refund, 3, Some(1))).await.name(), "succeeded", "no payer acts");
+        assert_eq!(face.truth(), [3, 2, 0]);
+    }
+    for (key, body) in [("1", "{}"), ("01010101-0101-0101-0101-010101010101", "{\"as\":\"maybe\"}")] {
+        let refused = ureq::post(format!("{}/challenges/{key}", outside.url)).send(body);
+        assert!(matches!(refused, Err(ureq::Error::StatusCode(400))), "{key}: {refused:?}");
+    }
+    let answered = format!("{}/challenges/01010101-0101-0101-0101-010101010101", outside.url);
+    let late = ureq::post(answered).send_json(BTreeMap::from([("as", "declined")]));
+    assert!(matches!(late, Err(ureq::Error::StatusCode(404))), "{late:?}");
+}
+
+#[tokio::test]
+async fn what_is_pending_can_be_voided_through_both_faces() {
+    let (inside, outside) = (InProcess::new(), OverHttp::new("void"));
+    let faces: [&dyn Face; 2] = [&inside, &outside];
+    for face in faces {
+        // One that waits for its payer does not settle by itself meanwhile.
+        face.set_fault("challenge", 1.0);
+        assert_eq!(send(face, 1).await.name(), "pending");
+        let gateway = face.gateway();
+        for _again in 0..2 {
+            let void = gateway.send(sending(gateway, Kind::Void, 2, Some(1))).await;
+            assert_eq!(said(&void), ("succeeded", "ok"));
+        }
+        assert_eq!(said(&inquire(face, 1).await), ("declined", "voided"));
+        assert_eq!(face.truth(), [2, 0, 0]);
+    }
 }
 
 /// SIGKILL takes nothing that was answered for.

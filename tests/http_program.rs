@@ -69,6 +69,60 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+fn a_payment_is_captured_in_parts_refunded_and_shown_with_all_of_it() {
+    let daemon = Daemon::start("operations", &["--late-success", "refund", "--late-void", "adopt"]);
+    let pay = [&["pay", "--key", "order-1234", "--manual"][..], &PAY].concat();
+    assert_eq!(daemon.client(&pay).status.code(), Some(0));
+    let id = "c4d27dc8-fc8b-8dba-b307-ab7b907f7933";
+    let part = ["capture", id, "--key", "shipped-1", "--amount", "700"];
+    let first = daemon.client(&part);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    assert!(text(&first.stdout).contains("operation  1 capture\n"), "{}", text(&first.stdout));
+    assert!(text(&first.stdout).contains("amount     700 USD"), "{}", text(&first.stdout));
+    let again = daemon.client(&part);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(text(&again.stdout).contains("replayed   yes"), "{}", text(&again.stdout));
+    let json = daemon.client(&["capture", id, "--key", "shipped-2", "--json"]);
+    let rest: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!((&rest["amount"], &rest["state"]), (&350.into(), &"succeeded".into()), "all that was left");
+    let refund = ["refund", id, "--key", "return-1", "--amount", "50"];
+    assert_eq!(daemon.client(&refund).status.code(), Some(0));
+    let shown = daemon.client(&["show", id]);
+    for line in ["captured   1050\n", "refunded   50\n", "capture    700     succeeded", "refund     50      succeeded"]
+    {
+        assert!(text(&shown.stdout).contains(line), "{line}: {}", text(&shown.stdout));
+    }
+    let refused = daemon.client(&["void", id, "--key", "too-late"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("(invalid_state, HTTP 409)"), "{}", text(&refused.stderr));
+    let too_much = daemon.client(&["refund", id, "--key", "return-2", "--amount", "1001"]);
+    assert_eq!(too_much.status.code(), Some(1));
+    assert!(text(&too_much.stderr).contains("1000 minor units left"), "{}", text(&too_much.stderr));
+    for command in ["capture", "void", "refund"] {
+        let nameless = daemon.client(&[command, id]);
+        assert_eq!(nameless.status.code(), Some(2));
+        assert!(text(&nameless.stderr).contains("--key is required"), "{}", text(&nameless.stderr));
+    }
+    assert_eq!(daemon.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn an_authorization_is_voided_once() {
+    let daemon = Daemon::start("void", &[]);
+    let pay = [&["pay", "--key", "order-1234", "--manual"][..], &PAY].concat();
+    assert_eq!(daemon.client(&pay).status.code(), Some(0));
+    let id = "c4d27dc8-fc8b-8dba-b307-ab7b907f7933";
+    for replayed in [false, true] {
+        let void = daemon.client(&["void", id, "--key", "cancel-1"]);
+        assert_eq!(void.status.code(), Some(0), "{}", text(&void.stderr));
+        assert_eq!(text(&void.stdout).contains("replayed   yes"), replayed, "{}", text(&void.stdout));
+    }
+    assert!(text(&daemon.client(&["show", id]).stdout).contains("state      canceled\n"));
+    assert_eq!(daemon.client(&["capture", id, "--key", "shipped-1"]).status.code(), Some(1));
+    assert_eq!(daemon.stop("-TERM"), Some(0));
+}
+
+#[test]
 fn a_payment_is_made_replayed_shown_and_listed() {
     let daemon = Daemon::start("journey", &[]);
     let pay = [&["pay", "--key", "order-1234", "--metadata", "table=7"][..], &PAY].concat();

@@ -1,6 +1,6 @@
 //! What a readable answer means: does it speak of our operation, and what does it say about it?
 
-use crate::payment::{Amount, Currency, Finality, OperationKey, Outcome, Reply};
+use crate::payment::{Amount, Currency, Finality, NextAction, OperationKey, Outcome, Reply};
 
 /// What an answer must speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) struct Said<'a> {
     pub(super) code: &'a str,
     /// A sentence for people.
     pub(super) message: &'a str,
+    /// With `pending`: what the payer has to do first.
+    pub(super) next_action: Option<&'a NextAction>,
 }
 
 /// The outcome that an answer proves. One about something else than was asked proves nothing.
@@ -43,7 +45,7 @@ pub(super) fn judge(expected: &Expected, said: &Said<'_>) -> Outcome {
         "succeeded" => Outcome::Succeeded(reply),
         // The protocol has no declines that turn.
         "declined" => Outcome::Declined(Finality::Hard, reply),
-        "pending" => Outcome::Pending(None, reply),
+        "pending" => Outcome::Pending(said.next_action.cloned(), reply),
         other => Outcome::Unknown(Reply::new("unreadable_reply", &format!("a status that we do not know: {other}"))),
     }
 }
@@ -76,7 +78,17 @@ mod tests {
 
     fn said(status: &'static str) -> Said<'static> {
         let (code, message) = ("c", "m");
-        Said { reference: KEY, gateway_reference: "gw_1", status, amount: 1050, currency: "USD", code, message }
+        let next_action = None;
+        Said {
+            reference: KEY,
+            gateway_reference: "gw_1",
+            status,
+            amount: 1050,
+            currency: "USD",
+            code,
+            message,
+            next_action,
+        }
     }
 
     #[test]

@@ -10,17 +10,17 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use payonce::{
-    Engine, Options,
+    Engine, OpenError, Options,
     gateway::{Answer, Asked, Gateway, Question, Sending},
     http::{Face, serve},
     payment::{Contract, Finality, Identity, Invalid, Lasting, NextAction, Outcome, Reply, Timestamp},
 };
 
-use folder::Folder;
+pub(crate) use folder::Folder;
 
 /// Far longer than any answer takes: only a hang reaches it.
 const HANG: Duration = Duration::from_secs(20);
@@ -64,7 +64,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     stop: tokio::sync::oneshot::Sender<()>,
     thread: JoinHandle<()>,
-    _data: Folder,
+    _data: Option<Folder>,
 }
 
 impl Server {
@@ -75,20 +75,28 @@ impl Server {
 
     /// Gives bodies this long to arrive; without an engine if not `open`.
     pub(crate) fn with_patience(patience: Duration, open: bool) -> Server {
-        let (told, hear) = mpsc::channel();
         let data = Folder::new("http");
-        let options = Options::new(&*data);
+        let identity = Identity { name: "by source".to_owned(), ..Identity::default() };
+        let gateway = Arc::new(BySource(Contract::standard(identity)));
+        let engine = open.then(|| (Options::new(&*data), gateway as Arc<dyn Gateway>));
+        Server { _data: Some(data), ..Server::run(patience, engine) }
+    }
+
+    /// Over a folder and with a gateway that outlive it.
+    pub(crate) fn over(options: Options, gateway: Arc<dyn Gateway>) -> Server {
+        Server::run(Duration::from_secs(30), Some((options, gateway)))
+    }
+
+    fn run(patience: Duration, engine: Option<(Options, Arc<dyn Gateway>)>) -> Server {
+        let (told, hear) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
                 let face = Arc::new(Face::new().with_patience(patience));
-                if open {
-                    let identity = Identity { name: "by source".to_owned(), ..Identity::default() };
-                    let gateway = Arc::new(BySource(Contract::standard(identity)));
-                    let engine = Engine::open(options, gateway).await.expect("opens");
-                    assert!(face.open(engine).is_ok());
+                if let Some((options, gateway)) = engine {
+                    assert!(face.open(opened(options, gateway).await).is_ok());
                 }
                 told.send(listener.local_addr().expect("bound")).expect("the test waits");
                 // A test that drops its server ends with the process.
@@ -100,10 +108,10 @@ impl Server {
                 serve(listener, face, asked).await;
             });
         });
-        Server { address: hear.recv().expect("the server starts"), stop, thread, _data: data }
+        Server { address: hear.recv().expect("the server starts"), stop, thread, _data: None }
     }
 
-    /// Tells it to stop, and waits until it has.
+    /// Tells it to stop, and waits until it has. The engine is left as a kill leaves it: no close mark, no last flush.
     pub(crate) fn stop(self) {
         self.stop.send(()).expect("it runs");
         self.thread.join().expect("it returns");
@@ -138,6 +146,19 @@ impl Server {
 
     pub(crate) fn get(&self, target: &str) -> Reaction {
         self.exchange(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+    }
+}
+
+/// Waits for an engine that was dropped to let go of the folder.
+async fn opened(options: Options, gateway: Arc<dyn Gateway>) -> Engine {
+    let hang = Instant::now() + HANG;
+    loop {
+        match Engine::open(options.clone(), gateway.clone()).await {
+            Ok(engine) => return engine,
+            Err(OpenError::Lock(held)) => assert!(Instant::now() < hang, "{held}"),
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

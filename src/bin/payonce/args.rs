@@ -3,9 +3,21 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, journal::JournalArgs, list::ListArgs, pay::PayArgs, probe::ProbeArgs, replay::ReplayArgs,
-    resolve::ResolveArgs, sandbox::SandboxArgs, serve::ServeArgs, settle::SettleArgs, show::ShowArgs,
-    simulate::SimulateArgs, torture::TortureArgs, webhooks::WebhooksArgs,
+    bench::BenchArgs,
+    journal::JournalArgs,
+    list::ListArgs,
+    operate::{PartArgs, VoidArgs},
+    pay::PayArgs,
+    probe::ProbeArgs,
+    replay::ReplayArgs,
+    resolve::ResolveArgs,
+    sandbox::SandboxArgs,
+    serve::ServeArgs,
+    settle::SettleArgs,
+    show::ShowArgs,
+    simulate::SimulateArgs,
+    torture::TortureArgs,
+    webhooks::WebhooksArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -13,6 +25,7 @@ Try it:
   payonce serve                        the daemon, with a sandbox for a gateway
   payonce pay --key order-1234 --amount 1050 --currency USD --source acct_alice --destination acct_bob
   payonce pay ...                      the same again: the same payment, and no money moves
+  payonce refund ID --key return-77    what was paid goes back, once
   payonce list --state in_doubt        what is being found out
   payonce show --key order-1234        one payment, with all that happened to it
 
@@ -38,6 +51,12 @@ pub(crate) enum Command {
     Probe(ProbeArgs),
     /// Make a payment, or join or replay the one of that key.
     Pay(PayArgs),
+    /// Capture what a payment has authorized, or a part of it.
+    Capture(PartArgs),
+    /// Let go of what a payment has authorized, or cancel what has not been sent.
+    Void(VoidArgs),
+    /// Move back what a payment has captured, or a part of it.
+    Refund(PartArgs),
     /// Show one payment, with all that happened to it.
     Show(ShowArgs),
     /// List payments.

@@ -14,6 +14,8 @@ mod client;
 
 mod pay;
 
+mod operate;
+
 mod show;
 
 mod list;
@@ -71,6 +73,9 @@ fn main() -> ExitCode {
         Command::Sandbox(args) => run(sandbox::run(args)),
         Command::Probe(args) => run(probe::run(args)),
         Command::Pay(args) => pay::run(&args),
+        Command::Capture(args) => operate::capture(&args),
+        Command::Void(args) => operate::void(&args),
+        Command::Refund(args) => operate::refund(&args),
         Command::Show(args) => show::run(&args),
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),

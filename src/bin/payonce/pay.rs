@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    client::{Ask, Target, field},
+    client::{Ask, Target, field, quoted},
     exit,
     output::{columns, say},
 };
@@ -112,11 +112,6 @@ fn order(args: &PayArgs) -> Value {
     order
 }
 
-/// A structured-field string.
-fn quoted(key: &str) -> String {
-    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 fn show(payment: &Value, replayed: bool) {
     let mut rows = summary(payment);
     if replayed {
@@ -140,11 +135,7 @@ pub(crate) fn summary(payment: &Value) -> Vec<(&'static str, String)> {
         ("from", text("source").to_owned()),
         ("to", text("destination").to_owned()),
     ];
-    if let Some(outcome) = payment.get("outcome").filter(|outcome| outcome.is_object()) {
-        let (code, message) = (field(outcome, "code"), field(outcome, "message"));
-        let said: Vec<&str> = [code, message].into_iter().flatten().filter(|text| !text.is_empty()).collect();
-        rows.push(("outcome", said.join(": ")));
-    }
+    rows.extend(outcome(payment).map(|said| ("outcome", said)));
     if let Some(url) = payment.get("next_action").and_then(|next| field(next, "url")) {
         rows.push(("payer must", format!("go to {url}")));
     }
@@ -159,4 +150,12 @@ pub(crate) fn summary(payment: &Value) -> Vec<(&'static str, String)> {
         }
     }
     rows
+}
+
+/// Why a payment or an operation stands where it does, if there is a reason to tell.
+pub(crate) fn outcome(body: &Value) -> Option<String> {
+    let outcome = body.get("outcome").filter(|outcome| outcome.is_object())?;
+    let (code, message) = (field(outcome, "code"), field(outcome, "message"));
+    let said: Vec<&str> = [code, message].into_iter().flatten().filter(|text| !text.is_empty()).collect();
+    Some(said.join(": "))
 }

@@ -30,8 +30,8 @@ use axum::{
 use clap::Args;
 use payonce::{
     Amount, Currency, Invalid,
-    gateway::sandbox::{Fault, Faults, Instruction, Movement, Sandbox, Shown},
-    payment::{Kind, OperationKey},
+    gateway::sandbox::{Fault, Faults, Instruction, Movement, Sandbox, Shown, ShownAnswer},
+    payment::{Kind, OperationKey, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -111,6 +111,7 @@ fn router(sandbox: Sandbox) -> Router {
         .route("/voids", post(voids))
         .route("/refunds", post(refunds))
         .route("/operations/{key}", get(operation))
+        .route("/challenges/{key}", post(challenge))
         .route("/statement", get(statement))
         .route("/statement/summary", get(summary))
         .route("/faults", get(faults).put(set_faults))
@@ -175,6 +176,33 @@ async fn operation(
     match OperationKey::parse(&key) {
         Some(key) => respond(&sandbox, &line, sandbox.inquire(key).await),
         None => invalid("an operation key is a lower-case UUID"),
+    }
+}
+
+/// What became of a challenge.
+#[derive(Deserialize)]
+struct Acted {
+    #[serde(rename = "as")]
+    verdict: String,
+}
+
+/// The payer acts, as a bank's page would have it. Never lost: faults are for what payonce asks.
+async fn challenge(
+    State(sandbox): State<Sandbox>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    Path(key): Path<String>,
+    body: Bytes,
+) -> Response {
+    let acted = serde_json::from_slice::<Acted>(&body);
+    let passed = match acted.as_ref().map(|acted| acted.verdict.as_str()) {
+        Ok("succeeded") => true,
+        Ok("declined") => false,
+        Ok(_) | Err(_) => return invalid("the body must be {\"as\":\"succeeded\"} or {\"as\":\"declined\"}"),
+    };
+    let Some(key) = OperationKey::parse(&key) else { return invalid("an operation key is a lower-case UUID") };
+    match sandbox.answer_challenge(key, passed) {
+        Some(shown) => respond(&sandbox, &line, shown),
+        None => problem(StatusCode::NOT_FOUND, "not_found", "no operation of this key waits for its payer"),
     }
 }
 
@@ -286,6 +314,15 @@ struct Answer<'a> {
     currency: &'a str,
     code: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_action: Option<NextAction>,
+}
+
+/// What the payer has to do.
+#[derive(Serialize)]
+struct NextAction {
+    url: String,
+    expires_at: String,
 }
 
 #[derive(Serialize)]
@@ -322,6 +359,7 @@ fn respond(sandbox: &Sandbox, line: &Line, shown: Shown) -> Response {
             currency: answer.currency.as_str(),
             code: answer.code,
             message: answer.message,
+            next_action: answer.challenge_until.map(|until| line.challenge(&answer, until)),
         })
         .into_response(),
     };
@@ -332,13 +370,27 @@ fn respond(sandbox: &Sandbox, line: &Line, shown: Shown) -> Response {
     response
 }
 
-/// Whether the connection of a request is to end without a reply.
+/// The connection of a request.
 #[derive(Clone, Debug)]
-struct Line(Arc<AtomicBool>);
+struct Line {
+    /// Whether it is to end without a reply.
+    cut: Arc<AtomicBool>,
+    /// Where it came in.
+    address: SocketAddr,
+}
 
 impl Line {
     fn hang_up(&self) {
-        self.0.store(true, Ordering::Release);
+        self.cut.store(true, Ordering::Release);
+    }
+
+    /// Where the payer can act, and until when.
+    fn challenge(&self, answer: &ShownAnswer, until: Timestamp) -> NextAction {
+        let time = i64::try_from(until.as_millis()).ok().and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
+        NextAction {
+            url: format!("http://{}/challenges/{}", self.address, answer.reference),
+            expires_at: time.unwrap_or_default().to_string(),
+        }
     }
 }
 
@@ -361,8 +413,9 @@ impl Listener for Lines {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Without it replies only come later.
         let _ = stream.set_nodelay(true);
+        let line = Line { cut: Arc::default(), address: stream.local_addr().unwrap_or(address) };
         let sandbox = (self.sandbox.faults().probability(Fault::Refuse) > 0.0).then(|| self.sandbox.clone());
-        (LineIo { stream, line: Line(Arc::default()), refusing: sandbox }, address)
+        (LineIo { line, stream, refusing: sandbox }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -385,14 +438,14 @@ impl LineIo {
         let mut first = [0; 16];
         let mut seen = ReadBuf::new(&mut first);
         ready!(self.stream.poll_peek(cx, &mut seen))?;
-        let exempt = ["PUT /faults", "GET /faults", "GET /statement"];
+        let exempt = ["PUT /faults", "GET /faults", "GET /statement", "POST /challenges"];
         let refused = !exempt.iter().any(|path| seen.filled().starts_with(path.as_bytes())) && sandbox.refuses();
         self.refusing = None;
         Poll::Ready(if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(()) })
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.line.0.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+        if self.line.cut.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
 

@@ -37,6 +37,7 @@ Examples:
   payonce serve                                        a sandbox for a gateway, data in ./payonce-data
   payonce serve --gateway http://127.0.0.1:7412        a gateway that speaks the HTTP protocol
   payonce serve --gateway http://127.0.0.1:7412 --gateway-contract dedup=none --gateway-contract inquiry=yes
+  payonce serve --late-success refund                  money that moves late goes back by itself
   payonce serve --moved                                once, after the data folder was copied or restored
 
 Every flag but --config, --moved and --json is also a key of payonce.toml (gateway_account = \"main\") and a variable
@@ -58,6 +59,13 @@ pub(crate) struct ServeArgs {
     /// Keeps installs apart that share one account at a gateway; never change it
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
+    /// Money that moves after its caller was told declined or canceled: adopt (it stays, and is shown) or refund
+    /// (it goes back, once) [default: adopt]
+    #[arg(long, value_name = "POLICY")]
+    late_success: Option<String>,
+    /// Money that moved before its void could stop it: adopt or refund [default: refund]
+    #[arg(long, value_name = "POLICY")]
+    late_void: Option<String>,
     /// How many callers may wait for the engine
     #[arg(long, value_name = "N")]
     queue: Option<String>,
@@ -178,6 +186,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
         ("data", &args.data),
         ("listen", &args.listen),
         ("namespace", &args.namespace),
+        ("late_success", &args.late_success),
+        ("late_void", &args.late_void),
         ("queue", &args.queue),
         ("gateway_slots", &args.gateway_slots),
         ("segment_bytes", &args.segment_bytes),

@@ -56,7 +56,11 @@ fn id_of_key(target: &Target, key: &str) -> Result<String, Refusal> {
 
 /// Prints a payment with its operations and its timeline.
 pub(crate) fn show(payment: &Value) {
-    columns(&summary(payment));
+    let mut about = summary(payment);
+    let moved = |name| payment.get(name).map(Value::to_string).unwrap_or_default();
+    about.push(("captured", moved("captured")));
+    about.push(("refunded", moved("refunded")));
+    columns(&about);
     say("");
     let operations =
         rows(payment, "operations", &["number", "kind", "amount", "state", "attempts", "gateway_reference"]);

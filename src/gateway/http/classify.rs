@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     gateway::judge::{Expected, Said, judge},
-    payment::{Lasting, Outcome, Reply},
+    payment::{Lasting, NextAction, Outcome, Reply, Timestamp},
 };
 
 /// What a reply answers.
@@ -73,6 +74,7 @@ struct Answer {
     gateway_reference: Option<String>,
     code: Option<String>,
     message: Option<String>,
+    next_action: Option<Value>,
 }
 
 fn answered(expected: &Expected, body: &[u8]) -> Outcome {
@@ -84,6 +86,7 @@ fn answered(expected: &Expected, body: &[u8]) -> Outcome {
         Ok(answer) => answer,
         Err(why) => return unreadable(&why.to_string()),
     };
+    let next_action = answer.next_action.as_ref().and_then(next_action);
     judge(
         expected,
         &Said {
@@ -94,8 +97,25 @@ fn answered(expected: &Expected, body: &[u8]) -> Outcome {
             currency: &answer.currency,
             code: answer.code.as_deref().unwrap_or_default(),
             message: answer.message.as_deref().unwrap_or_default(),
+            next_action: next_action.as_ref(),
         },
     )
+}
+
+/// The longest URL for a payer, in characters: longer ones do not survive all browsers and proxies. It is recorded.
+const MAX_URL: usize = 2_048;
+
+/// What the payer has to do. One that cannot be shown to a payer is none: that the gateway waits is no less true.
+fn next_action(said: &Value) -> Option<NextAction> {
+    let url = said.get("url").and_then(Value::as_str)?;
+    let web = url.starts_with("https://") || url.starts_with("http://");
+    if !web || url.len() > MAX_URL || !url.chars().all(|c| c.is_ascii_graphic()) {
+        return None;
+    }
+    let expires_at =
+        said.get("expires_at").and_then(Value::as_str).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let expires_at = expires_at.and_then(|at| u64::try_from(at.as_millisecond()).ok()).map(Timestamp::from_millis);
+    Some(NextAction { url: url.to_owned(), expires_at })
 }
 
 /// What a body other than an answer may say.
@@ -173,6 +193,34 @@ mod tests {
                 assert_eq!(code(&classified(call, 200, &other)), ("unknown", "mismatched_reply"), "{other}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_payer_has_to_do_is_passed_on_if_it_can_be_shown_to_one() {
+        let pending = |next: &str| {
+            let body = recorded("pending").replace("\"amount\"", &format!("\"next_action\":{next},\"amount\""));
+            match classified(Call::Sending, 200, &body) {
+                Outcome::Pending(next_action, _) => next_action,
+                other => panic!("{next}: {other:?}"),
+            }
+        };
+        let url = "https://bank.example/3ds?id=1".to_owned();
+        let expires_at = Some(Timestamp::from_millis(1_795_493_106_700));
+        let whole = r#"{"url":"https://bank.example/3ds?id=1","expires_at":"2026-11-24T04:05:06.7Z","more":1}"#;
+        assert_eq!(pending(whole), Some(NextAction { url: url.clone(), expires_at }));
+        for time in ["null", "7", "\"soon\"", "\"1969-01-01T00:00:00Z\""] {
+            let next = whole.replace("\"2026-11-24T04:05:06.7Z\"", time);
+            assert_eq!(pending(&next), Some(NextAction { url: url.clone(), expires_at: None }), "{next}");
+        }
+        let long = format!(r#"{{"url":"https://{}"}}"#, "a".repeat(MAX_URL));
+        for next in
+            ["null", "{}", "7", "[]", r#"{"url":7}"#, r#"{"url":"javascript:x"}"#, r#"{"url":"https://a b"}"#, &long]
+        {
+            assert_eq!(pending(next), None, "{next}");
+        }
+        // With an answer that is final nothing is left to be done.
+        let done = recorded("succeeded").replace("\"amount\"", &format!("\"next_action\":{whole},\"amount\""));
+        assert_eq!(classified(Call::Inquiry, 200, &done).name(), "succeeded");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
         Answer, Asked, Gateway, Question, Sending,
         judge::{Expected, Said, judge},
     },
-    payment::{Contract, Identity, Inquiry, Invalid, Kind, Lasting, Outcome, Reply},
+    payment::{Contract, Identity, Inquiry, Invalid, Kind, Lasting, NextAction, Outcome, Reply},
 };
 
 /// The sandbox, to be used in this process.
@@ -125,6 +125,9 @@ fn outcome(expected: &Expected, shown: Shown, sending: bool) -> Outcome {
         Shown::Rejected { code, message } => Outcome::Refused(Lasting::ForGood, Reply::new(code, message)),
         Shown::Answer(answer) => {
             let reference = answer.reference.to_string();
+            let next_action = answer
+                .challenge_until
+                .map(|until| NextAction { url: format!("sandbox:/challenges/{reference}"), expires_at: Some(until) });
             judge(
                 expected,
                 &Said {
@@ -135,6 +138,7 @@ fn outcome(expected: &Expected, shown: Shown, sending: bool) -> Outcome {
                     currency: answer.currency.as_str(),
                     code: answer.code,
                     message: answer.message,
+                    next_action: next_action.as_ref(),
                 },
             )
         }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{instruction::Instruction, ledger::Told};
+use super::{
+    instruction::Instruction,
+    ledger::{Manner, Told},
+};
 use crate::payment::{Amount, Currency, Kind, OperationKey, Timestamp};
 
 /// What the sandbox decided.
@@ -14,6 +17,8 @@ pub(super) enum Verdict {
     Declined(Why),
     /// Will be done at that time.
     Pending { until: Timestamp },
+    /// Waits for its payer; decided against if nobody has come by that time.
+    Challenged { until: Timestamp },
 }
 
 /// Why the sandbox declines.
@@ -23,6 +28,8 @@ pub(super) enum Why {
     TooMuch,
     Voided,
     NotVoidable,
+    ChallengeFailed,
+    ChallengeExpired,
 }
 
 /// One operation, as the ledger remembers it.
@@ -40,6 +47,8 @@ pub(super) struct Entry {
     pub(super) hidden_until: Timestamp,
     /// Whether it has moved money.
     pub(super) moved: bool,
+    /// A void of what had not happened yet: there is nothing that it could move.
+    pub(super) moves_nothing: bool,
     /// What was captured of it, or is on its way: of a charge, all of it.
     captured: u64,
     refunded: u64,
@@ -59,6 +68,7 @@ impl Entry {
             number,
             hidden_until: Timestamp::default(),
             moved: false,
+            moves_nothing: false,
             captured: if asked.kind == Kind::Charge { asked.amount.minor_units() } else { 0 },
             refunded: 0,
             voided: false,
@@ -71,17 +81,25 @@ impl Entry {
     }
 
     /// Takes note of a capture, void or refund of this operation. Pending ones count at once, so that two together
-    /// cannot exceed it.
+    /// cannot exceed it. What has not happened yet is ended by its void.
     pub(super) fn acted_on(&mut self, asked: &Instruction, verdict: Verdict) {
         let amount = asked.amount.minor_units();
         match (asked.kind, verdict) {
             (_, Verdict::Declined(_))
-            | (Kind::Charge | Kind::Authorize, Verdict::Succeeded | Verdict::Pending { .. }) => {}
-            (Kind::Capture, Verdict::Succeeded | Verdict::Pending { .. }) => {
+            | (
+                Kind::Charge | Kind::Authorize,
+                Verdict::Succeeded | Verdict::Pending { .. } | Verdict::Challenged { .. },
+            ) => {}
+            (Kind::Capture, Verdict::Succeeded | Verdict::Pending { .. } | Verdict::Challenged { .. }) => {
                 self.captured = self.captured.saturating_add(amount);
             }
-            (Kind::Void, Verdict::Succeeded | Verdict::Pending { .. }) => self.voided = true,
-            (Kind::Refund, Verdict::Succeeded | Verdict::Pending { .. }) => {
+            (Kind::Void, Verdict::Succeeded | Verdict::Pending { .. } | Verdict::Challenged { .. }) => {
+                self.voided = true;
+                if self.verdict.is_open() {
+                    self.verdict = Verdict::Declined(Why::Voided);
+                }
+            }
+            (Kind::Refund, Verdict::Succeeded | Verdict::Pending { .. } | Verdict::Challenged { .. }) => {
                 self.refunded = self.refunded.saturating_add(amount);
             }
         }
@@ -97,11 +115,15 @@ pub(super) fn check(asked: &Instruction, base: Option<&Entry>) -> Result<Verdict
         Kind::Charge | Kind::Authorize => Ok(by_name(&asked.source)),
         Kind::Capture | Kind::Void | Kind::Refund => {
             let base = base.ok_or(("unknown_charge", "no such charge or authorization is known here"))?;
-            if base.verdict != Verdict::Succeeded {
+            let voidable = asked.kind == Kind::Void && base.verdict.is_open();
+            if base.verdict != Verdict::Succeeded && !voidable {
                 return Err(("invalid_charge", "the charge or authorization has not succeeded"));
             }
             if base.currency != asked.currency {
                 return Err(("currency_mismatch", "the charge or authorization is in another currency"));
+            }
+            if voidable {
+                return Ok(Verdict::Succeeded);
             }
             Ok(against(asked, base).map_or(Verdict::Succeeded, Verdict::Declined))
         }
@@ -127,11 +149,32 @@ fn by_name(source: &str) -> Verdict {
 
 impl Verdict {
     /// Turns a success into what the faults make of it.
-    pub(super) fn unless_otherwise(self, declines: bool, settles_at: Option<Timestamp>) -> Verdict {
-        match (self, settles_at) {
-            (Verdict::Succeeded, _) if declines => Verdict::Declined(Why::Card),
-            (Verdict::Succeeded, Some(until)) => Verdict::Pending { until },
-            (Verdict::Succeeded | Verdict::Declined(_) | Verdict::Pending { .. }, _) => self,
+    pub(super) fn unless_otherwise(self, manner: &Manner) -> Verdict {
+        match (self, manner.challenged_until, manner.settles_at) {
+            (Verdict::Succeeded, _, _) if manner.declines => Verdict::Declined(Why::Card),
+            (Verdict::Succeeded, Some(until), _) => Verdict::Challenged { until },
+            (Verdict::Succeeded, None, Some(until)) => Verdict::Pending { until },
+            (
+                Verdict::Succeeded | Verdict::Declined(_) | Verdict::Pending { .. } | Verdict::Challenged { .. },
+                _,
+                _,
+            ) => self,
+        }
+    }
+
+    /// Whether it has not been decided yet.
+    pub(super) fn is_open(self) -> bool {
+        match self {
+            Verdict::Pending { .. } | Verdict::Challenged { .. } => true,
+            Verdict::Succeeded | Verdict::Declined(_) => false,
+        }
+    }
+
+    /// Until when its payer has to act.
+    pub(super) fn challenge_until(self) -> Option<Timestamp> {
+        match self {
+            Verdict::Challenged { until } => Some(until),
+            Verdict::Succeeded | Verdict::Declined(_) | Verdict::Pending { .. } => None,
         }
     }
 
@@ -139,7 +182,7 @@ impl Verdict {
         match self {
             Verdict::Succeeded => "succeeded",
             Verdict::Declined(_) => "declined",
-            Verdict::Pending { .. } => "pending",
+            Verdict::Pending { .. } | Verdict::Challenged { .. } => "pending",
         }
     }
 
@@ -149,6 +192,7 @@ impl Verdict {
             Verdict::Succeeded => ("ok", "done"),
             Verdict::Declined(why) => (why.as_str(), why.message()),
             Verdict::Pending { .. } => ("pending", "accepted; will be done soon"),
+            Verdict::Challenged { .. } => ("challenge", "accepted; its payer has to act first"),
         }
     }
 
@@ -160,6 +204,9 @@ impl Verdict {
             Some(("pending", until)) => {
                 until.parse().ok().map(|until| Verdict::Pending { until: Timestamp::from_millis(until) })
             }
+            Some(("challenged", until)) => {
+                until.parse().ok().map(|until| Verdict::Challenged { until: Timestamp::from_millis(until) })
+            }
             Some(_) => None,
         }
     }
@@ -167,17 +214,18 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.status())?;
         match self {
-            Verdict::Succeeded => Ok(()),
-            Verdict::Declined(why) => write!(f, ":{}", why.as_str()),
-            Verdict::Pending { until } => write!(f, ":{}", until.as_millis()),
+            Verdict::Succeeded => f.write_str("succeeded"),
+            Verdict::Declined(why) => write!(f, "declined:{}", why.as_str()),
+            Verdict::Pending { until } => write!(f, "pending:{}", until.as_millis()),
+            Verdict::Challenged { until } => write!(f, "challenged:{}", until.as_millis()),
         }
     }
 }
 
 impl Why {
-    const ALL: [Why; 4] = [Why::Card, Why::TooMuch, Why::Voided, Why::NotVoidable];
+    const ALL: [Why; 6] =
+        [Why::Card, Why::TooMuch, Why::Voided, Why::NotVoidable, Why::ChallengeFailed, Why::ChallengeExpired];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -185,6 +233,8 @@ impl Why {
             Why::TooMuch => "amount_too_large",
             Why::Voided => "voided",
             Why::NotVoidable => "not_voidable",
+            Why::ChallengeFailed => "challenge_failed",
+            Why::ChallengeExpired => "challenge_expired",
         }
     }
 
@@ -192,8 +242,10 @@ impl Why {
         match self {
             Why::Card => "the issuer declined",
             Why::TooMuch => "more than is left",
-            Why::Voided => "the authorization was voided",
+            Why::Voided => "it was voided",
             Why::NotVoidable => "only an authorization that is neither captured nor voided can be voided",
+            Why::ChallengeFailed => "the payer was asked, and did not pass",
+            Why::ChallengeExpired => "the payer was asked, and did not come in time",
         }
     }
 }

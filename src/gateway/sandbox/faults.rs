@@ -25,6 +25,8 @@ pub enum Fault {
     Twice,
     /// It answers `pending`, and settles by itself one to three seconds later.
     Pending,
+    /// It answers `pending` with something for the payer to do, and waits for that.
+    Challenge,
     /// It declines.
     Decline,
     /// It acts, but inquiries say "not found" for one to two seconds.
@@ -39,7 +41,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Fault; 14] = [
+    pub const ALL: [Fault; 15] = [
         Fault::Refuse,
         Fault::DropBefore,
         Fault::DropAfter,
@@ -49,6 +51,7 @@ impl Fault {
         Fault::Late,
         Fault::Twice,
         Fault::Pending,
+        Fault::Challenge,
         Fault::Decline,
         Fault::NotFoundLag,
         Fault::WrongAmount,
@@ -68,6 +71,7 @@ impl Fault {
             Fault::Late => "late",
             Fault::Twice => "twice",
             Fault::Pending => "pending",
+            Fault::Challenge => "challenge",
             Fault::Decline => "decline",
             Fault::NotFoundLag => "not-found-lag",
             Fault::WrongAmount => "wrong-amount",
@@ -97,6 +101,7 @@ impl Fault {
             Fault::WrongAmount => 1 << 11,
             Fault::Garbage => 1 << 12,
             Fault::Forget => 1 << 13,
+            Fault::Challenge => 1 << 14,
         }
     }
 }
@@ -157,7 +162,7 @@ impl fmt::Display for Faults {
 }
 
 const KINDS: &str = "must be one of refuse, drop-before, drop-after, error-before, error-after, delay, late, twice, \
-                     pending, decline, not-found-lag, wrong-amount, garbage, forget";
+                     pending, challenge, decline, not-found-lag, wrong-amount, garbage, forget";
 
 /// The faults that strike one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -26,6 +26,14 @@ pub struct Instruction {
 }
 
 impl Instruction {
+    /// Whether it concerns a payer: captures, voids and refunds do not.
+    pub(super) fn is_first(&self) -> bool {
+        match self.kind {
+            Kind::Charge | Kind::Authorize => true,
+            Kind::Capture | Kind::Void | Kind::Refund => false,
+        }
+    }
+
     /// Appends its line, without the line's end: words between single spaces, everything else escaped.
     pub(super) fn write(&self, line: &mut String) {
         let charge = self.charge.map_or_else(|| "-".to_owned(), |charge| charge.to_string());

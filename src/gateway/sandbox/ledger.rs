@@ -4,9 +4,13 @@
 //!
 //! ```text
 //! payonce-sandbox 1 ACCOUNT
-//! acted AT NUMBER succeeded|declined:CODE|pending:UNTIL KIND KEY AMOUNT CURRENCY CHARGE SOURCE DESTINATION
+//! acted AT NUMBER VERDICT KIND KEY AMOUNT CURRENCY CHARGE SOURCE DESTINATION
 //! settled AT NUMBER KEY
+//! answered AT NUMBER KEY VERDICT
 //! ```
+//!
+//! A verdict is `succeeded`, `declined:CODE`, `pending:UNTIL` (then it is settled) or `challenged:UNTIL` (then it is
+//! answered by its payer, or for one who has not come). A void ends what is pending or challenged.
 //!
 //! A written line survives the death of the process: the page cache holds it. Nothing is fsynced, so a power cut can
 //! lose the last seconds; a sandbox has no money to lose, and its speed must not hide that of the program it tests. A
@@ -21,7 +25,7 @@ use std::{
 };
 
 use super::{
-    book::{Entry, Verdict, check},
+    book::{Entry, Verdict, Why, check},
     instruction::Instruction,
 };
 use crate::payment::{Amount, Currency, Kind, OperationKey, Timestamp};
@@ -39,6 +43,8 @@ pub(super) struct Manner {
     pub(super) declines: bool,
     /// Settle only at this time.
     pub(super) settles_at: Option<Timestamp>,
+    /// Let its payer act first, up to this time.
+    pub(super) challenged_until: Option<Timestamp>,
     /// Deny it to inquiries until this time.
     pub(super) hidden_until: Option<Timestamp>,
 }
@@ -95,6 +101,7 @@ pub(super) struct Ledger {
     movements: Vec<(Timestamp, OperationKey, u64)>,
     moved_twice: HashSet<OperationKey>,
     pending: BTreeSet<(Timestamp, u64, OperationKey)>,
+    challenged: BTreeSet<(Timestamp, u64, OperationKey)>,
     acts: u64,
     /// A write failed: what the file holds is no longer known, so nothing is done any more.
     broken: bool,
@@ -134,6 +141,7 @@ impl Ledger {
             movements: Vec::new(),
             moved_twice: HashSet::new(),
             pending: BTreeSet::new(),
+            challenged: BTreeSet::new(),
             acts: 0,
             broken: false,
         }
@@ -163,7 +171,7 @@ impl Ledger {
         let base = asked.charge.and_then(|charge| self.base(charge));
         let verdict = match check(asked, base) {
             Err((code, message)) => return Told::Rejected { code, message },
-            Ok(verdict) => verdict.unless_otherwise(manner.declines, manner.settles_at),
+            Ok(verdict) => verdict.unless_otherwise(&manner),
         };
         let number = self.acts + 1;
         let mut line = format!("acted {} {number} {verdict} ", now.as_millis());
@@ -176,6 +184,19 @@ impl Ledger {
             entry.hidden_until = manner.hidden_until.unwrap_or_default();
         }
         Told::Decided { verdict, number, amount: asked.amount, currency: asked.currency }
+    }
+
+    /// The payer has acted. `None`: it does not wait for its payer.
+    pub(super) fn answer(&mut self, key: OperationKey, passed: bool, now: Timestamp) -> Option<Told> {
+        self.settle(now);
+        let number =
+            self.challenged.iter().find(|(_, _, challenged)| *challenged == key).map(|(_, number, _)| *number)?;
+        let verdict = if passed { Verdict::Succeeded } else { Verdict::Declined(Why::ChallengeFailed) };
+        if !self.write(format!("answered {} {number} {key} {verdict}", now.as_millis())) {
+            return Some(Told::Unwritable);
+        }
+        self.remember_answered(now, number, key, verdict);
+        self.operations.get(&key).map(Entry::told)
     }
 
     /// What an inquiry is told; `None`: not found.
@@ -225,6 +246,13 @@ impl Ledger {
             }
             self.remember_settled(due, number, key);
         }
+        while let Some(&(due, number, key)) = self.challenged.first() {
+            let expired = Verdict::Declined(Why::ChallengeExpired);
+            if due > now || !self.write(format!("answered {} {number} {key} {expired}", due.as_millis())) {
+                return;
+            }
+            self.remember_answered(due, number, key, expired);
+        }
     }
 
     fn write(&mut self, mut line: String) -> bool {
@@ -236,7 +264,8 @@ impl Ledger {
 
     fn remember(&mut self, asked: &Instruction, verdict: Verdict, number: u64, at: Timestamp) {
         self.acts = self.acts.max(number);
-        let fresh = Entry::new(asked, self.hasher.hash_one(asked), verdict, number);
+        let mut fresh = Entry::new(asked, self.hasher.hash_one(asked), verdict, number);
+        fresh.moves_nothing = self.lets_go_of_open(asked, verdict);
         // The first act under a key is what its operation is; a later one only moves money again.
         self.operations.entry(asked.operation_key).or_insert(fresh);
         if let Some(base) = asked.charge.and_then(|charge| self.base(charge)).map(|base| base.operation_key)
@@ -250,7 +279,22 @@ impl Ledger {
             Verdict::Pending { until } => {
                 self.pending.insert((until, number, asked.operation_key));
             }
+            Verdict::Challenged { until } => {
+                self.challenged.insert((until, number, asked.operation_key));
+            }
         }
+    }
+
+    /// Whether this is a void of what has not happened yet, which then never will.
+    fn lets_go_of_open(&mut self, asked: &Instruction, verdict: Verdict) -> bool {
+        let base = asked.charge.and_then(|charge| self.base(charge)).filter(|base| base.verdict.is_open());
+        let Some(base) = base.map(|base| base.operation_key) else { return false };
+        let lets_go = asked.kind == Kind::Void && !matches!(verdict, Verdict::Declined(_));
+        if lets_go {
+            self.pending.retain(|(_, _, key)| *key != base);
+            self.challenged.retain(|(_, _, key)| *key != base);
+        }
+        lets_go
     }
 
     fn remember_settled(&mut self, at: Timestamp, number: u64, key: OperationKey) {
@@ -261,7 +305,20 @@ impl Ledger {
         self.remember_movement(at, number, key);
     }
 
+    fn remember_answered(&mut self, at: Timestamp, number: u64, key: OperationKey, verdict: Verdict) {
+        self.challenged.retain(|(_, challenged, _)| *challenged != number);
+        if let Some(entry) = self.operations.get_mut(&key).filter(|entry| entry.number == number) {
+            entry.verdict = verdict;
+        }
+        if verdict == Verdict::Succeeded {
+            self.remember_movement(at, number, key);
+        }
+    }
+
     fn remember_movement(&mut self, at: Timestamp, number: u64, key: OperationKey) {
+        if self.operations.get(&key).is_some_and(|entry| entry.moves_nothing) {
+            return;
+        }
         self.movements.push((at, key, number));
         if let Some(entry) = self.operations.get_mut(&key) {
             if entry.moved {
@@ -300,6 +357,10 @@ impl Ledger {
                 self.remember(&Instruction::read(&mut words)?, verdict, act, at);
             }
             "settled" => self.remember_settled(at, act, words.next().and_then(OperationKey::parse)?),
+            "answered" => {
+                let key = words.next().and_then(OperationKey::parse)?;
+                self.remember_answered(at, act, key, Verdict::parse(words.next()?)?);
+            }
             _ => return None,
         }
         Some(())

@@ -40,6 +40,8 @@ const MAX_DELAY: u64 = 2_000;
 /// When [`Fault::Late`] acts and [`Fault::Pending`] settles, in milliseconds: long enough for an engine to have asked
 /// in between, short enough for a person to watch.
 const LATE: (u64, u64) = (1_000, 3_000);
+/// For how long [`Fault::Challenge`] waits for the payer, in milliseconds: as long as banks commonly give a person.
+const CHALLENGE: u64 = 300_000;
 /// For how long [`Fault::NotFoundLag`] denies an operation, in milliseconds.
 const LAG: (u64, u64) = (1_000, 2_000);
 
@@ -109,6 +111,8 @@ pub struct ShownAnswer {
     pub code: &'static str,
     /// A sentence for people.
     pub message: &'static str,
+    /// Until when the payer has to act, if that is what is waited for. Where, is for the face to say.
+    pub challenge_until: Option<Timestamp>,
 }
 
 impl Sandbox {
@@ -197,6 +201,13 @@ impl Sandbox {
         told.map_or(Shown::NotFound, |told| spoiled(key, told, struck))
     }
 
+    /// The payer has acted on a challenge, and passed it or not: what is known of the operation then. `None`: it does not
+    /// wait for its payer.
+    pub fn answer_challenge(&self, key: OperationKey, passed: bool) -> Option<Shown> {
+        let told = lock(&self.0.ledger).answer(key, passed, wall())?;
+        Some(spoiled(key, told, Struck::default()))
+    }
+
     /// Up to `limit` movements of money behind the one numbered `after`: what really happened.
     pub fn statement(&self, after: u64, limit: usize) -> Vec<Movement> {
         lock(&self.0.ledger).statement(after, limit, wall())
@@ -242,6 +253,7 @@ impl Sandbox {
             forgets: struck.by(Fault::Forget),
             declines: struck.by(Fault::Decline),
             settles_at: later(Fault::Pending, LATE),
+            challenged_until: later(Fault::Challenge, (CHALLENGE, CHALLENGE)).filter(|_| asked.is_first()),
             hidden_until: later(Fault::NotFoundLag, LAG),
         };
         let mut ledger = lock(&self.0.ledger);
@@ -284,6 +296,7 @@ fn spoiled(key: OperationKey, told: Told, struck: Struck) -> Shown {
                 currency,
                 code,
                 message,
+                challenge_until: verdict.challenge_until(),
             })
         }
     }

@@ -53,6 +53,7 @@ fn asked(kind: Kind, n: u8, amount: u64, charge: Option<u8>) -> Instruction {
 fn word(told: Told) -> &'static str {
     match told {
         Told::Decided { verdict: verdict @ (Verdict::Succeeded | Verdict::Pending { .. }), .. } => verdict.status(),
+        Told::Decided { verdict: Verdict::Challenged { .. }, .. } => "challenged",
         Told::Decided { verdict: verdict @ Verdict::Declined(_), .. } => verdict.words().0,
         Told::Rejected { code, .. } => code,
         Told::Unwritable => "unwritable",
@@ -156,6 +157,101 @@ fn no_more_is_captured_or_refunded_than_there_is() {
     let pending = Manner { settles_at: Some(at(50)), ..Manner::default() };
     assert_eq!(word(ledger.act(&asked(Kind::Refund, 31, 60, Some(30)), pending, at(1))), "pending");
     assert_eq!(word(ledger.act(&asked(Kind::Refund, 32, 60, Some(30)), pending, at(1))), "amount_too_large");
+}
+
+/// What waits, for time or for its payer.
+fn waiting() -> [(Manner, &'static str); 2] {
+    let plain = Manner::default();
+    [
+        (Manner { settles_at: Some(at(50)), ..plain }, "pending"),
+        (Manner { challenged_until: Some(at(50)), ..plain }, "challenged"),
+    ]
+}
+
+#[test]
+fn a_void_ends_what_has_not_happened_yet_and_moves_nothing() {
+    for (number, (manner, waits)) in waiting().into_iter().enumerate() {
+        for kind in [Kind::Charge, Kind::Authorize] {
+            let folder = Folder::new(&format!("void-{number}-{}", kind.as_str()));
+            let mut ledger = Ledger::open(&folder.0).expect("opens");
+            let act = |ledger: &mut Ledger, asked: &Instruction, manner, now| word(ledger.act(asked, manner, at(now)));
+            assert_eq!(act(&mut ledger, &asked(kind, 1, 100, None), manner, 10), waits);
+            let declining = Manner { declines: true, ..Manner::default() };
+            assert_eq!(act(&mut ledger, &asked(Kind::Void, 2, 100, Some(1)), declining, 20), "card_declined");
+            assert_eq!(ledger.find(key(1), at(20)).map(word), Some(waits), "a void that was declined ends nothing");
+            let void = asked(Kind::Void, 3, 100, Some(1));
+            assert_eq!(act(&mut ledger, &void, Manner::default(), 30), "succeeded");
+            for reopened in [false, true] {
+                if reopened {
+                    drop(ledger);
+                    ledger = Ledger::open(&folder.0).expect("opens again");
+                }
+                assert_eq!(ledger.find(key(1), at(90)).map(word), Some("voided"));
+                assert_eq!(act(&mut ledger, &asked(kind, 1, 100, None), Manner::default(), 90), "voided");
+                assert_eq!(act(&mut ledger, &void, Manner::default(), 90), "succeeded", "the same key again");
+                assert_eq!(
+                    act(&mut ledger, &asked(Kind::Void, 4, 100, Some(1)), Manner::default(), 90),
+                    "invalid_charge"
+                );
+                assert_eq!(
+                    act(&mut ledger, &asked(Kind::Capture, 5, 1, Some(1)), Manner::default(), 90),
+                    "invalid_charge"
+                );
+                assert_eq!(ledger.answer(key(1), true, at(90)), None);
+                assert_eq!(counts(&mut ledger, 90), (3, 0, 0), "nothing has moved, and nothing will");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_void_that_is_pending_itself_ends_its_charge_at_once() {
+    let mut ledger = Ledger::in_memory();
+    let [(pending, _), _] = waiting();
+    ledger.act(&asked(Kind::Charge, 1, 100, None), pending, at(10));
+    let later = Manner { settles_at: Some(at(70)), ..Manner::default() };
+    assert_eq!(word(ledger.act(&asked(Kind::Void, 2, 100, Some(1)), later, at(20))), "pending");
+    assert_eq!(ledger.find(key(1), at(60)).map(word), Some("voided"));
+    assert_eq!(ledger.find(key(2), at(70)).map(word), Some("succeeded"));
+    assert_eq!(counts(&mut ledger, 70), (2, 0, 0));
+}
+
+#[test]
+fn a_void_that_comes_after_what_was_pending_has_settled_finds_it_settled() {
+    let mut ledger = Ledger::in_memory();
+    let [(pending, _), _] = waiting();
+    ledger.act(&asked(Kind::Authorize, 1, 100, None), pending, at(10));
+    ledger.act(&asked(Kind::Charge, 2, 100, None), pending, at(10));
+    assert_eq!(word(ledger.act(&asked(Kind::Void, 3, 100, Some(1)), Manner::default(), at(50))), "succeeded");
+    assert_eq!(word(ledger.act(&asked(Kind::Void, 4, 100, Some(2)), Manner::default(), at(50))), "not_voidable");
+    assert_eq!(counts(&mut ledger, 50), (4, 3, 0), "held, let go of, and charged");
+}
+
+#[test]
+fn a_challenge_ends_as_its_payer_answers_or_when_nobody_does() {
+    let folder = Folder::new("challenge");
+    let mut ledger = Ledger::open(&folder.0).expect("opens");
+    let [_, (challenged, _)] = waiting();
+    for n in 1..=3 {
+        assert_eq!(word(ledger.act(&asked(Kind::Charge, n, 100, None), challenged, at(10))), "challenged");
+    }
+    assert_eq!(counts(&mut ledger, 20), (3, 0, 0));
+    assert_eq!(ledger.answer(key(1), true, at(20)).map(word), Some("succeeded"));
+    assert_eq!(ledger.answer(key(2), false, at(20)).map(word), Some("challenge_failed"));
+    assert_eq!((ledger.answer(key(1), false, at(21)), ledger.answer(key(9), true, at(21))), (None, None));
+    assert_eq!(ledger.find(key(3), at(49)).map(word), Some("challenged"));
+    drop(ledger);
+    let mut ledger = Ledger::open(&folder.0).expect("opens again");
+    for reopened in [false, true] {
+        if reopened {
+            drop(ledger);
+            ledger = Ledger::open(&folder.0).expect("opens again");
+        }
+        let words: Vec<_> = (1..=3).map(|n| ledger.find(key(n), at(50)).map(word)).collect();
+        assert_eq!(words, [Some("succeeded"), Some("challenge_failed"), Some("challenge_expired")]);
+        assert_eq!(ledger.answer(key(3), true, at(50)), None, "too late");
+        assert_eq!(counts(&mut ledger, 50), (3, 1, 0));
+    }
 }
 
 /// Everything that a ledger can hold, in one.

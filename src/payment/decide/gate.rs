@@ -105,8 +105,11 @@ fn end_void(void: &Operation, code: &str, message: &str, step: &mut Step<'_>) {
 
 /// The charge that was to be canceled has happened: by policy it is refunded, and either is said.
 fn too_late(void: &Operation, step: &mut Step<'_>) {
-    // Its caller may have been quicker: what is already going back goes back once.
+    // Its caller may have been quicker: what is already going back goes back once. And what expired was wanted: it came
+    // too late, and its caller is told that it succeeded.
+    let own = void.key.as_str().starts_with(operate::OWN_KEYS);
     let refunded = match (step.rules.policies.late_void, Amount::new(step.payment.refundable())) {
+        _ if own => false,
         (Late::Refund, Ok(left)) => {
             operate::intend_own(Kind::Refund, &format!("void-{}", void.this.number), left, step)
         }

@@ -212,7 +212,8 @@ fn heed_signals(goal: Arc<Goal>) -> io::Result<()> {
     thread::Builder::new().name("payonce-signals".to_owned()).spawn(move || signals.block_on(heed)).map(drop)
 }
 
-/// What may go wrong at the gateway: all but `forget`, which breaks the gateway's contract, and so comes with another one.
+/// What may go wrong at the gateway: all but `forget`, which breaks the gateway's contract, and so comes with another one,
+/// and `challenge`, which waits for a person.
 fn troubles() -> impl Iterator<Item = Fault> {
-    Fault::ALL.into_iter().filter(|kind| *kind != Fault::Forget)
+    Fault::ALL.into_iter().filter(|kind| !matches!(kind, Fault::Forget | Fault::Challenge))
 }

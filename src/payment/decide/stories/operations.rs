@@ -399,3 +399,16 @@ fn a_void_waits_while_a_soft_decline_may_still_turn() {
     let second = story.then(0, Input::Due);
     assert_eq!(sent(&[first, second].concat()), [(2, Kind::Refund, 1050)], "the caller had asked for it back");
 }
+
+#[test]
+fn what_succeeds_although_its_order_has_expired_stays_and_its_own_void_comes_too_late() {
+    let mut story = Story::new(standard());
+    story.then(0, story.pay());
+    story.ended(1, Outcome::Pending(None, reply()));
+    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
+    assert!(matches!(story.then(60, Input::Due).as_slice(), [Action::Inquire(_)]));
+    story.answered(Outcome::Succeeded(reply()));
+    assert_eq!(story.then(0, Input::Due), []);
+    assert_eq!(story.then(0, Input::Due), []);
+    assert_eq!((story.states(), story.balance()[0]), (vec![State::Succeeded, State::Canceled], 1050));
+}
