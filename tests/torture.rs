@@ -32,6 +32,7 @@ fn assert_kept((code, report): &(Option<i32>, Value)) {
         "changed_answers",
         "wrong_movements",
         "sent_again",
+        "asked_too_much",
         "refused_starts",
         "hung",
         "went_on",
@@ -59,6 +60,7 @@ fn random_kills() {
     let kept = torture(&["--seconds", "4", "--arenas", "2", "--callers", "32"]);
     assert_kept(&kept);
     assert_eq!(kept.1["rounds"], 2, "{}", kept.1);
+    assert!(kept.1["operations"].as_u64() > Some(0), "callers also capture, void and refund: {}", kept.1);
     assert_eq!(kept.1["parked"], 0, "where the gateway deduplicates, nothing has to park: {}", kept.1);
 }
 

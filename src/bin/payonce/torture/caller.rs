@@ -1,12 +1,12 @@
-//! A caller as callers should be: one key a payment, the same request again until it is answered, and a good memory.
+//! A caller as callers should be: one key a payment, and one for each thing that it goes on with, the same request again until it is answered, and a good memory.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use payonce::sim::Rng;
 use serde_json::json;
-use ureq::http::Method;
 
 use super::{
+    asked::{Asked, Told},
     record::{Promise, Record},
     wire::{Reply, Wire},
 };
@@ -28,24 +28,6 @@ const REPEATED: u64 = 12;
 /// a segment of the journal is full within seconds.
 const BULK: (usize, usize) = (40, 500);
 
-/// What is asked for under one key.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) key: String,
-    body: String,
-    /// When the daemon says that it took the payment on, once it has said so.
-    created_at: Option<String>,
-}
-
-/// A final answer that a caller was given.
-#[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) asked: Asked,
-    pub(super) answer: String,
-    pub(super) id: String,
-    pub(super) state: String,
-}
-
 /// One caller.
 pub(super) struct Caller<'a> {
     record: &'a Record,
@@ -57,14 +39,16 @@ pub(super) struct Caller<'a> {
     made: u64,
     open: Vec<Asked>,
     told: Vec<Told>,
+    /// Whether it voids what is under way.
+    crosses: bool,
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(record: &'a Record, number: u64, dice: Rng, bulky: bool) -> Caller<'a> {
+    pub(super) fn new(record: &'a Record, number: u64, dice: Rng, bulky: bool, crosses: bool) -> Caller<'a> {
         let text = |number| (format!("note-{number}"), "x".repeat(BULK.1));
         let metadata = if bulky { (0..BULK.0).map(text).collect() } else { BTreeMap::new() };
         let name = format!("caller-{number}");
-        Caller { record, wire: Wire::new(), dice, name, metadata, made: 0, open: Vec::new(), told: Vec::new() }
+        Caller { record, wire: Wire::new(), dice, name, metadata, made: 0, open: Vec::new(), told: Vec::new(), crosses }
     }
 
     /// Makes payments until the run is to be brought to an end, then brings its own to an end. Returns every final
@@ -93,6 +77,7 @@ impl<'a> Caller<'a> {
         match self.dice.below(100) {
             0..10 => self.repeat(),
             10..15 => self.ask_for_another_amount(),
+            15..40 if self.may_go_on() => self.go_on(),
             _ if self.may_begin() => {
                 let asked = self.invent();
                 self.open.push(asked);
@@ -112,16 +97,53 @@ impl<'a> Caller<'a> {
         !busy && self.dice.one_in(one_in)
     }
 
-    fn invent(&mut self) -> Asked {
+    /// Whether anything may be begun that goes on from a payment: not while the daemon rests either.
+    fn may_go_on(&self) -> bool {
+        self.open.len() < AT_ONCE && !self.record.is_resting()
+    }
+
+    /// Captures, voids or refunds, at times twice at once: whatever there is, or as if there was.
+    fn go_on(&mut self) {
+        for _ in 0..self.dice.between(1, 2) {
+            if let Some(asked) = self.cross().or_else(|| self.follow_up()) {
+                self.open.push(asked);
+                self.pursue(self.open.len() - 1);
+            }
+        }
+    }
+
+    /// Voids a payment that is still under way, at times.
+    fn cross(&mut self) -> Option<Asked> {
+        if !self.crosses || !self.dice.one_in(3) {
+            return None;
+        }
+        let payment = self.open.iter().find_map(Asked::makes)?.to_owned();
+        Some(Asked::follow_up(self.key(), &payment, "void", None))
+    }
+
+    fn follow_up(&mut self) -> Option<Asked> {
+        let recent = self.dice.below(REPEATED);
+        let told = self.told.iter().rev().nth(usize::try_from(recent).unwrap_or(0))?;
+        let (what, amount) = told.next(&mut self.dice)?;
+        let payment = told.id.clone();
+        Some(Asked::follow_up(self.key(), &payment, what, amount))
+    }
+
+    /// A key that was never used before.
+    fn key(&mut self) -> String {
         self.made += 1;
+        format!("{}-{}", self.name, self.made)
+    }
+
+    fn invent(&mut self) -> Asked {
         let amount = self.dice.between(1, 1_000_000);
         let source = if self.dice.one_in(20) { "acct_decline" } else { "acct_alice" };
-        let capture = if self.dice.one_in(8) { "manual" } else { "automatic" };
+        let capture = if self.dice.one_in(3) { "manual" } else { "automatic" };
         let body = json!({
             "amount": amount, "currency": "USD", "source": source, "destination": "acct_bob", "capture": capture,
             "metadata": self.metadata,
         });
-        Asked { key: format!("{}-{}", self.name, self.made), body: body.to_string(), created_at: None }
+        Asked::payment(self.key(), body.to_string())
     }
 
     /// Asks, or asks again, for a payment that is not settled as far as this caller knows.
@@ -130,14 +152,16 @@ impl<'a> Caller<'a> {
         // Who is to fill a disk does not wait.
         let longest = if self.metadata.is_empty() { 4 } else { 1 };
         let wait = format!("wait={}", self.dice.below(longest));
-        let body = asked.body.clone();
-        let Some(reply) = post(self.record, &self.wire, &asked.key, body, &wait, asked.created_at.is_none()) else {
-            return;
-        };
+        let Some(reply) = asked.send(self.record, &self.wire, &wait) else { return };
         match reply.status {
             201 | 202 => self.remember(place, asked, &reply),
             // Nothing was recorded; or the process is stopping.
             500 | 503 => {}
+            // Nothing was recorded: the payment does not have that, or not any more. Never said of what was recorded.
+            409 if asked.makes().is_none() && !asked.is_acknowledged() => {
+                self.open.swap_remove(place);
+                self.record.note(|seen| seen.impossible += 1);
+            }
             status => {
                 let what =
                     format!("{}: a request like all others was refused with {status}: {}", asked.key, reply.body);
@@ -147,18 +171,11 @@ impl<'a> Caller<'a> {
     }
 
     fn remember(&mut self, place: usize, mut asked: Asked, reply: &Reply) {
-        let created_at = reply.text("/created_at");
-        if let Some(known) = asked.created_at.replace(created_at.clone())
-            && known != created_at
-        {
-            let what = format!("{}: acknowledged as made at {known}, and then made anew: {}", asked.key, reply.body);
-            self.record.broke(Promise::LostAnswer, what);
-        }
+        asked.acknowledge(self.record, reply);
         if reply.status == 201 {
             self.open.swap_remove(place);
             self.record.note_settled();
-            let (id, state) = (reply.text("/id"), reply.text("/state"));
-            return self.told.push(Told { asked, answer: reply.body.clone(), id, state });
+            return self.told.push(Told::new(asked, reply));
         }
         let rests = reply.text("/state") == "parked" && reply.text("/outcome/code") != "gateway_changed";
         if rests && self.record.is_finishing() {
@@ -178,10 +195,9 @@ impl<'a> Caller<'a> {
 
     /// Says something else under a key that the daemon knows.
     fn ask_for_another_amount(&mut self) {
-        let known = self.open.iter().filter(|asked| asked.created_at.is_some());
+        let known = self.open.iter().filter(|asked| asked.is_acknowledged());
         let Some(asked) = known.chain(self.told.last().map(|told| &told.asked)).next() else { return };
-        let body = asked.body.replacen("\"amount\":", "\"amount\":7", 1);
-        let Some(reply) = post(self.record, &self.wire, &asked.key, body, "wait=0", false) else { return };
+        let Some(reply) = asked.send_another_amount(self.record, &self.wire) else { return };
         let differing = reply.value().pointer("/differing_fields").cloned();
         match reply.status {
             422 if differing == Some(json!(["amount"])) => self.record.note(|seen| seen.conflicts += 1),
@@ -192,41 +208,4 @@ impl<'a> Caller<'a> {
             }
         }
     }
-}
-
-impl Told {
-    /// Asks again: the answer must be the same bytes, and say that it is a replay. Returns whether it was answered.
-    pub(super) fn check(&self, record: &Record, wire: &Wire) -> bool {
-        let body = self.asked.body.clone();
-        let Some(reply) = post(record, wire, &self.asked.key, body, "wait=0", false) else { return false };
-        match reply.status {
-            500 | 503 => return false,
-            201 if reply.replayed && reply.body == self.answer => record.note(|seen| seen.replays += 1),
-            201 if reply.replayed => {
-                let what = format!("{}: told {}\nand later {}", self.asked.key, self.answer, reply.body);
-                record.broke(Promise::ChangedAnswer, what);
-            }
-            status => {
-                let what = format!("{}: told {}\nand later {status} {}", self.asked.key, self.answer, reply.body);
-                record.broke(Promise::LostAnswer, what);
-            }
-        }
-        true
-    }
-}
-
-/// Sends once; `None`: nothing is known about what became of it. `unheard`: nothing
-/// has been heard of this payment yet, so that it is in flight meanwhile.
-fn post(record: &Record, wire: &Wire, key: &str, body: String, prefer: &str, unheard: bool) -> Option<Reply> {
-    let url = format!("{}/v1/payments", record.daemon()?);
-    let key = format!("\"{key}\"");
-    record.note(|seen| seen.asked += 1);
-    let send = || wire.send(Method::POST, &url, &[("Idempotency-Key", &key), ("Prefer", prefer)], body);
-    let reply = if unheard { record.in_flight(send) } else { send() }.ok()?;
-    let no_room = u64::from(reply.status == 503 && reply.text("/code") == "storage_full");
-    record.note(|seen| {
-        seen.answered += 1;
-        seen.no_room += no_room;
-    });
-    Some(reply)
 }

@@ -11,6 +11,8 @@ mod process;
 
 mod wire;
 
+mod asked;
+
 mod caller;
 
 mod small_disk;
@@ -18,6 +20,8 @@ mod small_disk;
 mod killer;
 
 mod disk_fault;
+
+mod person;
 
 mod audit;
 
@@ -65,6 +69,7 @@ KIND is write (EIO, half written), full (ENOSPC, half written), fsync (EIO, and 
 (EIO, and it stays for now), and N says which write or fsync of that process. When a batch is hit the daemon must stop with
 exit code 3 without another word, and the next start must come up with nothing lost.
 
+Callers also capture, void and refund, in parts, two at once, and void what is still under way.
 What is compared: every answer with every later one, and with the gateway's ledger. Rounds of 400 kills, each in a new
 folder, bound what the disk and the comparing take.
 Ctrl-C: no further kill, but what was done is compared and reported.

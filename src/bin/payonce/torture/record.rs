@@ -30,6 +30,8 @@ pub(super) enum Promise {
     WrongRefusal,
     /// What was told is what the ledger says.
     WrongMovement,
+    /// Nothing is asked of a gateway that the payment does not have: amounts are held from the intent on.
+    AskedTooMuch,
     /// Without deduplication nothing is sent again once a byte may have left (P2).
     SentAgain,
     /// Every payment is driven to the truth, or parked.
@@ -92,6 +94,10 @@ pub(super) struct Seen {
     pub(super) settled: u64,
     pub(super) replays: u64,
     pub(super) conflicts: u64,
+    /// Captures, voids and refunds refused because the payment did not have that: nothing was recorded.
+    pub(super) impossible: u64,
+    /// Charges that a person ended, because their voids waited for what would never come.
+    pub(super) decided: u64,
     /// Answers that there is no room.
     pub(super) no_room: u64,
     /// How often the daemon stopped because the disk was full.
@@ -105,6 +111,11 @@ pub(super) struct Seen {
     pub(super) canceled: u64,
     pub(super) parked: u64,
     pub(super) in_doubt: u64,
+    /// Captures, voids and refunds, and how many of each were done.
+    pub(super) operations: u64,
+    pub(super) captures: u64,
+    pub(super) voids: u64,
+    pub(super) refunds: u64,
     /// Why payments are parked, and how many for that reason.
     pub(super) parked_because: BTreeMap<String, u64>,
     /// Attempts beyond the first of a payment.
@@ -139,6 +150,8 @@ impl Seen {
             (&mut self.settled, other.settled),
             (&mut self.replays, other.replays),
             (&mut self.conflicts, other.conflicts),
+            (&mut self.impossible, other.impossible),
+            (&mut self.decided, other.decided),
             (&mut self.no_room, other.no_room),
             (&mut self.stops_on_full_disk, other.stops_on_full_disk),
             (&mut self.payments, other.payments),
@@ -148,6 +161,10 @@ impl Seen {
             (&mut self.canceled, other.canceled),
             (&mut self.parked, other.parked),
             (&mut self.in_doubt, other.in_doubt),
+            (&mut self.operations, other.operations),
+            (&mut self.captures, other.captures),
+            (&mut self.voids, other.voids),
+            (&mut self.refunds, other.refunds),
             (&mut self.further_attempts, other.further_attempts),
             (&mut self.ledger.operations, other.ledger.operations),
             (&mut self.ledger.movements, other.ledger.movements),

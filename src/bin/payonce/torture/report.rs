@@ -52,6 +52,13 @@ impl Report<'_> {
                     seen.settled, seen.replays, seen.conflicts, seen.no_room
                 ),
             ),
+            (
+                "operations",
+                format!(
+                    "{}: {} captures, {} voids and {} refunds done; {} not possible, and refused; a person ended {} charges",
+                    seen.operations, seen.captures, seen.voids, seen.refunds, seen.impossible, seen.decided
+                ),
+            ),
             ("ledger", format!("{} movements, {} moved twice", seen.ledger.movements, seen.ledger.moved_twice)),
             ("data", format!("{} MiB at the end of a round, at most", seen.data_bytes >> 20)),
             ("seed", format!("{}, {:.1} s", self.seed, self.lasted.as_secs_f64())),
@@ -134,6 +141,9 @@ impl Report<'_> {
             "payments": seen.payments, "succeeded": seen.succeeded, "authorized": seen.authorized,
             "declined": seen.declined, "canceled": seen.canceled, "parked": seen.parked,
             "parked_because": seen.parked_because, "in_doubt": seen.in_doubt,
+            "operations": seen.operations, "captures": seen.captures, "voids": seen.voids, "refunds": seen.refunds,
+            "impossible_refused": seen.impossible, "decided_by_person": seen.decided,
+            "asked_too_much": seen.times(Promise::AskedTooMuch),
             "further_attempts": seen.further_attempts, "final_answers": seen.settled, "replays": seen.replays,
             "conflicts_refused": seen.conflicts, "storage_full": seen.no_room, "movements": seen.ledger.movements,
             "moved_twice": usize::try_from(seen.ledger.moved_twice).unwrap_or(usize::MAX)

@@ -10,9 +10,11 @@ use payonce::{gateway::sandbox::Fault, sim::Rng};
 
 use super::{
     TortureArgs,
+    asked::Told,
     audit::Audit,
-    caller::{Caller, Told},
+    caller::Caller,
     killer::{self, Killer, State},
+    person::Person,
     process::{Process, Site, disk_use},
     record::{Promise, Record},
     small_disk::SmallDisk,
@@ -30,6 +32,8 @@ const CONTRACT: [&str; 3] = ["max_processing=5s", "not_found_lag=3s", "deadline=
 /// With every fault off, everything is known after quarantine (10 s), three askings, and pauses of up to 16 s; then a
 /// busy machine's share.
 const SETTLE: Duration = Duration::from_secs(120);
+/// When a person looks: the last act of a gateway comes 3 s after a sending of at most 1 s.
+const PERSON: Duration = Duration::from_secs(10);
 /// How long nothing may be left to find out before the next gateway has its turn: a start takes up its payments sooner.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -70,10 +74,12 @@ impl<'a> Round<'a> {
     pub(super) fn through(mut self, kills: u64) -> io::Result<()> {
         let sandboxes: Vec<String> = self.sandboxes.iter().map(|(_, url)| url.clone()).collect();
         let (record, deduplicates, bulky) = (self.record, !self.args.forget, self.disk.is_some());
+        // What the daemon gives back by itself, where a void came too late, no caller would wait for at another gateway.
+        let crosses = !self.args.change_gateway;
         let audit = Audit { record, wire: Wire::new(), sandboxes: &sandboxes, deduplicates };
         let dice: Vec<Rng> = (0..self.args.callers).map(|_| self.dice.fork()).collect();
         let (daemon, told) = thread::scope(|scope| {
-            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky).run());
+            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky, crosses).run());
             let callers: Vec<_> = (0..).zip(dice).map(start).collect();
             let settled = self.killer(kills).run().and_then(|()| self.settle(&audit, &callers));
             // Whoever is still at it would wait for ever.
@@ -111,15 +117,23 @@ impl<'a> Round<'a> {
         }
         audit.calm().map_err(io::Error::other)?;
         record.finish();
+        let person = Person { record, wire: Wire::new(), sandboxes: audit.sandboxes };
         let turns = if self.gateways.len() > 1 { 2 } else { 1 };
         for flags in self.gateways.iter().cycle().take(turns * self.gateways.len()) {
             let Some(daemon) = killer::start(self.site, record, flags)? else { return Ok(None) };
-            let (began, mut noise) = (Instant::now(), Instant::now());
+            let (began, mut noise, mut looks) = (Instant::now(), Instant::now(), PERSON);
             while began.elapsed() < SETTLE && !record.is_over() {
-                if callers.iter().all(ScopedJoinHandle::is_finished) {
+                // The daemon may still be giving something back by itself.
+                if callers.iter().all(ScopedJoinHandle::is_finished)
+                    && (turns > 1 || audit.is_quiet().map_err(io::Error::other)?)
+                {
                     return Ok(Some(daemon));
                 }
                 thread::sleep(Duration::from_millis(50));
+                if began.elapsed() > looks {
+                    person.look().map_err(io::Error::other)?;
+                    looks += QUIET;
+                }
                 if turns == 1 || !audit.is_quiet().map_err(io::Error::other)? {
                     noise = Instant::now();
                 }
