@@ -171,7 +171,7 @@ async fn news_of_a_payment_that_is_not_known_is_kept_and_harms_nothing() {
     tell(&engine, "evt_2", "{}").await.unwrap();
     assert_eq!((state(&engine, charge("order-9").0).await, gateway.asked()), (None, 0));
     engine.close().await.unwrap();
-    let disk = Arc::new(payonce::disk::OsDisk::new(&*folder).unwrap());
+    let disk = Arc::new(payonce::disk::OsDisk::new(&folder).unwrap());
     let kept = payonce::journal::dump(disk)
         .unwrap()
         .filter(|entry| matches!(entry.as_ref().unwrap().record, payonce::journal::Record::Inbox(_)));

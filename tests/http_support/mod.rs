@@ -78,7 +78,8 @@ impl Server {
         let data = Folder::new("http");
         let identity = Identity { name: "by source".to_owned(), ..Identity::default() };
         let gateway = Arc::new(BySource(Contract::standard(identity)));
-        let engine = open.then(|| (Options::new(&*data), gateway as Arc<dyn Gateway>));
+        let gateway: Arc<dyn Gateway> = gateway;
+        let engine = open.then(|| (Options::new(&*data), gateway));
         Server { _data: Some(data), ..Server::run(patience, engine) }
     }
 
