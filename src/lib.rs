@@ -75,6 +75,12 @@ pub mod engine;
 #[cfg(any(feature = "http-gateway", feature = "webhooks"))]
 pub mod signature;
 
+#[cfg(any(feature = "http-gateway", feature = "webhooks"))]
+mod tls;
+
+#[cfg(feature = "webhooks")]
+mod told;
+
 pub mod gateway;
 
 pub mod runtime;

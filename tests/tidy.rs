@@ -8,18 +8,20 @@ use std::{
 };
 
 /// Each module of the crate, and the modules of ours that it may name.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("payment", &[]),
     ("disk", &[]),
     ("journal", &["payment", "disk"]),
     ("store", &["payment", "journal"]),
     ("engine", &["payment", "disk", "journal", "store"]),
     ("signature", &[]),
-    ("gateway", &["payment", "signature"]),
+    ("tls", &[]),
+    ("told", &["payment"]),
+    ("gateway", &["payment", "signature", "tls"]),
     // Below the threads nothing opens files, so the runtime is also where disk and store are chosen.
     ("runtime", &["payment", "disk", "journal", "store", "engine", "gateway"]),
-    ("deliver", &["payment", "disk", "signature", "runtime"]),
-    ("http", &["payment", "runtime", "deliver"]),
+    ("deliver", &["payment", "disk", "signature", "tls", "told", "runtime"]),
+    ("http", &["payment", "told", "runtime", "deliver"]),
     ("settle", &["payment"]),
     ("sim", &["payment", "disk", "journal", "store", "engine", "gateway"]),
 ];

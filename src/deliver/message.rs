@@ -3,16 +3,14 @@
 //! The id is made of what happened, not of where it is recorded: after a kill the last events are recorded again, under
 //! new places, and a receiver must know them for the same.
 
-use std::fmt;
-
-use jiff::Timestamp as Civil;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{kind::Kind, plan::Letter};
 use crate::{
-    payment::{Event, Evidence, Fact, OperationRef, PaymentId, Reply, Timestamp},
+    payment::{Event, Evidence, Fact, PaymentId, Reply},
     runtime::Lsn,
+    told::{EventBody, Rfc3339, Text},
 };
 
 /// What ids are derived from besides, so that they are nothing else's.
@@ -35,8 +33,8 @@ fn id(event: &Event) -> String {
     add(event.payment.as_bytes());
     add(&event.at.as_millis().to_be_bytes());
     add(event.fact.name().as_bytes());
-    let Details { operation, attempt, outcome, reply, evidence } = Details::of(&event.fact);
-    add(&operation.map_or(u32::MAX, |operation| operation.number).to_be_bytes());
+    let Details { attempt, outcome, reply, evidence } = Details::of(&event.fact);
+    add(&event.fact.operation().map_or(u32::MAX, |operation| operation.number).to_be_bytes());
     add(&attempt.to_be_bytes());
     add(outcome.as_bytes());
     let reply = reply.map(|reply| (reply.code(), reply.message(), reply.reference().unwrap_or_default()));
@@ -51,8 +49,8 @@ fn id(event: &Event) -> String {
 }
 
 /// What tells one fact about an operation from another of its name.
+#[derive(Default)]
 struct Details<'a> {
-    operation: Option<&'a OperationRef>,
     attempt: u32,
     outcome: &'static str,
     reply: Option<&'a Reply>,
@@ -61,44 +59,34 @@ struct Details<'a> {
 
 impl<'a> Details<'a> {
     fn of(fact: &'a Fact) -> Details<'a> {
-        let plain =
-            |operation| Details { operation: Some(operation), attempt: 0, outcome: "", reply: None, evidence: None };
         match fact {
-            Fact::Accepted { .. } => Details { operation: None, attempt: 0, outcome: "", reply: None, evidence: None },
-            Fact::Intended { operation, .. }
-            | Fact::Prepared { operation, .. }
-            | Fact::Unparked { operation }
-            | Fact::WindowClosed { operation } => plain(operation),
-            Fact::AttemptStarted { operation, attempt, .. } => Details { attempt: *attempt, ..plain(operation) },
-            Fact::AttemptEnded { operation, attempt, outcome, evidence } => Details {
-                operation: Some(operation),
-                attempt: *attempt,
-                outcome: outcome.name(),
-                reply: outcome.reply(),
-                evidence: Some(evidence),
-            },
-            Fact::Learned { operation, outcome, evidence, .. }
-            | Fact::Contradicted { operation, outcome, evidence } => Details {
-                outcome: outcome.name(),
-                reply: outcome.reply(),
-                evidence: Some(evidence),
-                ..plain(operation)
-            },
-            Fact::Parked { operation, reason, reply } => {
-                Details { outcome: reason.as_str(), reply: Some(reply), ..plain(operation) }
+            Fact::Accepted { .. }
+            | Fact::Intended { .. }
+            | Fact::Prepared { .. }
+            | Fact::Unparked { .. }
+            | Fact::WindowClosed { .. } => Details::default(),
+            Fact::AttemptStarted { attempt, .. } => Details { attempt: *attempt, ..Details::default() },
+            Fact::AttemptEnded { attempt, outcome, evidence, .. } => {
+                Details { attempt: *attempt, outcome: outcome.name(), reply: outcome.reply(), evidence: Some(evidence) }
             }
-            Fact::Canceled { operation, reply } => Details { reply: Some(reply), ..plain(operation) },
+            Fact::Learned { outcome, evidence, .. } | Fact::Contradicted { outcome, evidence, .. } => Details {
+                outcome: outcome.name(),
+                reply: outcome.reply(),
+                evidence: Some(evidence),
+                ..Details::default()
+            },
+            Fact::Parked { reason, reply, .. } => {
+                Details { outcome: reason.as_str(), reply: Some(reply), ..Details::default() }
+            }
+            Fact::Canceled { reply, .. } => Details { reply: Some(reply), ..Details::default() },
         }
     }
 }
 
 fn body(lsn: Lsn, event: &Event, kind: Kind) -> String {
-    let at = Rfc3339(event.at);
-    let operation = Details::of(&event.fact).operation.map(|operation| operation.number);
-    let feed = FeedEvent { payment: Text(event.payment), at, event: event.fact.name(), operation };
-    let data = Data { lsn: lsn.get(), payment: Text(event.payment), event: feed };
+    let data = Data { lsn: lsn.get(), payment: Text(event.payment), event: event.into() };
     // Writing strings and numbers to memory cannot fail.
-    serde_json::to_string(&Body { kind: Text(kind), timestamp: at, data }).unwrap_or_default()
+    serde_json::to_string(&Body { kind: Text(kind), timestamp: Rfc3339(event.at), data }).unwrap_or_default()
 }
 
 #[derive(Serialize)]
@@ -113,43 +101,13 @@ struct Body {
 struct Data {
     lsn: u64,
     payment: Text<PaymentId>,
-    event: FeedEvent,
-}
-
-/// As `GET /v1/events` tells it.
-#[derive(Serialize)]
-struct FeedEvent {
-    payment: Text<PaymentId>,
-    at: Rfc3339,
-    event: &'static str,
-    operation: Option<u32>,
-}
-
-/// Anything with a textual form, as a JSON string.
-struct Text<T>(T);
-
-impl<T: fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// A time as in RFC 3339: UTC, to the millisecond. Those after the year 9999 are its last one.
-#[derive(Clone, Copy)]
-struct Rfc3339(Timestamp);
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
-        let civil = Civil::from_millisecond(millis).unwrap_or(Civil::MAX);
-        serializer.collect_str(&format_args!("{civil:.3}"))
-    }
+    event: EventBody,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{Amount, Kind as Operation, Outcome};
+    use crate::payment::{Amount, Kind as Operation, OperationRef, Outcome, Timestamp};
 
     fn ended(at: u64, attempt: u32, message: &str) -> Event {
         let operation =

@@ -2,7 +2,7 @@
 //! says besides is read for the connection's sake, a little.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,16 +20,13 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 use super::{
     endpoint::{Endpoint, Target},
     plan::{Letter, Refusal},
 };
-use crate::signature::Secret;
+use crate::{signature::Secret, tls};
 
 /// How long a connection is kept between deliveries: common servers close theirs after 5 s.
 const IDLE_LIMIT: Duration = Duration::from_secs(3);
@@ -53,7 +50,7 @@ impl Post {
     /// Connects to nothing yet. Fails where a secure target's host is no name that a certificate can be for.
     pub(super) fn new(endpoint: &Endpoint) -> Result<Post, String> {
         let target = endpoint.target.clone();
-        let tls = target.secure.then(|| tls(&target.host)).transpose()?;
+        let tls = target.secure.then(|| tls::connector(tls::public_roots(), &target.host)).transpose()?;
         Ok(Post {
             target,
             secret: endpoint.secret.clone(),
@@ -156,17 +153,6 @@ fn judge(response: &Response<()>) -> Result<(), Refusal> {
         other => format!("HTTP {other}"),
     };
     Err(Refusal { why, gone, retry_after })
-}
-
-fn tls(host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is not a name for TLS"))?;
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|why| why.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 /// A connection; it is closed when this is dropped, whatever is under way on it.

@@ -283,24 +283,10 @@ fn begun(input: &Input, payment: Option<&Payment>) -> Option<usize> {
             + order.source.len()
             + order.destination.len()
     };
-    match (input, payment) {
-        (Input::Pay { order, request: Ok(request), .. }, None) => Some(size(order) + request.len()),
-        // Its request says no more than the order's does.
-        (Input::Operate { key, .. }, Some(payment)) if payment.follow_up(key).is_none() => {
-            Some(2 * size(&payment.order))
-        }
-        (
-            Input::Pay { .. }
-            | Input::Operate { .. }
-            | Input::Ended { .. }
-            | Input::Prepared { .. }
-            | Input::Answered { .. }
-            | Input::Due
-            | Input::Resume
-            | Input::Hint { .. }
-            | Input::Inquire
-            | Input::Resolve(_),
-            Some(_) | None,
-        ) => None,
+    if let (Input::Pay { order, request: Ok(request), .. }, None) = (input, payment) {
+        return Some(size(order) + request.len());
     }
+    let (payment, (key, _)) = (payment?, input.follow_up()?);
+    // Its request says no more than the order's does.
+    payment.follow_up(key).is_none().then(|| 2 * size(&payment.order))
 }

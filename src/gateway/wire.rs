@@ -38,8 +38,10 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+    rustls::{RootCertStore, pki_types::ServerName},
 };
+
+use crate::tls;
 
 /// The most connections kept open between exchanges: as many as calls are in flight, so that none is opened in vain.
 const MAX_IDLE: usize = 512;
@@ -106,11 +108,11 @@ pub struct Wire {
 impl Wire {
     /// Connects to nothing yet. Fails when a secure origin's host is no name that a certificate can be for.
     pub fn new(origin: Origin) -> Result<Wire, String> {
-        Wire::trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, origin)
+        Wire::trusting(tls::public_roots(), origin)
     }
 
     fn trusting(roots: RootCertStore, origin: Origin) -> Result<Wire, String> {
-        let tls = origin.secure.then(|| tls(roots, &origin.host)).transpose()?;
+        let tls = origin.secure.then(|| tls::connector(roots, &origin.host)).transpose()?;
         Ok(Wire { origin, tls, idle: Mutex::default() })
     }
 
@@ -220,16 +222,6 @@ fn failed(connection: Connection, byte_left: bool, failure: Failure) -> Exchange
     let late = connection.gate.is_past();
     drop(connection);
     if byte_left { Exchanged::Unknown(failure) } else { Exchanged::NotSent(if late { too_late() } else { failure }) }
-}
-
-fn tls(roots: RootCertStore, host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is not a name for TLS"))?;
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|why| why.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 /// One connection, between exchanges or in one.

@@ -3,10 +3,10 @@
 //! What a settled POST answers is a function of the first operation's frozen facts and nothing else: it must be the
 //! same bytes for as long as anybody may ask.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp as Civil;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{json::Object, problems::Problem};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         Resolution, Standing, State, Timestamp, Verdict,
     },
     runtime::Page,
+    told::{EventBody, Rfc3339, Text},
 };
 
 /// The fields of an order's body.
@@ -164,12 +165,7 @@ fn as_of_now(payment: &Payment) -> Told<'_> {
 
 /// One line of the feed.
 pub(super) fn event(event: &Event) -> Vec<u8> {
-    render(&EventBody {
-        payment: Text(event.payment),
-        at: Rfc3339(event.at),
-        event: event.fact.name(),
-        operation: event.fact.operation().map(|operation| operation.number),
-    })
+    render(&EventBody::from(event))
 }
 
 pub(super) fn render(body: &impl Serialize) -> Vec<u8> {
@@ -321,35 +317,6 @@ struct PageBody<'a> {
     next: Option<Text<PaymentId>>,
 }
 
-#[derive(Serialize)]
-struct EventBody {
-    payment: Text<PaymentId>,
-    at: Rfc3339,
-    event: &'static str,
-    operation: Option<u32>,
-}
-
-/// Anything with a textual form, as a JSON string.
-pub(super) struct Text<T>(pub(super) T);
-
-impl<T: fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// A time as in RFC 3339: UTC, to the millisecond.
-pub(super) struct Rfc3339(pub(super) Timestamp);
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The years after 9999 have no RFC 3339 form: they are all its last millisecond.
-        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
-        let civil = Civil::from_millisecond(millis).unwrap_or(Civil::MAX);
-        serializer.collect_str(&format_args!("{civil:.3}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,14 +361,6 @@ mod tests {
         ] {
             assert!(instant("at", text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn times_are_written_in_utc_with_milliseconds() {
-        let written = |millis| serde_json::to_string(&Rfc3339(Timestamp::from_millis(millis))).expect("a string");
-        assert_eq!(written(0), "\"1970-01-01T00:00:00.000Z\"");
-        assert_eq!(written(1_795_493_106_700), "\"2026-11-24T04:05:06.700Z\"");
-        assert_eq!(written(u64::MAX), "\"9999-12-30T22:00:00.999Z\"");
     }
 
     #[test]

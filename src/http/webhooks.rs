@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     Face,
-    bodies::{Rfc3339, Text, render},
+    bodies::render,
     intake,
     json::Object,
     problems::{Code, Problem},
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     deliver::{Deliveries, Failing, Standing, Undelivered},
     payment::PaymentId,
+    told::{Rfc3339, Text},
 };
 
 type Answered = Result<Response, Problem>;

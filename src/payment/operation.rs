@@ -274,6 +274,11 @@ impl Operation {
         }
     }
 
+    /// The gateway's own id: the one that was minted first, or the one that came with a reply.
+    pub fn gateway_id(&self) -> Option<&str> {
+        self.prepared.as_deref().or(self.reply().and_then(Reply::reference))
+    }
+
     /// What the gateway said last, or what was said for it.
     pub fn reply(&self) -> Option<&Reply> {
         match &self.standing {

@@ -161,8 +161,7 @@ impl Payment {
     /// act on.
     pub fn reference_for<'a>(&'a self, operation: &'a Operation) -> Option<&'a str> {
         let first = self.first().filter(|first| first.this.number != operation.this.number);
-        let acted_on = first.and_then(|first| first.prepared.as_deref().or(first.reply()?.reference()));
-        operation.prepared.as_deref().or(acted_on)
+        operation.prepared.as_deref().or(first.and_then(Operation::gateway_id))
     }
 
     /// What the payer has to do next.

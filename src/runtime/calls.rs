@@ -66,59 +66,50 @@ impl Calls {
 
     fn send(&self, call: Call, attempt: u32, sending: Sending) {
         let Call { payment, operation, .. } = call;
-        let report =
-            Once::new(self.intake.clone(), move |outcome| Report::Sent { payment, operation, attempt, outcome });
-        let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
-        self.tasks.spawn(async move {
-            let Ok(_slot) = slots.acquire_owned().await else { return };
-            if *stage.borrow() != Stage::Running {
-                return report.give(Outcome::NotSent(Reply::new("stopping", "the process was stopping")));
-            }
-            if Instant::now() >= sending.deadline {
-                return report.give(Outcome::NotSent(Reply::new("too_late", "its time was over before it was sent")));
-            }
-            let deadline = sending.deadline;
-            tokio::select! {
-                outcome = answer_by(deadline, gateway.send(sending)) => report.give(outcome),
-                _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
-            }
-        });
+        let report = move |outcome| Report::Sent { payment, operation, attempt, outcome };
+        let not_after = Some(sending.deadline);
+        self.begin(report, not_after, move |gateway, _| gateway.send(sending));
     }
 
     fn prepare(&self, call: Call, request: Vec<u8>) {
-        let Call { payment, operation, .. } = call;
-        let report = Once::new(self.intake.clone(), move |outcome| Report::Prepared { payment, operation, outcome });
-        let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
-        self.tasks.spawn(async move {
-            let Ok(_slot) = slots.acquire_owned().await else { return };
-            if *stage.borrow() != Stage::Running {
-                return report.give(dropped());
-            }
-            let deadline = Instant::now() + gateway.contract().deadline;
-            let Call { kind, operation_key, amount, currency, .. } = call;
-            let sending = Sending { kind, operation_key, request, amount, currency, deadline };
-            tokio::select! {
-                outcome = answer_by(deadline, gateway.prepare(sending)) => report.give(outcome),
-                _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
-            }
+        let Call { payment, operation, kind, operation_key, amount, currency, .. } = call;
+        let report = move |outcome| Report::Prepared { payment, operation, outcome };
+        self.begin(report, None, move |gateway, deadline| {
+            gateway.prepare(Sending { kind, operation_key, request, amount, currency, deadline })
         });
     }
 
     fn inquire(&self, call: Call, asked: Tick) {
-        let Call { payment, operation, .. } = call;
-        let report =
-            Once::new(self.intake.clone(), move |outcome| Report::Asked { payment, operation, asked, outcome });
+        let Call { payment, operation, kind, operation_key, amount, currency, reference } = call;
+        let report = move |outcome| Report::Asked { payment, operation, asked, outcome };
+        self.begin(report, None, move |gateway, deadline| {
+            gateway.inquire(Question { kind, operation_key, amount, currency, reference, deadline })
+        });
+    }
+
+    /// One call, once a slot is free for it. What moves money has a time after which not one byte may leave, and has
+    /// certainly not been sent if it does not begin; what moves none has the contract's time from its beginning.
+    fn begin(
+        &self,
+        report: impl FnOnce(Outcome) -> Report + Send + 'static,
+        not_after: Option<Instant>,
+        call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_> + Send + 'static,
+    ) {
+        let report = Once::new(self.intake.clone(), report);
         let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
         self.tasks.spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };
+            let unsent =
+                |code, message| not_after.map_or_else(dropped, |_| Outcome::NotSent(Reply::new(code, message)));
             if *stage.borrow() != Stage::Running {
-                return report.give(dropped());
+                return report.give(unsent("stopping", "the process was stopping"));
             }
-            let deadline = Instant::now() + gateway.contract().deadline;
-            let Call { kind, operation_key, amount, currency, reference, .. } = call;
-            let question = Question { kind, operation_key, amount, currency, reference, deadline };
+            if not_after.is_some_and(|not_after| Instant::now() >= not_after) {
+                return report.give(unsent("too_late", "its time was over before it was sent"));
+            }
+            let deadline = not_after.unwrap_or_else(|| Instant::now() + gateway.contract().deadline);
             tokio::select! {
-                outcome = answer_by(deadline, gateway.inquire(question)) => report.give(outcome),
+                outcome = answer_by(deadline, call(gateway.as_ref(), deadline)) => report.give(outcome),
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
             }
         });

@@ -55,21 +55,8 @@ impl Turner {
             Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
             Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
         };
-        let operation = match &input {
-            Input::Operate { key, .. } => {
-                let found = payment.as_ref().and_then(|payment| payment.follow_up(key));
-                found.map_or(0, |operation| operation.this.number)
-            }
-            Input::Pay { .. }
-            | Input::Ended { .. }
-            | Input::Prepared { .. }
-            | Input::Answered { .. }
-            | Input::Due
-            | Input::Resume
-            | Input::Hint { .. }
-            | Input::Inquire
-            | Input::Resolve(_) => 0,
-        };
+        let later = input.follow_up().and_then(|(key, _)| payment.as_ref()?.follow_up(key));
+        let operation = later.map_or(0, |operation| operation.this.number);
         let delivery = match response {
             Response::Fresh => Delivery::Fresh,
             Response::Attached | Response::Done => Delivery::Attached,

@@ -102,6 +102,11 @@ impl What {
         }
     }
 
+    /// Whether there may be as many as there are lines, and nothing to say of any: they are counted, not kept.
+    pub const fn is_only_counted(self) -> bool {
+        matches!(self, What::Matched | What::Outside | What::NoMovement)
+    }
+
     /// What it means, for everybody, where there is nothing to do about a single one.
     pub const fn meaning(self) -> &'static str {
         match self {

@@ -21,7 +21,7 @@ impl Report {
         let what = finding.what;
         let count = self.counts.entry(what).or_default();
         *count = count.saturating_add(1);
-        if matches!(what, What::Matched | What::Outside | What::NoMovement) {
+        if what.is_only_counted() {
             return;
         }
         let kept = self.kept.entry(what).or_default();

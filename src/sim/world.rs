@@ -376,26 +376,18 @@ impl World {
     }
 
     fn told(&mut self, id: PaymentId, input: &Input, told: &Told) {
-        let (order, key, follow_up) = match input {
-            Input::Pay { order, .. } => (Some(order), None, None),
-            Input::Operate { key, follow_up, .. } => (None, Some(key), Some(follow_up)),
-            Input::Ended { .. }
-            | Input::Prepared { .. }
-            | Input::Answered { .. }
-            | Input::Due
-            | Input::Resume
-            | Input::Hint { .. }
-            | Input::Inquire
-            | Input::Resolve(_) => return,
-        };
+        let order = if let Input::Pay { order, .. } = input { Some(order) } else { None };
+        if order.is_none() && input.follow_up().is_none() {
+            return; // No caller's.
+        }
         let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
         match response {
             Response::Fresh | Response::Attached | Response::Replayed => {
                 if order.is_some_and(|order| payment.order != **order) {
                     self.oracle.conflict_let_through(id);
                 }
-                if let (Some(key), Some(follow_up)) = (key, follow_up) {
-                    self.oracle.went_on_as_asked(payment, key, *follow_up);
+                if let Some((key, follow_up)) = input.follow_up() {
+                    self.oracle.went_on_as_asked(payment, key, follow_up);
                 }
                 self.oracle.answered(payment, &self.gateway, &self.disk);
             }

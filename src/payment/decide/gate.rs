@@ -46,7 +46,7 @@ fn gate(operation: &Operation, step: &mut Step<'_>) -> Gate {
 
 /// A new operation: it goes out in the step in which it was decided on, or waits.
 pub(super) fn send_or_wait(operation: &Operation, step: &mut Step<'_>) {
-    pass(operation, step, operate::send_first);
+    pass(operation, step, |operation, step| chase::start_attempt(operation, Cause::First, step));
 }
 
 /// An operation that certainly has not happened: send it, unless it must not be sent, or not from here.

@@ -103,6 +103,24 @@ pub enum Input {
     Resolve(Resolution),
 }
 
+impl Input {
+    /// What a caller goes on with, and under which key.
+    pub const fn follow_up(&self) -> Option<(&IdempotencyKey, FollowUp)> {
+        match self {
+            Input::Operate { tenant: _, key, follow_up } => Some((key, *follow_up)),
+            Input::Pay { .. }
+            | Input::Ended { .. }
+            | Input::Prepared { .. }
+            | Input::Answered { .. }
+            | Input::Due
+            | Input::Resume
+            | Input::Hint { .. }
+            | Input::Inquire
+            | Input::Resolve(_) => None,
+        }
+    }
+}
+
 /// What a caller may ask for once there is a payment. Without an amount: all that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowUp {

@@ -1,9 +1,7 @@
 //! A caller goes on from a payment: captures, voids or refunds it.
 
-use super::{FollowUp, Response, Step, chase, gate};
-use crate::payment::{
-    Amount, Asked, Cause, IdempotencyKey, Invalid, Kind, Operation, OperationKey, OperationRef, Standing, State, Tenant,
-};
+use super::{FollowUp, Response, Step, gate};
+use crate::payment::{Amount, Asked, IdempotencyKey, Invalid, Kind, Operation, OperationKey, OperationRef, Tenant};
 
 /// How the keys of operations begin that are this engine's own. Callers' keys may not.
 pub(super) const OWN_KEYS: &str = "payonce:";
@@ -81,7 +79,7 @@ pub(super) fn intended(
     let operation_key = OperationKey::derive(&payment.namespace, &payment.id, kind, key);
     let first = payment.first();
     let charge = first.map(|first| first.operation_key);
-    let reference = first.and_then(|first| first.prepared.as_deref().or(first.reply()?.reference()));
+    let reference = first.and_then(Operation::gateway_id);
     let asked = Asked { kind, operation_key, amount, order: &payment.order, charge, reference };
     let (request, gateway) = (step.rules.encoder.encode(&asked)?, step.rules.contract.identity.clone());
     Ok(Operation::intended(OperationRef { number, kind, amount }, key.clone(), operation_key, gateway, request))
@@ -128,28 +126,16 @@ fn may_void(first: &Operation, step: &Step<'_>) -> Result<(), Response> {
     if step.payment.voiding().is_some() {
         return invalid("the payment is voided, or being voided, under another key");
     }
-    let open = match &first.standing {
-        Standing::Intended
-        | Standing::Sent { .. }
-        | Standing::AtGateway { .. }
-        | Standing::InDoubt { .. }
-        | Standing::Parked { .. } => true,
-        Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => false,
-    };
-    let held = step.payment.held(Kind::Capture) > 0;
-    match first.state() {
-        _ if open => Ok(()),
-        _ if held => invalid("it has been captured, or is being captured, in part at least: refund that"),
-        _ if first.has_happened() && first.this.kind == Kind::Authorize => Ok(()),
-        _ if first.has_happened() => invalid("the money has moved: refund it"),
-        state @ (State::Processing
-        | State::RequiresAction
-        | State::Authorized
-        | State::Succeeded
-        | State::Declined
-        | State::InDoubt
-        | State::Parked
-        | State::Canceled) => invalid(&format!("the payment is {}: there is nothing to void", state.as_str())),
+    if !first.is_final() {
+        return Ok(());
+    }
+    if step.payment.held(Kind::Capture) > 0 {
+        return invalid("it has been captured, or is being captured, in part at least: refund that");
+    }
+    match (first.has_happened(), first.this.kind == Kind::Authorize) {
+        (true, true) => Ok(()),
+        (true, false) => invalid("the money has moved: refund it"),
+        (false, _) => invalid(&format!("the payment is {}: there is nothing to void", first.state().as_str())),
     }
 }
 
@@ -166,9 +152,4 @@ pub(super) fn intend_own(kind: Kind, why: &str, amount: Amount, step: &mut Step<
         step.intend(operation);
         true
     })
-}
-
-/// Sends an operation that was just decided on.
-pub(super) fn send_first(operation: &Operation, step: &mut Step<'_>) {
-    chase::start_attempt(operation, Cause::First, step);
 }

@@ -43,16 +43,17 @@ pub(super) fn accept(
     let mut actions = Vec::new();
     if order.expired(now.wall) {
         facts.push(Fact::Canceled { operation, reply: expired() });
-    } else if rules.contract.mints_id_first {
-        let (amount, currency) = (order.amount, order.currency);
-        let call = Call { payment, operation: 0, kind, operation_key, amount, currency, reference: None };
-        actions.push(Action::Prepare { call, request: request.clone() });
     } else {
-        let not_after = not_after(order, now, rules);
-        facts.push(Fact::AttemptStarted { operation, attempt: 1, not_after, cause: Cause::First });
         let (amount, currency) = (order.amount, order.currency);
         let call = Call { payment, operation: 0, kind, operation_key, amount, currency, reference: None };
-        actions.push(Action::Send { call, attempt: 1, request: request.clone(), not_after });
+        let request = request.clone();
+        if rules.contract.mints_id_first {
+            actions.push(Action::Prepare { call, request });
+        } else {
+            let not_after = not_after(order, now, rules);
+            facts.push(Fact::AttemptStarted { operation, attempt: 1, not_after, cause: Cause::First });
+            actions.push(Action::Send { call, attempt: 1, request, not_after });
+        }
     }
     let pursuit = Pursuit { calling: !actions.is_empty(), ..Pursuit::default() };
     Decision { facts, pursuits: vec![pursuit], actions, response: Some(Response::Fresh) }

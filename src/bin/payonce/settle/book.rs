@@ -80,11 +80,6 @@ fn belief(state: State) -> Belief {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that finds something else has failed, and says so"
-)]
 mod tests {
     use payonce::settle::{Line, What, Window};
     use serde_json::json;

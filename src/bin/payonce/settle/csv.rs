@@ -236,9 +236,4 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that finds something else has failed, and says so"
-)]
 mod tests;

@@ -148,11 +148,6 @@ fn entry(payment: &Payment, operation: &Operation, ended: Option<Timestamp>) -> 
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that finds something else has failed, and says so"
-)]
 mod tests {
     use payonce::{
         Amount, Currency, IdempotencyKey, Namespace, Order, Tenant,

@@ -1,4 +1,6 @@
 //! `payonce settle`: our book against the gateway's statement.
+//!
+//! Knows nothing of what a finding means: that is [`payonce::settle`]'s.
 
 mod book;
 

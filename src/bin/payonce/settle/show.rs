@@ -63,19 +63,9 @@ fn json(report: &Report, window: &Window) -> Value {
     let mut counts = Map::new();
     for what in What::ALL {
         counts.insert(what.as_str().to_owned(), json!(report.count(what)));
-        let told = match what {
-            What::Matched | What::Outside | What::NoMovement => json!(report.count(what)),
-            What::Twice
-            | What::MissingHere
-            | What::MissingThere
-            | What::AmountDiffers
-            | What::CurrencyDiffers
-            | What::KindDiffers
-            | What::DeniedHere
-            | What::UndecidedHere
-            | What::Unconfirmed
-            | What::TooRecent
-            | What::TooEarly => report.kept(what).iter().map(one).collect(),
+        let told = match what.is_only_counted() {
+            true => json!(report.count(what)),
+            false => report.kept(what).iter().map(one).collect(),
         };
         all.insert(what.as_str().to_owned(), told);
     }

@@ -64,11 +64,6 @@ fn line(text: &str) -> Result<Line, String> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that finds something else has failed, and says so"
-)]
 mod tests {
     use super::*;
 
