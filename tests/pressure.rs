@@ -17,11 +17,12 @@ use std::{
 };
 
 use payonce::{
-    Engine, IdempotencyKey, Invalid, OpenError, Options, Order, Payment, Rejection, State, Tenant,
+    Amount, Engine, FollowUp, IdempotencyKey, Invalid, OpenError, Options, Order, Payment, PaymentId, Rejection, State,
+    Tenant,
     gateway::{Answer, Asked, Gateway, Question, Sending},
     payment::{Contract, Deduplication, Identity, Outcome, Reply},
 };
-use stage::{Act, Folder, Scripted, open, open_with, options, order};
+use stage::{Act, Folder, Scripted, open, open_on, open_with, options, order};
 
 /// Never tries again within a test.
 fn patient(folder: &Folder) -> Options {
@@ -116,7 +117,7 @@ async fn a_checkpoint_does_not_ask_for_the_next() {
     let before = segments();
     let key = IdempotencyKey::new("order-1").unwrap();
     for _ in 0..1_000 {
-        engine.get(payonce::PaymentId::derive(&Tenant::default(), &key)).await.unwrap();
+        engine.get(PaymentId::derive(&Tenant::default(), &key)).await.unwrap();
     }
     assert!(segments() <= before + 1, "{before} segments became {}", segments());
 }
@@ -220,4 +221,55 @@ async fn whoever_closes_is_told_when_it_is_closed() {
     submit(&engine, 1, order(5)).await.unwrap();
     let (one, two) = tokio::join!(engine.clone().close(), engine.clone().close());
     assert_eq!((one, two), (Ok(()), Ok(())));
+}
+
+/// Answers sendings as told, and no question before its time is over.
+struct Deaf(Scripted);
+
+impl Gateway for Deaf {
+    fn contract(&self) -> &Contract {
+        self.0.contract()
+    }
+
+    fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
+        self.0.encode(asked)
+    }
+
+    fn send(&self, sending: Sending) -> Answer<'_> {
+        self.0.send(sending)
+    }
+
+    fn inquire(&self, _question: Question) -> Answer<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_left_of_a_payment_is_taken_up_before_anything_new_is_begun_on_it() {
+    let folder = Folder::new("taken-up-first");
+    let script = [Act::Succeed, Act::Hang, Act::Hang, Act::Hang];
+    let gateway = Scripted::new().then(script).with(|contract| contract.deadline = Duration::from_secs(600));
+    let mut keys = ["order-1", "order-2"]
+        .map(|key| (PaymentId::derive(&Tenant::default(), &IdempotencyKey::new(key).unwrap()), key));
+    keys.sort_unstable();
+    let [(_, in_the_way), (id, key)] = keys;
+    let engine = open(&folder, &gateway).await;
+    engine.pay(key, order(1050)).await.unwrap();
+    let refund = |key| (IdempotencyKey::new(key).unwrap(), FollowUp::Refund(Some(Amount::new(100).unwrap())));
+    let (first, follow_up) = refund("r1");
+    engine.operate(&Tenant::default(), id, &first, follow_up, Duration::ZERO).await.unwrap();
+    engine
+        .submit(&Tenant::default(), &IdempotencyKey::new(in_the_way).unwrap(), order(1), Duration::ZERO)
+        .await
+        .unwrap();
+    drop(engine);
+
+    // One question at a time: that about the other payment, which comes first, is never answered.
+    let mut options = options(&folder);
+    options.gateway_slots = 2;
+    let engine = open_on(options, Arc::new(Deaf(gateway))).await;
+    let (second, follow_up) = refund("r2");
+    let told = engine.operate(&Tenant::default(), id, &second, follow_up, Duration::ZERO).await.unwrap();
+    let states: Vec<State> = told.payment.operations.iter().map(|operation| operation.state()).collect();
+    assert_eq!(states, [State::Succeeded, State::InDoubt, State::Processing]);
 }

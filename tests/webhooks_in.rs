@@ -13,13 +13,13 @@ use std::{
 };
 
 use payonce::{
-    Engine, Namespace, OpenError, Options, PaymentId, Rejection, State,
+    Engine, Namespace, Options, PaymentId, Rejection, State,
     gateway::{Answer, Asked, Forged, Gateway, News, Post, Question, Sending, http::HttpGateway},
     http::{Face, serve},
     payment::{Contract, Deduplication, IdempotencyKey, Inquiry, Invalid, Kind, OperationKey, Tenant, Timestamp},
     signature::Secret,
 };
-use stage::{Act, Folder, Patience, Scripted, order};
+use stage::{Act, Folder, Patience, Scripted, open_on, order};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NOW: u64 = 1_800_000_000;
@@ -56,15 +56,7 @@ async fn open(folder: &Folder, gateway: &Scripted) -> Engine {
     options.schedule.pause_max = Duration::from_secs(3_600);
     let http = HttpGateway::new("http://127.0.0.1:9", None).unwrap();
     let http = http.with_webhook_secret(Secret::parse(SECRET).unwrap());
-    let gateway = Arc::new(Speaks(gateway.clone(), http));
-    let mut patience = Patience::new();
-    loop {
-        match Engine::open(options.clone(), gateway.clone()).await {
-            Ok(engine) => return engine,
-            Err(OpenError::Lock(held)) => patience.wait(|| format!("the folder to be let go of: {held}")).await,
-            Err(error) => panic!("{error}"),
-        }
-    }
+    open_on(options, Arc::new(Speaks(gateway.clone(), http))).await
 }
 
 /// Asks for a payment, and does not wait for its outcome.

@@ -177,9 +177,14 @@ pub(crate) async fn open(folder: &Folder, gateway: &Scripted) -> Engine {
 
 /// Opens; waits for an engine that was dropped to let go of the folder.
 pub(crate) async fn open_with(options: Options, gateway: &Scripted) -> Engine {
+    open_on(options, Arc::new(gateway.clone())).await
+}
+
+/// The same, with any gateway.
+pub(crate) async fn open_on(options: Options, gateway: Arc<dyn Gateway>) -> Engine {
     let mut patience = Patience::new();
     loop {
-        match Engine::open(options.clone(), Arc::new(gateway.clone())).await {
+        match Engine::open(options.clone(), gateway.clone()).await {
             Ok(engine) => return engine,
             Err(OpenError::Lock(held)) => patience.wait(|| format!("the folder to be let go of: {held}")).await,
             Err(error) => panic!("{error}"),
