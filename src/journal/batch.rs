@@ -182,7 +182,24 @@ pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u
     if zero_sectors(written) > head.zero_sectors.into() {
         return (Sight::BodyUnfinished, chain, "a sector inside a batch reads as zeros");
     }
+    if stamp == STAMP && spare == [0; 3] && lost_before_stamp(written, &[a, b, c, d], chain) {
+        return (Sight::BodyUnfinished, chain, "a sector with the beginning of a batch's trailer reads as zeros");
+    }
     (Sight::BodyDamaged, chain, "a batch was fully written, but its checksum does not match")
+}
+
+/// Whether a sector is missing that was zero but for the first bytes of the trailer: its content is no witness, for the
+/// header counts it among those that are zero by content. What stands of the checksum behind it has to be right.
+fn lost_before_stamp(written: &[u8], told: &[u8; 4], chain: u32) -> bool {
+    let sector = to_usize(SECTOR);
+    let trailer = HEAD + written.len().saturating_sub(TAIL);
+    let before = trailer % sector;
+    let inside = sector - before;
+    // The first sector holds the header: it is there.
+    let Some(begins) = (trailer - before).checked_sub(HEAD).filter(|_| inside < TAIL) else { return false };
+    let mut behind = told.iter().zip(chain.to_le_bytes()).skip(inside);
+    let reads_zero = written.get(begins..begins + sector).is_some_and(is_zero);
+    reads_zero && behind.all(|(told, right)| *told == right)
 }
 
 #[cfg(test)]
@@ -279,6 +296,31 @@ mod tests {
         }
         let changed_first = sight(|bytes| bytes[HEAD..512].fill(0));
         assert_eq!(changed_first, Sight::BodyDamaged, "the first sector holds the header: it was written");
+    }
+
+    #[test]
+    fn a_sector_that_held_nothing_but_the_beginning_of_the_trailer_is_missed_when_it_is_lost() {
+        for inside in 1..TAIL {
+            let mut draft = Draft::new();
+            let frames = [vec![1; 512 - HEAD], vec![0; 512 - inside]].concat();
+            draft.push(&frames, 1);
+            let (bytes, chain) = draft.finish(head());
+            let raw = bytes.first_chunk().copied().expect("a header");
+            let head = Head::decode(&raw).expect("right");
+            let sight = |bytes: &[u8]| look(&head, &raw, &bytes[HEAD..]).0;
+            assert_eq!(sight(&bytes), Sight::Whole);
+            let mut lost = bytes.clone();
+            lost[512..1024].fill(0);
+            let shows = chain.to_le_bytes().iter().take(inside).any(|byte| *byte != 0);
+            assert_eq!(sight(&lost), if shows { Sight::BodyUnfinished } else { Sight::Whole }, "{inside} bytes inside");
+            // With the checksum's rest wrong as well, something else has happened to it.
+            let mut changed = lost.clone();
+            changed[1024] ^= 1;
+            assert_eq!(sight(&changed), Sight::BodyDamaged, "{inside} bytes inside");
+            let mut flipped = bytes.clone();
+            flipped[600] ^= 1;
+            assert_eq!(sight(&flipped), Sight::BodyDamaged, "{inside} bytes inside");
+        }
     }
 
     #[test]
