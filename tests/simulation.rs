@@ -2,14 +2,14 @@
 
 use payonce::sim::{Options, Points, every_crash_point, run, scripts};
 
-/// Seeds that once broke a promise.
-const REGRESSIONS: [u64; 1] = [163];
+/// Seeds that once broke a promise, and with how many payments.
+const REGRESSIONS: [(u64, u32); 2] = [(163, 30), (603, 100)];
 
 #[test]
 fn no_promise_is_broken_in_any_simulated_world() {
     let mut crashes = 0;
-    for seed in REGRESSIONS.into_iter().chain(0..150) {
-        let report = run(seed, Options { payments: 30, ..Options::default() });
+    for (seed, payments) in REGRESSIONS.into_iter().chain((0..150).map(|seed| (seed, 30))) {
+        let report = run(seed, Options { payments, ..Options::default() });
         assert_eq!(report.violation, None, "seed {seed}");
         crashes += report.crashes;
     }

@@ -101,7 +101,10 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
             Some(operation.number)
         }
         Fact::Learned { operation, outcome, evidence: _, open_until } => {
-            learned(find(payment, operation)?, outcome, *open_until, at);
+            let found = find(payment, operation)?;
+            // Learned with an attempt under way: it was that.
+            found.may_have_acted |= matches!(found.standing, Standing::Sent { .. });
+            learned(found, outcome, *open_until, at);
             Some(operation.number)
         }
         Fact::Parked { operation, reason, reply } => {

@@ -34,8 +34,8 @@ impl Payment {
 
     /// The void that was done, may have been done, or will be.
     pub fn voiding(&self) -> Option<&Operation> {
-        // One that ended without a sending let go of nothing: there was nothing.
-        let sent = |one: &&Operation| one.attempts > 0 || !one.is_final();
+        // One that ended although nothing of it can have reached the gateway let go of nothing: there was nothing.
+        let sent = |one: &&Operation| one.may_have_acted || !one.is_final();
         self.operations.iter().filter(sent).find(|one| one.this.kind == Kind::Void && one.holds_reservation())
     }
 

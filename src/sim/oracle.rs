@@ -194,8 +194,10 @@ impl Oracle {
         for operation in &payment.operations {
             let moved = gateway.moved(&operation.operation_key);
             let (promise, holds) = match operation.standing {
-                // A void of what was not sent.
-                Standing::Succeeded(_) if operation.attempts == 0 => ("P2", moved == 0),
+                // A void that had nothing to undo.
+                Standing::Succeeded(_) if operation.this.kind == Kind::Void && !operation.may_have_acted => {
+                    ("P2", moved == 0)
+                }
                 Standing::Succeeded(_) => ("P2", moved == 1),
                 Standing::Canceled(_) | Standing::Declined { .. } => ("P4", moved == 0),
                 Standing::Intended => ("P2", moved == 0),
