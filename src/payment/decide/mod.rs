@@ -3,9 +3,11 @@
 //! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
 //! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`]), a person
 //! ([`person`]), a gateway by itself ([`news`]); what one operation means for another ([`gate`]),
-//! and gateways that mint their own id first ([`prepare`]).
+//! and gateways that mint their own id first ([`prepare`]). What holds for all of it is in [`rules`].
 //!
 //! Knows nothing of how a fact is folded, recorded or undone, or of who carries an action out.
+
+mod rules;
 
 mod pay;
 
@@ -30,12 +32,11 @@ mod stories;
 #[cfg(test)]
 mod model;
 
-use std::{fmt, sync::Arc};
+pub use rules::{Encoder, Late, Policies, Rules};
 
 use super::{
-    Amount, Asked, Contract, Currency, Fact, IdempotencyKey, Invalid, Kind, Namespace, Now, Operation, OperationKey,
-    Order, Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Schedule, Standing, Tenant, Tick,
-    Timestamp,
+    Amount, Currency, Fact, IdempotencyKey, Invalid, Kind, Now, Operation, OperationKey, Order, Outcome, ParkReason,
+    Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp,
 };
 
 /// Something that a payment has to answer to.
@@ -247,101 +248,6 @@ pub enum Response {
     InvalidState(String),
     /// No such payment.
     NotFound,
-}
-
-/// What holds for every decision.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// The gateway's side.
-    pub contract: Contract,
-    /// Our side.
-    pub schedule: Schedule,
-    /// What goes into operation keys besides.
-    pub namespace: Namespace,
-    /// Whether anything may be sent: not from a copied folder.
-    pub sending: bool,
-    /// Whether this process found its folder copied or restored: what it takes up may have gone on elsewhere since.
-    pub restored: bool,
-    /// How the gateway's adapter puts an operation into bytes.
-    pub encoder: Encoder,
-    /// What becomes of money that has moved although a caller was told, or wished, that it would not.
-    pub policies: Policies,
-}
-
-impl Rules {
-    /// The rules of a folder of its own, with the default schedule and policies.
-    pub fn new(contract: Contract, encoder: Encoder) -> Rules {
-        Rules {
-            contract,
-            schedule: Schedule::default(),
-            namespace: Namespace::default(),
-            sending: true,
-            restored: false,
-            encoder,
-            policies: Policies::default(),
-        }
-    }
-}
-
-/// Puts an operation into the exact bytes that its gateway is sent, or says why that cannot be done. Pure: the same
-/// operation always gives the same bytes.
-#[derive(Clone)]
-pub struct Encoder(Arc<Encode>);
-
-type Encode = dyn Fn(&Asked<'_>) -> Result<Vec<u8>, Invalid> + Send + Sync;
-
-impl Encoder {
-    /// The adapter's function.
-    pub fn new(encode: impl Fn(&Asked<'_>) -> Result<Vec<u8>, Invalid> + Send + Sync + 'static) -> Encoder {
-        Encoder(Arc::new(encode))
-    }
-
-    /// One line of text, for where nothing is really sent.
-    pub fn plain() -> Encoder {
-        Encoder::new(|asked| {
-            let Asked { kind, operation_key, amount, order, .. } = asked;
-            Ok(format!("{} {operation_key} {amount} {}", kind.as_str(), order.currency).into_bytes())
-        })
-    }
-
-    fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
-        (self.0)(asked)
-    }
-}
-
-impl fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Encoder")
-    }
-}
-
-/// What becomes of money that has moved although a caller was told, or wished, that it would not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policies {
-    /// After it was told declined or canceled.
-    pub late_success: Late,
-    /// After a void that came too late.
-    pub late_void: Late,
-}
-
-impl Default for Policies {
-    fn default() -> Policies {
-        Policies {
-            // Nobody asked for it back, and by now the goods may have been sent on other evidence: a person looks.
-            late_success: Late::Adopt,
-            // The caller has asked for it.
-            late_void: Late::Refund,
-        }
-    }
-}
-
-/// What to do about money that moved late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Late {
-    /// It stays where it is, and is shown.
-    Adopt,
-    /// It goes back, by one operation of our own.
-    Refund,
 }
 
 /// What is proposed. Its actions and response are out of reach until `release`, which is called in one
