@@ -152,7 +152,7 @@ impl Turner {
         let mut agenda = Agenda::default();
         self.take_reports(reports, &now, &mut agenda)?;
         self.take_due(&now, &mut agenda);
-        let looks = self.take_asks(asks, &mut agenda);
+        let looks = self.take_asks(asks, &mut agenda)?;
         self.take_pays(pays, &mut agenda);
         let news = std::mem::take(&mut agenda.news);
         self.turn(now, agenda)?;
@@ -245,17 +245,17 @@ impl Turner {
     }
 
     /// Takes up what people decide; returns what is only looked at.
-    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Vec<Ask> {
+    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Result<Vec<Ask>, Stopped> {
         let mut looks = Vec::new();
         for ask in asks {
             match ask {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
-                Ask::News(news, said, reply) => self.take_news(news, said, reply, agenda),
+                Ask::News(news, said, reply) => self.take_news(news, said, reply, agenda)?,
                 Ask::Close(reply) => self.start_closing(reply),
                 Ask::Get(_, _) | Ask::List(_, _) => looks.push(ask),
             }
         }
-        looks
+        Ok(looks)
     }
 
     /// Those who were held come first, as many as can be sent; then those who just came.

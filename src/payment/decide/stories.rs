@@ -15,7 +15,7 @@ mod window;
 use std::time::Duration;
 
 use super::*;
-use crate::payment::{Clock, Deduplication, Event, Identity, State, apply};
+use crate::payment::{Clock, Contract, Deduplication, Event, Identity, Namespace, State, apply};
 
 const START: u64 = 1_000_000_000_000;
 

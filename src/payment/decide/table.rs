@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::payment::{
-    Cause, Clock, Deduplication, Event, Evidence, Finality, Identity, Inquiry, Lasting, NextAction, OperationRef, apply,
+    Cause, Clock, Contract, Deduplication, Event, Evidence, Finality, Identity, Inquiry, Lasting, Namespace,
+    NextAction, OperationRef, apply,
 };
 
 const START: u64 = 1_000_000_000_000;
