@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{Received, Stopped},
     gateway::Said,
-    payment::{Input, Now, Webhook},
+    payment::{Identity, Input, Now, Webhook},
 };
 
 /// A piece of news that is being taken, and who waits to hear so.
@@ -23,6 +23,7 @@ impl Turner {
     pub(super) fn take_news(
         &mut self,
         news: Webhook,
+        from: Identity,
         said: Option<Said>,
         reply: oneshot::Sender<Result<(), Rejection>>,
         agenda: &mut Agenda,
@@ -42,7 +43,7 @@ impl Turner {
         };
         if let (Some(operation), Some(payment)) = (news.operation_key, payment) {
             let said = said.map(|said| (said.outcome, said.amount, said.currency));
-            agenda.add(payment, Input::Hint { operation, said }, Origin::Report);
+            agenda.add(payment, Input::Hint { operation, from, said }, Origin::Report);
         }
         agenda.news.push((news, reply));
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Each function is one column of the table: every standing, no wildcard.
 
-use super::{Action, Step, gate, parked};
+use super::{Action, Step, failover, gate, parked};
 use crate::payment::{
     Cause, Evidence, Fact, Finality, Inquiry, Kind, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
     Standing, Tick, Timestamp,
@@ -42,8 +42,8 @@ fn conclude_attempt(operation: &Operation, outcome: &Outcome, step: &mut Step<'_
         Outcome::Declined(Finality::Soft, _) => open_window(operation, &outcome, Evidence::Reply, step),
         Outcome::Pending(_, _) => await_pending(operation, step),
         Outcome::NotSent(_) | Outcome::Refused(_, _) if operation.may_have_acted => begin_doubt(operation, step),
-        Outcome::NotSent(_) => back_off(operation, None, step),
-        Outcome::Refused(Lasting::ForNow { retry_after }, _) => back_off(operation, *retry_after, step),
+        Outcome::NotSent(_) => elsewhere_or_later(operation, None, step),
+        Outcome::Refused(Lasting::ForNow { retry_after }, _) => elsewhere_or_later(operation, *retry_after, step),
         Outcome::Refused(Lasting::ForGood, reply) => {
             step.facts.push(Fact::Canceled { operation: operation.this, reply: reply.clone() });
         }
@@ -393,6 +393,12 @@ fn await_news(operation: &Operation, step: &mut Step<'_>) {
         schedule.pause(asked.saturating_sub(1))
     };
     step.pursuit(operation).due = now.plus(pause);
+}
+
+fn elsewhere_or_later(operation: &Operation, at_least: Option<std::time::Duration>, step: &mut Step<'_>) {
+    if !failover::try_the_next(operation, step) {
+        back_off(operation, at_least, step);
+    }
 }
 
 pub(super) fn back_off(operation: &Operation, at_least: Option<std::time::Duration>, step: &mut Step<'_>) {

@@ -27,8 +27,8 @@ use self::{
     gateway::{Flaw, Gateway, Nature, Said},
     world::{Sin, Worker, World},
 };
-use super::{Encoder, Input, Outcome, Person, Reply, Resolution, Rules, Verdict};
-use crate::payment::{Contract, Deduplication, Identity, Inquiry, Schedule, Standing};
+use super::{Input, Outcome, Person, Reply, Resolution, Rules, Verdict};
+use crate::payment::{Contract, Deduplication, Encoder, Identity, Inquiry, Schedule, Standing};
 
 const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
