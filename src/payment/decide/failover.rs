@@ -1,13 +1,18 @@
 //! A payment goes to another gateway: only while it certainly has not happened at the one that it was meant for, which
 //! is while every attempt there ended NotSent or Refused (HAZARDS H31).
 
-use super::Step;
+use std::time::Duration;
+
+use super::{Step, chase};
 use crate::payment::{Asked, Fact, Kind, Operation, Route, route};
 
 /// The gateway has just not taken it: the others get a try at once, each one, before anybody waits.
-pub(super) fn try_the_next(operation: &Operation, step: &mut Step<'_>) -> bool {
+pub(super) fn elsewhere_or_later(operation: &Operation, at_least: Option<Duration>, step: &mut Step<'_>) {
     let tried = usize::try_from(operation.attempts).unwrap_or(usize::MAX);
-    tried < route::count(&step.rules.routes, &step.payment.order) && move_on(operation, step)
+    let untried = tried < route::count(&step.rules.routes, &step.payment.order);
+    if !(untried && move_on(operation, step)) {
+        chase::back_off(operation, at_least, step);
+    }
 }
 
 /// Whether it is not worth sending now: its gateway does not answer at present.

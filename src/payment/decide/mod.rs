@@ -1,7 +1,7 @@
 //! The transition table: what to do about an input, given a payment, the clocks and the contract. Pure.
 //!
 //! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
-//! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`]), a person
+//! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`], [`window`]), a person
 //! ([`person`]), a gateway by itself ([`news`]); what one operation means for another ([`gate`]), which
 //! gateway a payment may still go to ([`failover`]),
 //! and gateways that mint their own id first ([`prepare`]). What holds for all of it is in [`rules`].
@@ -21,6 +21,8 @@ mod failover;
 mod prepare;
 
 mod chase;
+
+mod window;
 
 mod person;
 

@@ -89,7 +89,10 @@ fn what_may_have_acted_never_goes_elsewhere() {
     story.ended(1, Outcome::Unknown(reply()));
     for _ in 0..3 {
         story.then(60, Input::Due);
-        story.then(0, Input::Answered { operation: 0, asked: Tick::from_millis(story.tick), outcome: Outcome::NotFound });
+        story.then(
+            0,
+            Input::Answered { operation: 0, asked: Tick::from_millis(story.tick), outcome: Outcome::NotFound },
+        );
     }
     assert_eq!(story.operation().attempts, 2, "it was proven not to be there, and sent again");
     let Inquiry::ByKey { .. } = story.rules.contract.inquiry else { unreachable!() };
