@@ -27,6 +27,8 @@ mod money;
 
 mod order;
 
+mod purchase;
+
 mod operation;
 
 mod outcome;
@@ -65,6 +67,7 @@ pub use order::{
     Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
 };
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
+pub use purchase::Purchase;
 pub use route::{Encoder, Route, choose};
 pub use schedule::{ImpossibleHorizon, Schedule};
 pub use state::{Moment, Payment, State};

@@ -38,7 +38,7 @@ mod events;
 mod offline;
 
 pub use crate::{
-    engine::{Filter, Page, Stopped},
+    engine::{Filter, Page, Stopped, Watch},
     gateway::{Forged, Post},
     journal::Lsn,
 };
