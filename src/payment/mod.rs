@@ -40,6 +40,8 @@ mod balance;
 
 mod schedule;
 
+mod outlook;
+
 mod decide;
 
 mod apply;
@@ -62,5 +64,6 @@ pub use order::{
     Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
 };
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
+pub use outlook::{Next, Outlook, outlook};
 pub use schedule::{ImpossibleHorizon, Schedule};
 pub use state::{Moment, Payment, State};

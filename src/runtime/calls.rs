@@ -10,7 +10,10 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use super::intake::{Intake, Report};
+use super::{
+    intake::{Intake, Report},
+    stats::{Asking, Meter},
+};
 use crate::{
     gateway::{Answer, Gateway, Question, Sending},
     payment::{Action, Call, Now, Outcome, Reply, Tick},
@@ -36,12 +39,19 @@ pub(super) struct Calls {
     slots: Arc<Semaphore>,
     stage: watch::Sender<Stage>,
     intake: Arc<Intake>,
+    meter: Arc<Meter>,
 }
 
 impl Calls {
-    pub(super) fn new(gateway: Arc<dyn Gateway>, tasks: Handle, slots: usize, intake: Arc<Intake>) -> Calls {
+    pub(super) fn new(
+        gateway: Arc<dyn Gateway>,
+        tasks: Handle,
+        slots: usize,
+        intake: Arc<Intake>,
+        meter: Arc<Meter>,
+    ) -> Calls {
         let (stage, _) = watch::channel(Stage::Running);
-        Calls { gateway, tasks, slots: Arc::new(Semaphore::new(slots)), stage, intake }
+        Calls { gateway, tasks, slots: Arc::new(Semaphore::new(slots)), stage, intake, meter }
     }
 
     /// Starts what a turn released, that was decided on at `now`, which was at `read` by the process's clock: what a turn
@@ -68,13 +78,13 @@ impl Calls {
         let Call { payment, operation, .. } = call;
         let report = move |outcome| Report::Sent { payment, operation, attempt, outcome };
         let not_after = Some(sending.deadline);
-        self.begin(report, not_after, move |gateway, _| gateway.send(sending));
+        self.begin(Asking::Send, report, not_after, move |gateway, _| gateway.send(sending));
     }
 
     fn prepare(&self, call: Call, request: Vec<u8>) {
         let Call { payment, operation, kind, operation_key, amount, currency, .. } = call;
         let report = move |outcome| Report::Prepared { payment, operation, outcome };
-        self.begin(report, None, move |gateway, deadline| {
+        self.begin(Asking::Prepare, report, None, move |gateway, deadline| {
             gateway.prepare(Sending { kind, operation_key, request, amount, currency, deadline })
         });
     }
@@ -82,7 +92,7 @@ impl Calls {
     fn inquire(&self, call: Call, asked: Tick) {
         let Call { payment, operation, kind, operation_key, amount, currency, reference } = call;
         let report = move |outcome| Report::Asked { payment, operation, asked, outcome };
-        self.begin(report, None, move |gateway, deadline| {
+        self.begin(Asking::Inquire, report, None, move |gateway, deadline| {
             gateway.inquire(Question { kind, operation_key, amount, currency, reference, deadline })
         });
     }
@@ -91,11 +101,13 @@ impl Calls {
     /// certainly not been sent if it does not begin; what moves none has the contract's time from its beginning.
     fn begin(
         &self,
+        asking: Asking,
         report: impl FnOnce(Outcome) -> Report + Send + 'static,
         not_after: Option<Instant>,
         call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_> + Send + 'static,
     ) {
         let report = Once::new(self.intake.clone(), report);
+        let meter = self.meter.clone();
         let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
         self.tasks.spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };
@@ -107,9 +119,13 @@ impl Calls {
             if not_after.is_some_and(|not_after| Instant::now() >= not_after) {
                 return report.give(unsent("too_late", "its time was over before it was sent"));
             }
-            let deadline = not_after.unwrap_or_else(|| Instant::now() + gateway.contract().deadline);
+            let began = Instant::now();
+            let deadline = not_after.unwrap_or_else(|| began + gateway.contract().deadline);
             tokio::select! {
-                outcome = answer_by(deadline, call(gateway.as_ref(), deadline)) => report.give(outcome),
+                outcome = answer_by(deadline, call(gateway.as_ref(), deadline)) => {
+                    meter.called(gateway.contract(), asking, &outcome, began.elapsed());
+                    report.give(outcome);
+                }
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
             }
         });

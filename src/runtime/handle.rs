@@ -1,13 +1,14 @@
 //! The library's face: what any task may ask of the engine.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Events, OpenError, OpenReport, Options,
+    Events, OpenError, OpenReport, Options, Outlooks, Stats, clock,
     intake::{Ask, Owner, Pay, Unheard},
     opening,
+    stats::Meter,
 };
 use crate::{
     engine::{Filter, Page, Stopped},
@@ -36,6 +37,8 @@ struct Face {
     durable: watch::Receiver<Lsn>,
     stopped: watch::Receiver<Option<Stopped>>,
     reader: Reader,
+    data: PathBuf,
+    meter: Arc<Meter>,
 }
 
 /// The name that means the one gateway there is, whatever it is called.
@@ -163,10 +166,11 @@ impl Engine {
     /// Opens the data folder, recovers what an earlier process left, and starts. Must be called on a tokio runtime,
     /// which then also carries the gateway calls. When this returns, the recovery is durable.
     pub async fn open(options: Options, gateway: Arc<dyn Gateway>) -> Result<Engine, OpenError> {
-        let (namespace, wait) = (options.namespace.clone(), options.wait);
+        let (namespace, wait, data) = (options.namespace.clone(), options.wait, options.data.clone());
         let opened = opening::start(options, gateway.clone()).await?;
-        let opening::Opened { intake, report, durable, stopped, reader } = opened;
-        Ok(Engine { face: Arc::new(Face { intake, gateway, namespace, wait, report, durable, stopped, reader }) })
+        let opening::Opened { intake, report, durable, stopped, reader, meter } = opened;
+        let face = Face { intake, gateway, namespace, wait, report, durable, stopped, reader, data, meter };
+        Ok(Engine { face: Arc::new(face) })
     }
 
     /// Pays, once, under this key, for the default tenant. Waits for the outcome as long as [`Options::wait`] says.
@@ -317,6 +321,17 @@ impl Engine {
     /// The last place of the journal that is durable: all of the feed is up to here.
     pub fn durable(&self) -> Lsn {
         *self.face.durable.borrow()
+    }
+
+    /// What is scheduled next for a payment, operation by operation, and why.
+    pub async fn outlook(&self, id: PaymentId) -> Result<Option<Outlooks>, Rejection> {
+        self.ask(|reply| Ask::Outlook(id, reply)).await?
+    }
+
+    /// Counters, gauges and histograms, as of now. Waits for nothing: it also answers while the disk does not.
+    pub fn stats(&self) -> Stats {
+        let free = fs2::available_space(&self.face.data).ok();
+        self.face.meter.read(self.face.intake.waiting(), clock::wall_clock(), free)
     }
 
     /// What opening found and did, and what is promised.

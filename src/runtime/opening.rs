@@ -20,6 +20,7 @@ use super::{
     clock::Clock,
     intake::{Intake, Owner},
     options::Options,
+    stats::{Meter, TimedDisk},
     storekeeper::StoreKeeper,
     turner::{Desk, Turner},
 };
@@ -159,6 +160,7 @@ pub(super) struct Opened {
     pub(super) durable: watch::Receiver<Lsn>,
     pub(super) stopped: watch::Receiver<Option<Stopped>>,
     pub(super) reader: Reader,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Opens on a thread of its own, which then is the engine thread.
@@ -172,7 +174,9 @@ pub(super) async fn start(options: Options, gateway: Arc<dyn Gateway>) -> Result
             Ok((turner, lock, report, reader)) => {
                 let intake = turner.intake.clone();
                 let durable = turner.durable.subscribe();
-                let face = Opened { intake: Owner(intake.clone()), report, durable, stopped: watch_stopped, reader };
+                let meter = turner.meter.clone();
+                let intake_owner = Owner(intake.clone());
+                let face = Opened { intake: intake_owner, report, durable, stopped: watch_stopped, reader, meter };
                 // Whoever asked may have gone: then its owner is dropped here, and the engine is abandoned.
                 drop(tell.send(Ok(face)));
                 run(turner, lock, &intake, &stopped);
@@ -230,7 +234,9 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     let data = options.data.clone();
     std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
     let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
-    let found = journal::open(disk(&options)?, journal_options(&options))?;
+    let meter = Arc::new(Meter::new([&contract]));
+    let disk = TimedDisk::new(disk(&options)?, meter.clone());
+    let found = journal::open(Arc::new(disk), journal_options(&options))?;
     check_journal(&lock, &found, &data)?;
     let folder = found.store_uuid().unwrap_or_else(random);
     let strange = found.lock_inode().is_some_and(|inode| inode != lock.inode());
@@ -278,14 +284,15 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
-    let calls = Calls::new(gateway, tasks, options.gateway_slots, intake.clone());
-    let keeper =
-        StoreKeeper::start(store, intake.clone()).map_err(system("the store's thread could not be started"))?;
+    let calls = Calls::new(gateway, tasks, options.gateway_slots, intake.clone(), meter.clone());
+    let keeper = StoreKeeper::start(store, intake.clone(), meter.clone())
+        .map_err(system("the store's thread could not be started"))?;
     let spares = SpareKeeper::start(machine.spare_maker()).map_err(system("a thread could not be started"))?;
     let (reader, (durable, _)) = (machine.reader(), watch::channel(machine.durable()));
     let resume = resume.into();
     let desk = Desk::default();
-    let turner = Turner { machine, intake, calls, keeper, spares, clock, options, durable, resume, desk };
+    let turner = Turner { machine, intake, calls, keeper, spares, clock, options, durable, resume, desk, meter };
+    turner.note_beginning();
     Ok((turner, lock, report, reader))
 }
 

@@ -16,6 +16,7 @@ use super::{
     news::Heard,
     opening::SpareKeeper,
     options::Options,
+    stats::Meter,
     storekeeper::StoreKeeper,
     telling::{COME_BACK, readable, refuse},
 };
@@ -47,6 +48,7 @@ pub(super) struct Turner {
     /// Unresolved payments that an earlier process left.
     pub(super) resume: VecDeque<(PaymentId, Input)>,
     pub(super) desk: Desk,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Where a caller waits for its answer.
@@ -64,7 +66,7 @@ pub(super) struct Waiter {
 #[derive(Default)]
 pub(super) struct Desk {
     /// Gateway calls under way.
-    calling: usize,
+    pub(super) calling: usize,
     /// Those of them that are not a new payment's first sending.
     chasing: usize,
     /// New payments that wait for a call to be free.
@@ -76,7 +78,7 @@ pub(super) struct Desk {
     pub(super) store_failed: Option<String>,
     pub(super) confirm_at: Option<Instant>,
     /// The disk is full: nothing is begun that could wait.
-    cramped: bool,
+    pub(super) cramped: bool,
     pub(super) closing: Option<Closing>,
 }
 
@@ -159,6 +161,7 @@ impl Turner {
         self.keep_news(news, &now)?;
         self.look(looks)?;
         self.keep_house(&now)?;
+        self.note_standing();
         Ok(self.next())
     }
 
@@ -208,7 +211,10 @@ impl Turner {
 
     fn flushed(&mut self, now: &Now, files: Vec<(String, u64)>) -> Result<(), Stopped> {
         match self.desk.checkpoint.take() {
-            Some(carrying) => self.machine.finish_checkpoint(now.wall, carrying, files),
+            Some(carrying) => {
+                self.meter.checkpointed(now.wall, carrying.upto);
+                self.machine.finish_checkpoint(now.wall, carrying, files)
+            }
             None => Ok(()),
         }
     }
@@ -252,7 +258,7 @@ impl Turner {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
                 Ask::News(news, said, reply) => self.take_news(news, said, reply, agenda),
                 Ask::Close(reply) => self.start_closing(reply),
-                Ask::Get(_, _) | Ask::List(_, _) => looks.push(ask),
+                Ask::Get(_, _) | Ask::Outlook(_, _) | Ask::List(_, _) => looks.push(ask),
             }
         }
         looks
@@ -289,14 +295,14 @@ impl Turner {
         if agenda.inputs.is_empty() {
             return Ok(());
         }
-        let before = self.machine.durable();
+        let (before, began) = (self.machine.position(), Instant::now());
         let turned = self.machine.turn(now, &agenda.inputs, self.admission(agenda.scheduled))?;
-        let Turned { told, actions, changed, resting } = turned;
+        let Turned { told, actions, changed, resting, recorded } = turned;
         self.desk.calling += actions.len();
         self.desk.chasing += actions.iter().filter(|action| is_chase(action)).count();
         let read = self.clock.instant(now.tick);
         actions.into_iter().for_each(|action| self.calls.start(action, &now, read));
-        if self.machine.durable() != before {
+        if self.machine.position().next != before.next {
             self.durable.send_replace(self.machine.durable());
             self.desk.confirm_at = Some(Instant::now() + CONFIRM_AFTER);
         }
@@ -307,6 +313,7 @@ impl Turner {
         if !resting.is_empty() && self.desk.store_failed.is_none() {
             self.keeper.put(resting, self.machine.mark());
         }
+        self.note_turn(began, before, recorded);
         Ok(())
     }
 
@@ -323,6 +330,9 @@ impl Turner {
             match look {
                 Ask::Get(id, reply) => {
                     let _ = reply.send(readable(self.machine.get(&id))?);
+                }
+                Ask::Outlook(id, reply) => {
+                    let _ = reply.send(readable(self.outlook(&id))?);
                 }
                 Ask::List(filter, reply) => {
                     let _ = reply.send(readable(self.machine.list(&filter))?);
