@@ -19,6 +19,9 @@ const PAGE: &str = include_str!("dashboard/index.html");
 const STYLE: &str = include_str!("dashboard/board.css");
 const SCRIPT: &str = include_str!("dashboard/board.js");
 
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><circle cx=\"8\" cy=\"8\" r=\"8\" \
+                    fill=\"#2850b8\"/><path d=\"M8.9 12V4.2H7.6L5.4 5.7v1.6l1.9-1.2V12z\" fill=\"#fff\"/></svg>";
+
 /// Nothing but our own files is loaded, run or talked to, and no other page may frame this one: what a payment says of
 /// itself comes from strangers.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -31,6 +34,7 @@ pub(super) async fn page() -> Response {
 pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Answered {
     match name.as_ref().map(|Path(name)| name.as_str()) {
         Ok("board.css") => Ok(file("text/css; charset=utf-8", STYLE)),
+        Ok("icon.svg") => Ok(file("image/svg+xml", ICON)),
         Ok("board.js") => Ok(file("text/javascript; charset=utf-8", SCRIPT)),
         Ok(_) | Err(_) => Err(Problem::new(Code::NotFound, "there is nothing at this path")),
     }
