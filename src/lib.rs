@@ -104,4 +104,6 @@ pub use payment::{
     Amount, Capture, Currency, Event, Fact, FollowUp, IdempotencyKey, Invalid, Namespace, Order, Payment, PaymentId,
     Person, Resolution, State, Tenant, Timestamp, Verdict,
 };
-pub use runtime::{Answer, Delivery, Engine, Events, OpenError, OpenReport, Operated, Options, Rejection};
+pub use runtime::{
+    Answer, Delivery, Engine, Events, OpenError, OpenReport, Operated, Options, Outlooks, Rejection, Stats,
+};

@@ -282,6 +282,7 @@ fn introduce(json: bool, engine: &Engine, gateway: &dyn Gateway, address: Socket
         let line = serde_json::json!({
             "url": url, "guarantee": contract.guarantee(), "gateway": contract.identity.to_string(),
             "contract": contract.to_string(), "recovery": report.lines().collect::<Vec<_>>(),
+            "dashboard": format!("{url}/"), "metrics": format!("{url}/metrics"),
         });
         return say(line);
     }
@@ -292,6 +293,8 @@ fn introduce(json: bool, engine: &Engine, gateway: &dyn Gateway, address: Socket
         ("contract", contract.to_string()),
         ("recovery", report),
         ("listening", url.clone()),
+        ("dashboard", format!("{url}/")),
+        ("metrics", format!("{url}/metrics")),
     ]);
     say(format_args!("\nTry it, twice:\n{}\n\nCtrl-C stops it.", example(&url)));
 }
