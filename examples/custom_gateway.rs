@@ -56,10 +56,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The standard contract: deduplicates by key for 24 h, and can be asked. State what yours does, and no more.
     let bank = Bank { contract: Contract::standard(identity), done: Mutex::default() };
     let engine = Engine::open(Options::new(&folder), Arc::new(bank)).await?;
-    println!("guarantee: {}", engine.report().contract.guarantee());
+    for (_, contract) in &engine.report().contracts {
+        println!("{}: {}", contract.identity, contract.guarantee());
+    }
     let order = Order::new(Amount::new(1050)?, Currency::new("USD")?, "acct_alice", "acct_bob")?;
     let answer = engine.pay("order-1234", order).await?;
-    println!("{} by {}", answer.payment.state().as_str(), engine.report().contract.identity);
+    println!("{} by {:?}", answer.payment.state().as_str(), answer.payment.first().map(|first| &first.gateway.name));
     engine.close().await?;
     fs::remove_dir_all(&folder)?;
     Ok(())

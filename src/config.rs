@@ -6,6 +6,8 @@
 //!
 //! Knows nothing of HTTP routes, engines at work, or the command line's grammar.
 
+mod gateways;
+
 mod webhooks;
 
 use std::{fmt, fs, net::SocketAddr, path::Path, path::PathBuf};
@@ -21,6 +23,7 @@ use crate::{
     runtime::Options,
 };
 
+pub use gateways::{GatewaySettings, Source};
 pub use webhooks::{SecretSource, Webhook};
 
 /// The file that is read if it is there and no other is named.
@@ -82,6 +85,8 @@ pub struct Settings {
     pub segment_bytes: Option<u64>,
     /// The store's cache, in bytes. `None`: the engine's default.
     pub store_cache_bytes: Option<u64>,
+    /// Several gateways: `[[gateways]]` tables, in the file only. Default: none; then the keys above say which one it is.
+    pub gateways: Vec<GatewaySettings>,
     /// Who is told of what happens: `[[webhooks]]` tables, in the file only. Default: nobody.
     pub webhooks: Vec<Webhook>,
 }
@@ -114,6 +119,7 @@ impl Default for Settings {
             gateway_slots: None,
             segment_bytes: None,
             store_cache_bytes: None,
+            gateways: Vec::new(),
             webhooks: Vec::new(),
         }
     }
@@ -160,13 +166,9 @@ impl Settings {
         self.webhooks.iter().map(|webhook| webhook.endpoint().map_err(ConfigError)).collect()
     }
 
-    /// A gateway's contract, with what was overridden.
+    /// The contract of the gateway that is preferred, with what was overridden.
     pub fn contract(&self, contract: &Contract) -> Result<Contract, ConfigError> {
-        let mut contract = contract.clone();
-        for pair in &self.gateway_contract {
-            apply_override(&mut contract, pair).map_err(|error| ConfigError(error.to_string()))?;
-        }
-        Ok(contract)
+        self.gateways().first().map_or_else(|| Ok(contract.clone()), |first| first.contract(contract))
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -179,7 +181,15 @@ impl Settings {
     #[doc(hidden)]
     pub fn read_toml(&mut self, text: &str) -> Result<(), String> {
         let table: toml::Table = text.parse().map_err(|error| format!("is not valid TOML: {error}"))?;
-        for (key, value) in &table {
+        if let (Some(tables), single) =
+            (table.get("gateways"), gateways::SINGLE.iter().find(|key| table.contains_key(**key)))
+        {
+            if let Some(key) = single {
+                return Err(format!("{key} is for a single gateway: with [[gateways]], say it in their tables"));
+            }
+            self.gateways = gateways::read(tables)?;
+        }
+        for (key, value) in table.iter().filter(|(key, _)| *key != "gateways") {
             if key == "webhooks" {
                 self.webhooks = webhooks::read(value)?;
                 continue;
@@ -211,6 +221,9 @@ impl Settings {
 
     /// Sets one key; an error goes on from its name.
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        if !self.gateways.is_empty() && gateways::SINGLE.contains(&key) {
+            return self.choose_table(key, value);
+        }
         match key {
             "data" => self.data = PathBuf::from(not_empty(value)?),
             "listen" => self.listen = parsed(value, "an address and a port, such as 127.0.0.1:7411")?,
@@ -229,6 +242,18 @@ impl Settings {
             "store_cache_bytes" => self.store_cache_bytes = Some(parsed(value, "a number of bytes")?),
             _ => return Err(unknown(key, &KEYS)),
         }
+        Ok(())
+    }
+
+    /// With `[[gateways]]`, a flag or a variable can only say which of them is meant.
+    fn choose_table(&mut self, key: &str, value: &str) -> Result<(), String> {
+        if key != "gateway" {
+            return Err("is for a single gateway: the file has [[gateways]], and says it in their tables".to_owned());
+        }
+        let named = self.gateways.iter().find(|one| one.name == value).cloned();
+        let names = || self.gateways.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
+        let named = named.ok_or_else(|| format!("must be one of those in the file's [[gateways]]: {}", names()))?;
+        self.gateways = vec![named];
         Ok(())
     }
 
@@ -339,142 +364,4 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::payment::{Deduplication, Inquiry};
-
-    fn from_environment(pairs: &[(&str, &str)]) -> Result<Settings, String> {
-        let mut settings = Settings::default();
-        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        settings.read_environment(pairs).map(|()| settings).map_err(|error| error.to_string())
-    }
-
-    fn from_file(name: &str, text: &str) -> Result<Settings, String> {
-        let path = std::env::temp_dir().join(format!("payonce-config-{}-{name}.toml", std::process::id()));
-        fs::write(&path, text).expect("writable");
-        let read = Settings::default().tap_file(&path);
-        fs::remove_file(&path).expect("removable");
-        read.map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
-    }
-
-    impl Settings {
-        fn tap_file(mut self, path: &Path) -> Result<Settings, ConfigError> {
-            self.read_file(path).map(|()| self)
-        }
-    }
-
-    #[test]
-    fn every_key_is_set_from_the_file() {
-        let settings = from_file(
-            "whole",
-            "stripe_api_key_file = '/k'\nstripe_return_url = 'https://r'\nstripe_off_session = true\n\
-             data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
-             late_success = 'refund'\nlate_void = 'adopt'\nqueue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
-             [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
-        )
-        .expect("valid");
-        assert_eq!(settings.data, PathBuf::from("/d"));
-        assert_eq!(settings.listen.to_string(), "[::1]:1");
-        assert_eq!(settings.gateway, GatewayChoice::Http("http://h:1/p".to_owned()));
-        assert_eq!(settings.stripe_api_key_file, Some(PathBuf::from("/k")));
-        assert_eq!((settings.stripe_return_url.as_deref(), settings.stripe_off_session), (Some("https://r"), true));
-        let options = settings.options(true);
-        assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
-        assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
-        assert_eq!(options.policies, Policies { late_success: Late::Refund, late_void: Late::Adopt });
-        let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
-        assert_eq!(contract.deduplication, Deduplication::None);
-        assert!(matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 5, .. }));
-    }
-
-    #[test]
-    fn a_misspelt_key_is_refused_with_the_nearest_name() {
-        assert_eq!(from_file("near", "lisen = 'x'"), Err("FILE: lisen is not known; did you mean listen?".to_owned()));
-        assert_eq!(
-            from_file("hyphen", "gateway-account = 'x'"),
-            Err("FILE: gateway-account is not known; did you mean gateway_account?".to_owned())
-        );
-        assert!(from_file("far", "colour = 1").is_err_and(|why| why.contains("known are data, listen,")));
-        assert!(
-            from_environment(&[("PAYONCE_LISTN", "x")])
-                .is_err_and(|why| why == "PAYONCE_LISTN is not known; did you mean listen?")
-        );
-        assert!(
-            from_file("contract", "gateway_contract = 'dedupe=24h'").is_err_and(|why| why.contains("known: dedup="))
-        );
-    }
-
-    #[test]
-    fn what_an_orchestrator_sets_is_left_alone() {
-        let foreign = [("PAYONCE_PORT", "tcp://10.0.0.1:7411"), ("PAYONCE_SERVICE_HOST", "10.0.0.1"), ("HOME", "/")];
-        assert_eq!(from_environment(&foreign), Ok(Settings::default()));
-        assert_eq!(from_environment(&[("PAYONCE_LOG", "debug"), ("PAYONCE_URL", "x")]), Ok(Settings::default()));
-    }
-
-    #[test]
-    fn stripe_is_named_alone_or_with_the_url_of_a_stand_in() {
-        assert_eq!(gateway("stripe"), Ok(GatewayChoice::Stripe("https://api.stripe.com".to_owned())));
-        assert_eq!(gateway("stripe:http://h:1"), Ok(GatewayChoice::Stripe("http://h:1".to_owned())));
-        for other in ["stripe:", "stripes", "stripe:h", "stripe:http://k@h"] {
-            assert!(gateway(other).is_err(), "{other}");
-        }
-    }
-
-    #[test]
-    fn flags_win_over_the_environment() {
-        let mut settings = from_environment(&[("PAYONCE_LISTEN", "127.0.0.1:1")]).expect("valid");
-        assert_eq!(settings.listen.port(), 1);
-        settings.set_flag("listen", "127.0.0.1:2").expect("valid");
-        assert_eq!(settings.listen.port(), 2);
-        let error = settings.set_flag("listen", "here").expect_err("no address").to_string();
-        assert!(error.starts_with("--listen must be an address and a port"), "{error}");
-    }
-
-    #[test]
-    fn a_policy_is_one_of_two_words_and_nothing_said_is_the_default() {
-        let mut settings = from_environment(&[("PAYONCE_LATE_SUCCESS", "refund")]).expect("valid");
-        let set = Policies { late_success: Late::Refund, ..Policies::default() };
-        assert_eq!(settings.options(false).policies, set);
-        for word in ["", "Adopt", "void", "true"] {
-            let error = settings.set_flag("late_void", word).expect_err(word).to_string();
-            assert!(error.starts_with("--late-void must be \"adopt\""), "{error}");
-        }
-        assert_eq!(settings.options(false).policies, set, "a refused word changes nothing");
-    }
-
-    #[test]
-    fn what_is_no_gateway_is_refused() {
-        for url in ["", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "h:1", "/path", "Sandbox"] {
-            assert!(gateway(url).is_err(), "{url}");
-        }
-    }
-
-    #[test]
-    fn contracts_are_overridden_in_the_words_of_the_manual() {
-        let mut settings = Settings::default();
-        for pair in [
-            "dedup=none",
-            "inquiry=no",
-            "inquiry=yes",
-            "max_processing=5s",
-            "not_found_lag=1s",
-            "deadline=2s",
-            "not_found_times=3",
-            "park_after=24h",
-            "dedup=12h",
-        ] {
-            settings.set_flag("gateway_contract", pair).expect(pair);
-        }
-        let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
-        assert_eq!(contract.deduplication, Deduplication::ByKey { ttl: Duration::from_secs(12 * 3600) });
-        assert_eq!(contract.inquiry, Inquiry::ByKey { not_found_lag: Duration::from_secs(1), not_found_times: 3 });
-        assert_eq!(contract.max_processing, Duration::from_secs(5));
-        for pair in
-            ["dedup", "dedup=", "dedup=0s", "dedup=1", "dedup=1.5h", "inquiry=maybe", "not_found_times=0", "x=1"]
-        {
-            assert!(settings.set_flag("gateway_contract", pair).is_err(), "{pair}");
-        }
-    }
-}
+mod tests;

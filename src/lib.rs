@@ -105,5 +105,6 @@ pub use payment::{
     Person, Resolution, State, Tenant, Timestamp, Verdict,
 };
 pub use runtime::{
-    Answer, Delivery, Engine, Events, OpenError, OpenReport, Operated, Options, Outlooks, Rejection, Stats,
+    Answer, Delivery, Engine, Events, GatewayRoute, OpenError, OpenReport, Operated, Options, Outlooks, Rejection,
+    Stats,
 };

@@ -180,8 +180,9 @@ fn one_payment_is_shown_with_its_operations_and_its_timeline() {
         "{shown:?}"
     );
     let timeline = value["timeline"].as_array().expect("a timeline");
+    assert_eq!((&value["gateway"], &timeline[0]["operation"]), (&"by source".into(), &0.into()));
     assert!(timeline.iter().any(|moment| moment["evidence"] == "reply"), "{shown:?}");
-    assert!(timeline.iter().all(|moment| moment.as_object().expect("an object").len() == 3), "{shown:?}");
+    assert!(timeline.iter().all(|moment| moment.as_object().expect("an object").len() == 4), "{shown:?}");
     timeless(&shown);
 }
 

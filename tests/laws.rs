@@ -6,8 +6,9 @@ use payonce::{
     Amount, Currency, IdempotencyKey, Order, Payment, PaymentId, Tenant,
     journal::{Record, decode_payment, decode_record, encode_payment, encode_record},
     payment::{
-        Capture, Clock, Contract, Encoder, Event, Finality, Identity, Input, Kind, Lasting, Namespace, NextAction, Now,
-        OperationKey, Outcome, Person, Reply, Resolution, Rules, Tick, Timestamp, Verdict, apply, decide,
+        Capture, Clock, Contract, Encoder, Event, Finality, Identity, Input, Kind, Lasting, Manner, Namespace,
+        NextAction, Now, OperationKey, Outcome, Person, Reply, Resolution, Rules, Tick, Timestamp, Verdict, apply,
+        decide,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -81,7 +82,13 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
     (order(), "[a-z0-9]{1,12}", vec(input(), 0..12)).prop_map(|(order, key, inputs)| {
         let (tenant, key) = (Tenant::default(), IdempotencyKey::new(&key).unwrap());
         let id = PaymentId::derive(&tenant, &key);
-        let pay = Input::Pay { tenant, key, order: Box::new(order), request: Ok(b"bytes".to_vec()) };
+        let pay = Input::Pay {
+            tenant,
+            key,
+            order: Box::new(order),
+            request: Ok(b"bytes".to_vec()),
+            manner: Manner::default(),
+        };
         let (mut payment, mut pursuits, mut events) = (None, Vec::new(), Vec::new());
         for (number, input) in (0u64..).zip(std::iter::once(pay).chain(inputs)) {
             let at = Timestamp::from_millis(1_770_000_000_000 + 90_000 * number);

@@ -125,8 +125,7 @@ fn what_prometheus_reads_is_what_happened() {
     let page = scrape_until(&server, |page| {
         page.of("payonce_payments_unresolved{state=\"processing\"}") < 0.5
             && page.of("payonce_store_lag_records") < 0.5
-            && page.of("payonce_gateway_outcomes_total{gateway=\"by source\",call=\"inquire\",outcome=\"unknown\"}")
-                > 0.5
+            && page.of("payonce_gateway_outcomes_total{gateway=\"default\",call=\"inquire\",outcome=\"unknown\"}") > 0.5
     });
     for (series, value) in [
         ("payonce_payments_settled_total{state=\"succeeded\"}", 2.0),
@@ -139,10 +138,13 @@ fn what_prometheus_reads_is_what_happened() {
         ("payonce_payment_settle_seconds_count", 4.0),
         ("payonce_facts_total{fact=\"accepted\"}", 6.0),
         ("payonce_facts_total{fact=\"contradicted\"}", 0.0),
-        ("payonce_gateway_outcomes_total{gateway=\"by source\",call=\"send\",outcome=\"succeeded\"}", 2.0),
-        ("payonce_gateway_outcomes_total{gateway=\"by source\",call=\"send\",outcome=\"unknown\"}", 1.0),
-        ("payonce_gateway_call_seconds_count{gateway=\"by source\",call=\"send\"}", 6.0),
-        ("payonce_gateway_call_seconds_count{gateway=\"by source\",call=\"prepare\"}", 0.0),
+        ("payonce_gateway_outcomes_total{gateway=\"default\",call=\"send\",outcome=\"succeeded\"}", 2.0),
+        ("payonce_gateway_outcomes_total{gateway=\"default\",call=\"send\",outcome=\"unknown\"}", 1.0),
+        ("payonce_gateway_call_seconds_count{gateway=\"default\",call=\"send\"}", 6.0),
+        ("payonce_gateway_call_seconds_count{gateway=\"default\",call=\"prepare\"}", 0.0),
+        ("payonce_gateway_info{gateway=\"default\",identity=\"by source\"}", 1.0),
+        ("payonce_gateway_shut{gateway=\"default\"}", 0.0),
+        ("payonce_gateway_slots{gateway=\"default\"}", 400.0),
         ("payonce_queue_callers{stage=\"held\"}", 0.0),
         ("payonce_trouble{kind=\"storage_full\"}", 0.0),
     ] {
@@ -178,7 +180,10 @@ fn the_dashboards_numbers_are_those_of_prometheus() {
     assert_eq!(stats["unresolved"]["in_doubt"], 1);
     assert_eq!(stats["settled"]["succeeded"], 1);
     assert_eq!(stats["facts"]["accepted"], 2);
-    assert_eq!(stats["gateways"][0]["name"], "by source");
+    assert_eq!(
+        (&stats["gateways"][0]["name"], &stats["gateways"][0]["identity"]),
+        (&"default".into(), &"by source".into())
+    );
     assert!(stats["gateways"][0]["guarantee"].as_str().is_some_and(|text| text.starts_with("exactly once")));
     assert!(stats["oldest_doubt"]["since"].as_str().is_some_and(|since| since.ends_with('Z')));
     assert!(stats["journal"]["lsn"].as_u64() >= Some(1) && stats["journal"]["disk_free"].as_u64() >= Some(1));

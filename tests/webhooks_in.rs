@@ -145,6 +145,26 @@ async fn the_same_news_leads_to_one_question_also_after_a_kill() {
     assert_eq!(gateway.asked(), before + 2, "it was durable: it is known again");
 }
 
+/// A chargeback, say: weeks later, and after many starts.
+#[tokio::test]
+async fn news_of_a_payment_that_was_settled_before_the_last_start_is_asked_about() {
+    let (folder, gateway) = (Folder::new("news-settled"), Scripted::new());
+    let engine = open(&folder, &gateway).await;
+    for number in 0..30 {
+        engine.pay(&format!("order-{number}"), order(1050)).await.unwrap();
+    }
+    engine.close().await.unwrap();
+    let engine = open(&folder, &gateway).await;
+    let (id, key) = charge("order-1");
+    assert_eq!((state(&engine, id).await, gateway.asked()), (Some(State::Succeeded), 0));
+    tell(&engine, "evt_1", &says(&key, "declined", 1050)).await.unwrap();
+    let mut patience = Patience::new();
+    while gateway.asked() == 0 {
+        patience.wait(|| "order-1".to_owned()).await;
+    }
+    assert_eq!(state(&engine, id).await, Some(State::Succeeded), "it is asked: what the news says is not believed");
+}
+
 #[tokio::test]
 async fn news_before_the_reply_changes_nothing_and_the_reply_counts() {
     let (folder, gateway) = (Folder::new("news-early"), Scripted::new().then([Act::Hang]));

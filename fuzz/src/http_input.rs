@@ -53,6 +53,7 @@ fn order(body: &[u8]) {
     assert_eq!(said("description"), order.description.as_ref().map(|text| json!(text)));
     assert_eq!(said("metadata").unwrap_or(json!({})), json!(order.metadata));
     assert_eq!(said("expires_at").is_some(), order.expires_at.is_some());
+    assert_eq!(said("gateway"), order.gateway.as_ref().map(|name| json!(name)));
     assert_eq!(readers::order(&written(&order)), Ok(order));
 }
 
@@ -65,6 +66,7 @@ fn written(order: &Order) -> Vec<u8> {
         "capture": if order.capture == Capture::Manual { "manual" } else { "automatic" },
         "metadata": order.metadata,
         "description": order.description,
+        "gateway": order.gateway,
     });
     body["expires_at"] = order.expires_at.map_or(Value::Null, |at| json!(rfc_3339(at)));
     serde_json::to_vec(&body).expect("JSON")

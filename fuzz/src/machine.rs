@@ -14,8 +14,8 @@ use payonce::{
     engine::{self, Admission, Begin, Carrying, Machine, Recovered, Resting, Told, check_mark, recover},
     journal,
     payment::{
-        Action, Call, Clock, Contract, Deduplication, Encoder, Finality, Identity, Input, Inquiry, Kind, Lasting, Now,
-        OperationKey, Outcome, Person, Reply, Resolution, Response, Rules, State, Tick, Verdict as Said,
+        Action, Call, Clock, Contract, Deduplication, Encoder, Finality, Identity, Input, Inquiry, Kind, Lasting,
+        Manner, Now, OperationKey, Outcome, Person, Reply, Resolution, Response, Rules, State, Tick, Verdict as Said,
     },
     sim::{Damage, Fault, Loss, Rng, SimDisk},
     store::{MemoryStore, Store},
@@ -35,7 +35,7 @@ const JOURNAL: journal::Options = journal::Options {
 };
 
 const HOUR: u64 = 3_600_000;
-const ADMIT: Admission = Admission { new_payments: 8 };
+const ADMIT: usize = 8;
 
 /// A life of several processes, then days of calm.
 pub fn machine(bytes: &[u8]) {
@@ -167,6 +167,7 @@ impl World {
             key: key(number),
             order: Box::new(order(number, variant)),
             request: Ok(request(number, variant)),
+            manner: Manner::default(),
         };
         if self.books[number].accepted.is_none() {
             self.books[number].perhaps.insert(variant);
@@ -203,11 +204,11 @@ impl World {
     fn turn(&mut self, inputs: Vec<(payonce::PaymentId, Input)>) -> Option<Vec<Told>> {
         let now = self.clocks();
         let mut machine = self.machine.take()?;
-        let turned = match machine.turn(now, &inputs, ADMIT) {
+        let turned = match machine.turn(now, &inputs, Admission::of(ADMIT)) {
             Ok(turned) => turned,
             Err(_) => {
                 assert!(
-                    !self.disk.has_failed() || machine.turn(now, &inputs, ADMIT).is_err(),
+                    !self.disk.has_failed() || machine.turn(now, &inputs, Admission::of(ADMIT)).is_err(),
                     "P8: it went on after a failed write or fsync"
                 );
                 drop(machine);
@@ -440,7 +441,7 @@ impl World {
         let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
         self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
         let begin = Begin {
-            rules: self.rules.clone(),
+            rules: self.rules.clone().into(),
             journal: journal::Begin { store_uuid: [7; 16], salt: self.starts, boot_id, lock_inode: 1 },
             rebuild,
             moved: false,

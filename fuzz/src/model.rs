@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use payonce::{
     Amount, Capture, Currency, IdempotencyKey, Order, Payment, PaymentId, State, Tenant, Timestamp,
-    payment::{Deduplication, Finality, OperationKey, Outcome, Reply, Rules, Standing},
+    payment::{Deduplication, Finality, Kind, OperationKey, Outcome, Reply, Rules, Standing},
 };
 
 /// The wall clock at the beginning.
@@ -100,7 +100,11 @@ impl Ledger {
     pub(super) fn check_truth(&self, payment: &Payment) {
         for operation in &payment.operations {
             let moved = self.moved(&operation.operation_key);
-            let holds = match operation.standing {
+            let holds = match &operation.standing {
+                // A void that found nothing to undo was not asked of anybody, or in vain.
+                Standing::Succeeded(reply) if matches!(reply.code(), "nothing_to_void" | "canceled") => {
+                    operation.this.kind == Kind::Void && moved == 0
+                }
                 Standing::Succeeded(_) => moved == 1,
                 Standing::Canceled(_) | Standing::Declined { .. } | Standing::Intended => moved == 0,
                 Standing::Sent { .. }

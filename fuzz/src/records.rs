@@ -102,6 +102,7 @@ fn order(c: &mut Choices<'_>) -> Order {
         let (name, value) = (c.text(9), c.text(9));
         order = order.clone().with_metadata(&name, &value).unwrap_or(order);
         order = order.clone().with_description(&value).unwrap_or(order);
+        order = order.clone().with_gateway(&name).unwrap_or(order);
     }
     order
 }
@@ -198,7 +199,7 @@ fn event(c: &mut Choices<'_>) -> Event {
 
 fn fact(c: &mut Choices<'_>) -> Fact {
     let operation = operation_ref(c);
-    match c.below(11) {
+    match c.below(12) {
         0 => Fact::Accepted {
             tenant: Tenant::default(),
             key: key(c),
@@ -224,6 +225,7 @@ fn fact(c: &mut Choices<'_>) -> Fact {
         6 => Fact::Parked { operation, reason: REASONS[c.below(7)], reply: reply(c) },
         7 => Fact::Unparked { operation },
         8 => Fact::Canceled { operation, reply: reply(c) },
+        10 => Fact::Rerouted { operation, gateway: identity(c), request: blob(c) },
         9 => Fact::Contradicted { operation, outcome: outcome(c), evidence: evidence(c) },
         _ => Fact::WindowClosed { operation },
     }

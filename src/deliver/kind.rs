@@ -45,6 +45,7 @@ impl Kind {
         let (operation, word) = match fact {
             Fact::Accepted { .. } => return Kind { subject: "payment", word: "accepted" },
             Fact::Intended { operation, .. } => (operation, "intended"),
+            Fact::Rerouted { operation, .. } => (operation, "rerouted"),
             Fact::Prepared { operation, .. } => (operation, "prepared"),
             Fact::AttemptStarted { operation, .. } => (operation, "attempt_started"),
             Fact::AttemptEnded { operation, outcome, .. } | Fact::Learned { operation, outcome, .. } => {

@@ -62,6 +62,7 @@ impl<'a> Details<'a> {
         match fact {
             Fact::Accepted { .. }
             | Fact::Intended { .. }
+            | Fact::Rerouted { .. }
             | Fact::Prepared { .. }
             | Fact::Unparked { .. }
             | Fact::WindowClosed { .. } => Details::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Machine, Stopped};
+use super::{Machine, Stopped, Unread, decode};
 use crate::{
     journal::Record,
     payment::{OperationKey, Payment, PaymentId, Timestamp, Webhook},
@@ -77,13 +77,35 @@ impl Machine {
         Ok(Received::Kept)
     }
 
-    /// The payment in memory that has an operation of this key: what is unresolved always is.
-    pub fn payment_of(&self, key: &OperationKey) -> Option<PaymentId> {
-        let mut entries = self.overlay.entries(None);
+    /// The payment that has an operation of this key: from memory, or else among the rows whose ids begin as the key does.
+    pub fn payment_of(&self, key: &OperationKey) -> Result<Option<PaymentId>, Unread> {
         let has = |payment: &Payment| payment.operations.iter().any(|one| one.operation_key == *key);
-        entries.find(|entry| has(&entry.payment)).map(|entry| entry.payment.id)
+        let first = key.first_candidate();
+        let mut near = self.overlay.entries(Some(&first)).take_while(|entry| key.may_belong_to(&entry.payment.id));
+        if let Some(entry) = near.find(|entry| has(&entry.payment)) {
+            return Ok(Some(entry.payment.id));
+        }
+        let mut after = first;
+        loop {
+            let rows = self.store.page(Some(&after), NEIGHBOURS)?;
+            for (id, row) in &rows {
+                if !key.may_belong_to(id) {
+                    return Ok(None);
+                }
+                if has(&decode(id, row).map_err(Unread::Bad)?.0) {
+                    return Ok(Some(*id));
+                }
+            }
+            match rows.last() {
+                Some((last, _)) if rows.len() == NEIGHBOURS => after = *last,
+                Some(_) | None => return Ok(None),
+            }
+        }
     }
 }
+
+/// How many rows are read at once in search of a key's payment: seldom does one share its beginning with another.
+const NEIGHBOURS: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,7 @@ pub use turn::{Admission, Recorded, Told, Turned};
 
 use crate::{
     journal::{AppendError, Journal, Lsn, Malformed, Position, Reader, SpareMaker, decode_payment, encode_payment},
-    payment::{Misfit, Payment, PaymentId, Pursuit, Rules, State, Timestamp},
+    payment::{Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
 use inbox::Inbox;
@@ -47,7 +47,7 @@ const TRY_SPACE_AGAIN: Duration = Duration::from_secs(5);
 
 /// All of payonce that must be right.
 pub struct Machine {
-    rules: Rules,
+    rules: Rulebook,
     journal: Journal,
     spares: SpareMaker,
     store: Arc<dyn Store>,
@@ -159,7 +159,7 @@ impl From<Unread> for Stopped {
 
 impl Machine {
     /// What every decision follows.
-    pub const fn rules(&self) -> &Rules {
+    pub const fn rules(&self) -> &Rulebook {
         &self.rules
     }
 

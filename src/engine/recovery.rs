@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::{Machine, Resting, Stopped, inbox::Inbox, overlay::Entry, overlay::Overlay, read};
 use crate::{
     journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom},
-    payment::{Event, Fact, Input, Payment, PaymentId, Pursuit, Rules, Timestamp, apply},
+    payment::{Event, Fact, Input, Payment, PaymentId, Pursuit, Rulebook, Timestamp, apply},
     store::{Mark, Row, Store},
 };
 
@@ -19,7 +19,7 @@ const ROWS_AT_ONCE: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Begin {
     /// What every decision will follow.
-    pub rules: Rules,
+    pub rules: Rulebook,
     /// The new epoch's chance, and which boot and lock it runs under.
     pub journal: journal::Begin,
     /// Whether the store is empty, or cannot be trusted, so that the whole journal must be replayed into it.

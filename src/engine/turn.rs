@@ -17,10 +17,18 @@ use crate::{
 };
 
 /// What a turn may begin. Time and capacity are arguments.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admission {
-    /// How many new payments may be sent: each holds one gateway call from its intent on.
-    pub new_payments: usize,
+    /// How many new payments may be sent to each gateway, by the places of their routes: each holds one call from its
+    /// intent on. To a gateway that is not listed, none.
+    pub new_payments: Vec<usize>,
+}
+
+impl Admission {
+    /// So many, to the only gateway.
+    pub fn of(new_payments: usize) -> Admission {
+        Admission { new_payments: vec![new_payments] }
+    }
 }
 
 /// What came of one input.
@@ -34,7 +42,10 @@ pub enum Told {
         payment: Option<Arc<Payment>>,
     },
     /// A new payment, and no gateway call is free: nothing was recorded, try it again later.
-    NoCallFree,
+    NoCallFree {
+        /// To which gateway: the place of its route.
+        route: usize,
+    },
     /// A payment that is not in memory, and the disk is full: nothing was recorded.
     NoSpace,
     /// Deciding failed: a defect. Nothing was recorded, or what is unresolved was parked.
@@ -162,7 +173,7 @@ impl Machine {
                     (Step::Decided(decision), facts)
                 }
                 Err(parking) => {
-                    let due = now.tick.plus(self.rules.schedule.pause_parked);
+                    let due = now.tick.plus(self.rules.at(0).schedule.pause_parked);
                     let pause = |pursuit: &mut Pursuit| *pursuit = Pursuit { calling: false, due, ..*pursuit };
                     work.pursuits.iter_mut().for_each(pause);
                     (Step::Refused(Told::Defect), parking)
@@ -187,16 +198,17 @@ impl Machine {
         now: &Now,
         work: &Working,
         input: &Input,
-        calls: &mut usize,
+        calls: &mut [usize],
         planned: &mut u64,
     ) -> Option<Told> {
         if work.unreadable {
             // It may be a payment that was made long ago: neither to be made again, nor to be denied.
             return Some(Told::NoSpace);
         }
-        let (true, Some(size)) = (self.rules.sending, begun(input, work.payment.as_ref())) else { return None };
-        if *calls == 0 {
-            return Some(Told::NoCallFree);
+        let (true, Some(size)) = (self.rules.at(0).sending, begun(input, work.payment.as_ref())) else { return None };
+        let route = self.route_of(input, work);
+        if calls.get(route).is_none_or(|calls| *calls == 0) {
+            return Some(Told::NoCallFree { route });
         }
         // The rest of its records, and the batch around them, are below a kilobyte.
         let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
@@ -204,19 +216,40 @@ impl Machine {
         if !self.has_room(wanted, now.wall) {
             return Some(Told::NoSpace);
         }
-        *calls -= 1;
+        if let Some(calls) = calls.get_mut(route) {
+            *calls -= 1;
+        }
         *planned += needed;
         None
     }
 
     /// A panic while deciding is a defect: it parks what is unresolved of that payment, and nothing else suffers.
     fn decide_one(&self, now: &Now, input: &Input, work: &Working) -> Result<Decision, Vec<crate::payment::Fact>> {
+        let rules = match &work.payment {
+            Some(payment) => self.rules.of(payment),
+            None => self.rules.at(self.route_of(input, work)),
+        };
         let decided =
-            catch_unwind(AssertUnwindSafe(|| decide(work.payment.as_ref(), &work.pursuits, input, now, &self.rules)));
+            catch_unwind(AssertUnwindSafe(|| decide(work.payment.as_ref(), &work.pursuits, input, now, rules)));
         decided.map_err(|_| {
             tracing::error!(payment = ?work.payment.as_ref().map(|p| p.id), ?input, "deciding panicked: a defect");
             work.payment.as_ref().map(park_for_defect).unwrap_or_default()
         })
+    }
+
+    /// The place of the gateway's route that an input concerns.
+    fn route_of(&self, input: &Input, work: &Working) -> usize {
+        let first = work.payment.as_ref().and_then(Payment::first);
+        match (first, input) {
+            (Some(first), _) => self.rules.place_of(&first.gateway).unwrap_or_default(),
+            (None, Input::Pay { manner, .. }) => manner.route,
+            (None, _) => 0,
+        }
+    }
+
+    /// Notes which gateways do not answer at present, by the places of their routes.
+    pub fn note_shut(&mut self, is_shut: impl Fn(usize) -> bool) {
+        self.rules.note_shut(is_shut);
     }
 
     /// One write, one fsync. Notes for each payment the last record about it.

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::{json::Object, problems::Problem};
 use crate::{
     payment::{
-        Capture, Currency, Event, Evidence, Moment, Operation, OperationKey, Order, Payment, PaymentId, Person, Reply,
-        Resolution, Standing, State, Timestamp, Verdict,
+        Capture, Currency, Event, Evidence, Identity, Moment, Operation, OperationKey, Order, Payment, PaymentId,
+        Person, Reply, Resolution, Standing, State, Timestamp, Verdict,
     },
     runtime::Page,
     told::{EventBody, Rfc3339, Text},
@@ -20,7 +20,7 @@ use crate::{
 
 /// The fields of an order's body.
 const ORDER: &[&str] =
-    &["amount", "currency", "source", "destination", "capture", "description", "metadata", "expires_at"];
+    &["amount", "currency", "source", "destination", "capture", "description", "metadata", "expires_at", "gateway"];
 /// The fields of a resolution's body.
 const RESOLUTION: &[&str] = &["actor", "reason", "as", "operation", "gateway_reference"];
 /// The longest `actor`, in characters: a name or an address.
@@ -47,6 +47,9 @@ pub(super) fn order(body: &[u8]) -> Result<Order, Problem> {
     }
     if let Some(expires_at) = object.nullable_text("expires_at")? {
         order = order.with_expiry(instant("expires_at", expires_at)?);
+    }
+    if let Some(gateway) = object.nullable_text("gateway")? {
+        order = order.with_gateway(gateway)?;
     }
     Ok(order)
 }
@@ -146,6 +149,7 @@ pub(super) fn detailed(payment: &Payment) -> Vec<u8> {
         captured: payment.captured(),
         refunded: payment.refunded(),
         updated_at: Rfc3339(payment.updated_at),
+        gateway: payment.first().map(|first| Text(&first.gateway)),
         operations: payment.operations.iter().map(OperationBody::from).collect(),
         timeline: payment.timeline.iter().map(MomentBody::from).collect(),
     })
@@ -259,6 +263,7 @@ struct Detailed<'a> {
     captured: u64,
     refunded: u64,
     updated_at: Rfc3339,
+    gateway: Option<Text<&'a Identity>>,
     operations: Vec<OperationBody<'a>>,
     timeline: Vec<MomentBody<'a>>,
 }
@@ -301,13 +306,15 @@ struct OperationTold<'a> {
 #[derive(Serialize)]
 struct MomentBody<'a> {
     at: Rfc3339,
+    operation: u32,
     event: &'a str,
     evidence: Option<Text<&'a Evidence>>,
 }
 
 impl<'a> From<&'a Moment> for MomentBody<'a> {
     fn from(moment: &'a Moment) -> MomentBody<'a> {
-        MomentBody { at: Rfc3339(moment.at), event: &moment.what, evidence: moment.evidence.as_ref().map(Text) }
+        let Moment { at, operation, what, evidence } = moment;
+        MomentBody { at: Rfc3339(*at), operation: *operation, event: what, evidence: evidence.as_ref().map(Text) }
     }
 }
 

@@ -73,36 +73,49 @@ fn queue(page: &mut Page, queue: &Queue) {
     page.sample(name, &[("stage", "waiting")], queue.waiting);
     page.sample(name, &[("stage", "held")], queue.held);
     page.gauge("payonce_queue_limit", "How many callers may wait; beyond it they are answered 503.", queue.limit);
-    page.gauge("payonce_gateway_calls_in_flight", "Gateway calls under way.", queue.calling);
-    page.gauge("payonce_gateway_slots", "How many gateway calls may be under way.", queue.slots);
 }
 
 fn gateways(page: &mut Page, stats: &Stats) {
-    let each = || stats.gateways.iter().map(|(name, gateway)| (name.as_str(), gateway));
+    let name = "payonce_gateway_info";
+    page.head(name, "gauge", "Which gateway a name stands for.");
+    for gateway in &stats.gateways {
+        let identity = gateway.contract.identity.to_string();
+        page.sample(name, &[("gateway", &gateway.name), ("identity", &identity)], 1);
+    }
     let name = "payonce_gateway_call_seconds";
     page.head(name, "histogram", "Calls to a gateway, from their beginning to their outcome.");
-    for (gateway, found) in each() {
-        for (call, calls) in &found.calls {
-            page.histogram(name, &[("gateway", gateway), ("call", call)], &calls.time);
+    for gateway in &stats.gateways {
+        for (call, calls) in &gateway.calls {
+            page.histogram(name, &[("gateway", &gateway.name), ("call", call)], &calls.time);
         }
     }
     let name = "payonce_gateway_outcomes_total";
     page.head(name, "counter", "What calls to a gateway came to.");
-    for (gateway, found) in each() {
-        for (call, calls) in &found.calls {
+    for gateway in &stats.gateways {
+        for (call, calls) in &gateway.calls {
             for (outcome, count) in &calls.outcomes {
-                page.sample(name, &[("gateway", gateway), ("call", call), ("outcome", outcome)], count);
+                page.sample(name, &[("gateway", &gateway.name), ("call", call), ("outcome", outcome)], count);
             }
         }
     }
-    let name = "payonce_gateway_failing_calls";
-    page.head(name, "gauge", "Calls in a row, up to now, to which the gateway said nothing that was understood.");
-    each().for_each(|(gateway, found)| page.sample(name, &[("gateway", gateway)], found.failing));
-    let name = "payonce_gateway_last_heard_seconds";
-    page.head(name, "gauge", "How long ago the gateway last said something that was understood; absent: never.");
-    let heard = |found: &GatewayStats| found.last_heard.map(|ago| ago.as_secs_f64());
-    for (gateway, ago) in each().filter_map(|(gateway, found)| Some((gateway, heard(found)?))) {
-        page.sample(name, &[("gateway", gateway)], ago);
+    let health = "Calls in a row, up to now, to which the gateway said nothing that was understood.";
+    each(page, stats, "payonce_gateway_failing_calls", health, |gateway| Some(gateway.failing));
+    let left = "1 while the gateway is left alone because it did not answer.";
+    each(page, stats, "payonce_gateway_shut", left, |gateway| Some(u8::from(gateway.shut)));
+    let heard = "How long ago the gateway last said something that was understood; absent: never.";
+    let ago = |gateway: &GatewayStats| gateway.last_heard.map(|ago| ago.as_secs_f64());
+    each(page, stats, "payonce_gateway_last_heard_seconds", heard, ago);
+    each(page, stats, "payonce_gateway_calls_in_flight", "Calls under way.", |gateway| Some(gateway.calling));
+    each(page, stats, "payonce_gateway_slots", "How many calls may be under way.", |gateway| Some(gateway.slots));
+}
+
+/// One number of every gateway that has it.
+fn each<V: Display>(page: &mut Page, stats: &Stats, name: &str, help: &str, of: impl Fn(&GatewayStats) -> Option<V>) {
+    page.head(name, "gauge", help);
+    for gateway in &stats.gateways {
+        if let Some(value) = of(gateway) {
+            page.sample(name, &[("gateway", &gateway.name)], value);
+        }
     }
 }
 

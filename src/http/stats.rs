@@ -33,7 +33,7 @@ pub(super) fn stats(engine: &Engine) -> Vec<u8> {
         batch_bytes: (&stats.batch_bytes).into(),
         fsync: (&stats.fsync).into(),
         queue: stats.queue.into(),
-        gateways: stats.gateways.iter().map(|(name, gateway)| GatewayBody::new(name, gateway)).collect(),
+        gateways: stats.gateways.iter().map(GatewayBody::from).collect(),
         journal: stats.journal.into(),
         store: (&stats.store).into(),
     })
@@ -98,14 +98,12 @@ struct QueueBody {
     waiting: usize,
     held: usize,
     limit: usize,
-    calling: usize,
-    slots: usize,
 }
 
 impl From<Queue> for QueueBody {
     fn from(queue: Queue) -> QueueBody {
-        let Queue { waiting, held, limit, calling, slots } = queue;
-        QueueBody { waiting, held, limit, calling, slots }
+        let Queue { waiting, held, limit } = queue;
+        QueueBody { waiting, held, limit }
     }
 }
 
@@ -118,6 +116,9 @@ struct GatewayBody<'a> {
     last_heard_seconds: Option<f64>,
     failing: u64,
     last_failure: Option<&'a str>,
+    shut: bool,
+    calling: usize,
+    slots: usize,
     calls: BTreeMap<&'static str, CallsBody<'a>>,
 }
 
@@ -127,17 +128,20 @@ struct CallsBody<'a> {
     outcomes: &'a BTreeMap<&'static str, u64>,
 }
 
-impl<'a> GatewayBody<'a> {
-    fn new(name: &'a str, gateway: &'a GatewayStats) -> GatewayBody<'a> {
+impl<'a> From<&'a GatewayStats> for GatewayBody<'a> {
+    fn from(gateway: &'a GatewayStats) -> GatewayBody<'a> {
         let body = |calls: &'a CallStats| CallsBody { time: (&calls.time).into(), outcomes: &calls.outcomes };
         GatewayBody {
-            name,
+            name: &gateway.name,
             identity: gateway.contract.identity.to_string(),
             guarantee: gateway.contract.guarantee(),
             contract: gateway.contract.to_string(),
             last_heard_seconds: gateway.last_heard.as_ref().map(Duration::as_secs_f64),
             failing: gateway.failing,
             last_failure: gateway.last_failure.as_deref(),
+            shut: gateway.shut,
+            calling: gateway.calling,
+            slots: gateway.slots,
             calls: gateway.calls.iter().map(|(call, calls)| (*call, body(calls))).collect(),
         }
     }

@@ -120,7 +120,8 @@ impl Draft {
         self.bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, STAMP]);
         head.length = to_u32(self.bytes.len());
         head.count = self.count;
-        head.zero_sectors = u16::try_from(zero_sectors(self.bytes.get(HEAD..).unwrap_or_default())).unwrap_or(u16::MAX);
+        head.zero_sectors =
+            u16::try_from(zero_sectors(self.bytes.get(HEAD..body).unwrap_or_default())).unwrap_or(u16::MAX);
         overwrite(&mut self.bytes, 0, &head.encode());
         let chain = chained(head.previous, self.bytes.get(..body).unwrap_or_default());
         overwrite(&mut self.bytes, body, &chain.to_le_bytes());
@@ -140,11 +141,14 @@ pub(super) fn chained(previous: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// How many whole sectors of a batch are zero, given what follows its header.
-fn zero_sectors(after_head: &[u8]) -> usize {
+/// How many whole sectors of a batch are zero, given its frames. Of a sector in which the trailer begins, and does not
+/// end, only the frames count: the checksum in it is not known yet when the header is made.
+fn zero_sectors(frames: &[u8]) -> usize {
     let first = to_usize(SECTOR) - HEAD;
-    let (_, sectors) = after_head.split_at_checked(first).unwrap_or_default();
-    sectors.as_chunks::<512>().0.iter().filter(|sector| is_zero(sector.as_slice())).count()
+    let (_, sectors) = frames.split_at_checked(first).unwrap_or_default();
+    let (sectors, last) = sectors.as_chunks::<512>();
+    let whole = last.len() + TAIL > to_usize(SECTOR);
+    sectors.iter().filter(|sector| is_zero(sector.as_slice())).count() + usize::from(whole && is_zero(last))
 }
 
 /// Whether a header's first sector was written in part, front to back, or not at all: as much of it as there is begins as
@@ -179,7 +183,7 @@ pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u
         return (Sight::BodyUnfinished, chain, "the end of a batch reads as zeros");
     }
     let written = rest.get(..body + TAIL).unwrap_or_default();
-    if zero_sectors(written) > head.zero_sectors.into() {
+    if zero_sectors(frames) > head.zero_sectors.into() {
         return (Sight::BodyUnfinished, chain, "a sector inside a batch reads as zeros");
     }
     if stamp == STAMP && spare == [0; 3] && lost_before_stamp(written, &[a, b, c, d], chain) {
@@ -320,6 +324,22 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[600] ^= 1;
             assert_eq!(sight(&flipped), Sight::BodyDamaged, "{inside} bytes inside");
+        }
+    }
+
+    /// The header counts a sector that is zero but for the trailer; one that is lost elsewhere is one more, all the same.
+    #[test]
+    fn a_lost_sector_is_missed_beside_one_that_holds_nothing_but_the_beginning_of_the_trailer() {
+        for inside in 1..TAIL {
+            let mut draft = Draft::new();
+            let frames = [vec![1; 1024 - HEAD], vec![0; 512 - inside]].concat();
+            draft.push(&frames, 1);
+            let (mut bytes, _) = draft.finish(head());
+            let raw = bytes.first_chunk().copied().expect("a header");
+            let head = Head::decode(&raw).expect("right");
+            assert_eq!((head.zero_sectors, look(&head, &raw, &bytes[HEAD..]).0), (1, Sight::Whole), "{inside} bytes");
+            bytes[512..1024].fill(0);
+            assert_eq!(look(&head, &raw, &bytes[HEAD..]).0, Sight::BodyUnfinished, "{inside} bytes inside");
         }
     }
 

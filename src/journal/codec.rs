@@ -8,7 +8,7 @@ use std::fmt;
 use bincode::Options as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::payment::{Invalid, Payment};
+use crate::payment::{Event, Invalid, Payment};
 
 use super::{
     Record,
@@ -22,7 +22,7 @@ pub(super) const FRAME: usize = 6;
 pub(super) const MAX_PAYLOAD: u64 = 4 << 20;
 /// The version that is written of everything it has a place for.
 const VERSION: u8 = 1;
-/// Of a payment that version 1 has no place for.
+/// Of what version 1 has no place for.
 const VERSION_2: u8 = 2;
 
 /// The kinds of records. Frozen.
@@ -103,7 +103,10 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
     let (kind, version) = kind_of(record);
     out.extend_from_slice(&[0, 0, 0, 0, kind, version]);
     let written = match record {
-        Record::Event(event) | Record::Relogged(event) => into(out, &format1::Event::from(event)),
+        Record::Event(event) | Record::Relogged(event) => match format1::Event::of(event) {
+            Some(written) if version == VERSION => into(out, &written),
+            Some(_) | None => format2::Event::of(event).is_some_and(|written| into(out, &written)),
+        },
         Record::Carried(payment) if version == VERSION_2 => into(out, &format2::Payment::from(payment.as_ref())),
         Record::Carried(payment) => into(out, &format1::Payment::from(payment.as_ref())),
         Record::Inbox(webhook) => into(out, &format1::Webhook::from(webhook)),
@@ -123,8 +126,8 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
 /// The kind, and the version.
 fn kind_of(record: &Record) -> (u8, u8) {
     match record {
-        Record::Event(_) => (kind::EVENT, VERSION),
-        Record::Relogged(_) => (kind::RELOGGED, VERSION),
+        Record::Event(event) => (kind::EVENT, version_of_event(event)),
+        Record::Relogged(event) => (kind::RELOGGED, version_of_event(event)),
         Record::Carried(payment) => (kind::CARRIED, version_of(payment)),
         Record::Inbox(_) => (kind::INBOX, VERSION),
         Record::Opened(_) => (kind::OPENED, VERSION),
@@ -135,6 +138,10 @@ fn kind_of(record: &Record) -> (u8, u8) {
 
 fn version_of(payment: &Payment) -> u8 {
     if format1::fits(payment) { VERSION } else { VERSION_2 }
+}
+
+fn version_of_event(event: &Event) -> u8 {
+    if format1::says_all(event) { VERSION } else { VERSION_2 }
 }
 
 /// A record's frame, taken apart but not decoded.
@@ -164,9 +171,7 @@ impl Frame<'_> {
         let payload = self.payload;
         match (self.kind, self.version) {
             (_, VERSION) => {}
-            (kind::CARRIED, VERSION_2) => {
-                return Ok(Record::Carried(Box::new(from_bytes::<format2::Payment>(payload)?.try_into()?)));
-            }
+            (_, VERSION_2) => return self.decode_version_2(),
             _ => return Err(self.unknown()),
         }
         Ok(match self.kind {
@@ -177,6 +182,16 @@ impl Frame<'_> {
             kind::OPENED => Record::Opened(from_bytes::<format1::Opened>(payload)?.into()),
             kind::CHECKPOINT => Record::Checkpoint(from_bytes::<format1::Checkpoint>(payload)?.into()),
             kind::CLOSED => Record::Closed(from_bytes::<format1::Closed>(payload)?.into()),
+            _ => return Err(self.unknown()),
+        })
+    }
+
+    fn decode_version_2(&self) -> Result<Record, Malformed> {
+        let payload = self.payload;
+        Ok(match self.kind {
+            kind::EVENT => Record::Event(from_bytes::<format2::Event>(payload)?.try_into()?),
+            kind::RELOGGED => Record::Relogged(from_bytes::<format2::Event>(payload)?.try_into()?),
+            kind::CARRIED => Record::Carried(Box::new(from_bytes::<format2::Payment>(payload)?.try_into()?)),
             _ => return Err(self.unknown()),
         })
     }

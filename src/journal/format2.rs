@@ -1,20 +1,100 @@
-//! Format 2: a payment in which news has contradicted what was told of a later operation, or more than once. Written
-//! only where version 1 has no place for that, so that everything else can be read by the version before.
+//! Format 2, where version 1 has no place: payments whose caller named a gateway, or that went to another; and those in
+//! which news contradicted what was told of a later operation, or more than once. Everything else is written as before,
+//! so that the version before can read it.
 //!
-//! In bytes: the payment as in version 1; then the number of contradictions (u64), and for each the operation's place
-//! (u32) and what the news said (u32: 0 moved, 1 reversed).
+//! In bytes. A payment: as in version 1; then the number of contradictions (u64), and for each the operation's place (u32)
+//! and what the news said (u32: 0 moved, 1 reversed); then the gateway that its caller named, if any. An event: payment
+//! and time as in version 1, then the fact: 0, and what version 1 has of an acceptance, and the named gateway; or 1, and
+//! the operation, the gateway's identity and the bytes for it.
 //!
 //! Knows nothing of frames, batches or files.
 
 use serde::{Deserialize, Serialize};
 
-use super::{codec::Malformed, format1};
+use super::{
+    codec::Malformed,
+    format1::{self, bytes, from_time, id, time},
+};
 use crate::payment as now;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Event {
+    #[serde(with = "id")]
+    payment: [u8; 16],
+    at: u64,
+    fact: Fact,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Fact {
+    /// 0
+    Accepted { tenant: String, key: String, namespace: String, order: format1::Order, gateway: Option<String> },
+    /// 1
+    Rerouted {
+        operation: format1::OperationRef,
+        gateway: format1::Identity,
+        #[serde(with = "bytes")]
+        request: Vec<u8>,
+    },
+}
+
+impl Event {
+    /// As written in version 2; `None` for what is written in version 1 only.
+    pub(super) fn of(event: &now::Event) -> Option<Event> {
+        let fact = match &event.fact {
+            now::Fact::Accepted { tenant, key, namespace, order } => Fact::Accepted {
+                tenant: tenant.as_str().to_owned(),
+                key: key.as_str().to_owned(),
+                namespace: namespace.as_str().to_owned(),
+                order: order.into(),
+                gateway: order.gateway.clone(),
+            },
+            now::Fact::Rerouted { operation, gateway, request } => {
+                Fact::Rerouted { operation: (*operation).into(), gateway: gateway.into(), request: request.clone() }
+            }
+            now::Fact::Intended { .. }
+            | now::Fact::Prepared { .. }
+            | now::Fact::AttemptStarted { .. }
+            | now::Fact::AttemptEnded { .. }
+            | now::Fact::Learned { .. }
+            | now::Fact::Parked { .. }
+            | now::Fact::Unparked { .. }
+            | now::Fact::Canceled { .. }
+            | now::Fact::Contradicted { .. }
+            | now::Fact::WindowClosed { .. } => return None,
+        };
+        Some(Event { payment: *event.payment.as_bytes(), at: time(event.at), fact })
+    }
+}
+
+impl TryFrom<Event> for now::Event {
+    type Error = Malformed;
+
+    fn try_from(event: Event) -> Result<now::Event, Malformed> {
+        let fact = match event.fact {
+            Fact::Accepted { tenant, key, namespace, order, gateway } => now::Fact::Accepted {
+                tenant: now::Tenant::new(&tenant)?,
+                key: now::IdempotencyKey::new(&key)?,
+                namespace: now::Namespace::new(&namespace)?,
+                order: with_gateway(order.try_into()?, gateway)?,
+            },
+            Fact::Rerouted { operation, gateway, request } => {
+                now::Fact::Rerouted { operation: operation.try_into()?, gateway: gateway.into(), request }
+            }
+        };
+        Ok(now::Event { payment: now::PaymentId::from_bytes(event.payment), at: from_time(event.at), fact })
+    }
+}
+
+fn with_gateway(order: now::Order, gateway: Option<String>) -> Result<now::Order, Malformed> {
+    gateway.map_or(Ok(order.clone()), |name| Ok(order.with_gateway(&name)?))
+}
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Payment {
     base: format1::Payment,
     contradictions: Vec<(u32, Contradiction)>,
+    gateway: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,7 +111,8 @@ impl From<&now::Payment> for Payment {
             now::Contradiction::Moved => (place, Contradiction::Moved),
             now::Contradiction::Reversed => (place, Contradiction::Reversed),
         });
-        Payment { base: payment.into(), contradictions: contradictions.collect() }
+        let gateway = payment.order.gateway.clone();
+        Payment { base: payment.into(), contradictions: contradictions.collect(), gateway }
     }
 }
 
@@ -50,6 +131,7 @@ impl TryFrom<Payment> for now::Payment {
                 Contradiction::Reversed => now::Contradiction::Reversed,
             });
         }
+        read.order = with_gateway(read.order, payment.gateway)?;
         Ok(read)
     }
 }
@@ -59,8 +141,8 @@ mod tests {
     use crate::{
         journal::{Record, codec, decode_payment, encode_payment},
         payment::{
-            Amount, Contradiction, Currency, IdempotencyKey, Identity, Kind, Namespace, Operation, OperationKey,
-            OperationRef, Order, Payment, PaymentId, Tenant, Timestamp,
+            Amount, Contradiction, Currency, Event, Fact, IdempotencyKey, Identity, Kind, Namespace, Operation,
+            OperationKey, OperationRef, Order, Payment, PaymentId, Tenant, Timestamp,
         },
     };
 
@@ -93,8 +175,8 @@ mod tests {
         for (contradicted, version, tail) in [
             (vec![None, None], 1, vec![]),
             (vec![moved, None], 1, vec![]),
-            (vec![reversed], 2, vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
-            (vec![None, moved], 2, vec![1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
+            (vec![reversed], 2, vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
+            (vec![None, moved], 2, vec![1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
         ] {
             let payment = payment(&contradicted);
             let bytes = encode_payment(&payment);
@@ -109,9 +191,44 @@ mod tests {
     #[test]
     fn a_contradiction_of_an_operation_that_is_not_there_is_refused() {
         let mut bytes = encode_payment(&payment(&[None, Some(Contradiction::Moved)]));
-        let place = bytes.len() - 8;
+        let place = bytes.len() - 9;
         bytes[place] = 2;
         let refused = decode_payment(&bytes).expect_err("no such operation").to_string();
         assert_eq!(refused, "operation 2 is contradicted, but there is none");
+    }
+
+    /// Frozen: the version, the fact's tag, and how it ends.
+    #[test]
+    fn what_a_caller_named_and_where_a_payment_went_is_written_as_version_2() {
+        let mut payment = payment(&[None]);
+        let (tenant, key, namespace) = (payment.tenant.clone(), payment.key.clone(), payment.namespace.clone());
+        let named = payment.order.clone().with_gateway("eu").expect("legal");
+        let accepted = |order: &Order| {
+            let (tenant, key, namespace, order) = (tenant.clone(), key.clone(), namespace.clone(), order.clone());
+            Fact::Accepted { tenant, key, namespace, order }
+        };
+        let gateway = Identity { name: "b".to_owned(), ..Identity::default() };
+        let operation = payment.operations[0].this;
+        let text =
+            |text: &str| [&[u8::try_from(text.len()).expect("short"), 0, 0, 0, 0, 0, 0, 0], text.as_bytes()].concat();
+        for (fact, version, tag, tail) in [
+            (accepted(&payment.order), 1, 0, vec![]),
+            (accepted(&named), 2, 0, [vec![1], text("eu")].concat()),
+            (Fact::Rerouted { operation, gateway, request: b"pay".to_vec() }, 2, 1, text("pay")),
+        ] {
+            let event = Event { payment: payment.id, at: Timestamp::from_millis(5), fact };
+            for record in [Record::Event(event.clone()), Record::Relogged(event)] {
+                let frame = codec::encode_record(&record).expect("short");
+                assert_eq!(
+                    (frame[5], &frame[6 + 24..6 + 28], frame.ends_with(&tail)),
+                    (version, &[tag, 0, 0, 0][..], true)
+                );
+                assert_eq!(codec::decode_record(&frame), Ok(record));
+            }
+        }
+        payment.order = named;
+        let bytes = encode_payment(&payment);
+        assert_eq!((bytes[0], bytes.ends_with(&text("eu"))), (2, true));
+        assert_eq!(decode_payment(&bytes), Ok(payment));
     }
 }

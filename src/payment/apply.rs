@@ -83,6 +83,15 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
             payment.operations.push(Operation::intended(*operation, key, *operation_key, gateway, request));
             (operation.number == next).then_some(next)
         }
+        Fact::Rerouted { operation, gateway, request } => {
+            let found = find(payment, operation).filter(|found| found.standing == Standing::Intended)?;
+            found.gateway.clone_from(gateway);
+            found.request.clone_from(request);
+            // The other gateway's id, and the age of a key that this one has not seen.
+            found.prepared = None;
+            found.first_sent = None;
+            Some(operation.number)
+        }
         Fact::Prepared { operation, reference, request } => {
             let found = find(payment, operation)?;
             found.prepared = Some(reference.clone());
@@ -229,6 +238,7 @@ fn moment(event: &Event, operation: u32) -> Moment {
         Fact::Canceled { reply, .. } => (format!("{name}: {}", reply.code()), None),
         Fact::Accepted { .. }
         | Fact::Intended { .. }
+        | Fact::Rerouted { .. }
         | Fact::Prepared { .. }
         | Fact::AttemptStarted { .. }
         | Fact::Unparked { .. }
@@ -248,7 +258,7 @@ fn told(name: &str, outcome: &Outcome) -> String {
 mod tests {
     use super::*;
     use crate::payment::{
-        Evidence, Finality, Kind, Lasting, ParkReason,
+        Evidence, Finality, Identity, Kind, Lasting, ParkReason,
         samples::{accepted, at, charge, ended, event, fold, intended, learned, reference, reply, started},
     };
 
@@ -271,6 +281,7 @@ mod tests {
         for operation in other {
             let outcome = Outcome::NotFound;
             for fact in [
+                Fact::Rerouted { operation, gateway: Identity::default(), request: Vec::new() },
                 Fact::Prepared { operation, reference: String::new(), request: Vec::new() },
                 Fact::Parked { operation, reason: ParkReason::Defect, reply: reply() },
                 Fact::Unparked { operation },

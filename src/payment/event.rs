@@ -43,6 +43,15 @@ pub enum Fact {
         /// The exact bytes, without secrets.
         request: Vec<u8>,
     },
+    /// An operation that certainly has not happened goes to another gateway than the one that it was meant for.
+    Rerouted {
+        /// Which.
+        operation: OperationRef,
+        /// The gateway that will be asked from here on.
+        gateway: Identity,
+        /// The exact bytes for that one, without secrets.
+        request: Vec<u8>,
+    },
     /// The gateway minted its own id for an operation that has not been sent.
     Prepared {
         /// Which.
@@ -157,9 +166,10 @@ pub struct Webhook {
 
 impl Fact {
     /// What [`Fact::name`] says, of every kind of fact.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 12] = [
         "accepted",
         "intended",
+        "rerouted",
         "prepared",
         "attempt_started",
         "attempt_ended",
@@ -176,6 +186,7 @@ impl Fact {
         match self {
             Fact::Accepted { .. } => None,
             Fact::Intended { operation, .. }
+            | Fact::Rerouted { operation, .. }
             | Fact::Prepared { operation, .. }
             | Fact::AttemptStarted { operation, .. }
             | Fact::AttemptEnded { operation, .. }
@@ -193,6 +204,7 @@ impl Fact {
         match self {
             Fact::Accepted { .. } => "accepted",
             Fact::Intended { .. } => "intended",
+            Fact::Rerouted { .. } => "rerouted",
             Fact::Prepared { .. } => "prepared",
             Fact::AttemptStarted { .. } => "attempt_started",
             Fact::AttemptEnded { .. } => "attempt_ended",
@@ -217,6 +229,7 @@ mod tests {
         let facts = [
             (accepted(), "accepted"),
             (intended(operation), "intended"),
+            (Fact::Rerouted { operation, gateway: Identity::default(), request: Vec::new() }, "rerouted"),
             (Fact::Prepared { operation, reference: String::new(), request: Vec::new() }, "prepared"),
             (started(1), "attempt_started"),
             (ended(1, outcome.clone()), "attempt_ended"),

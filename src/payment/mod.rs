@@ -5,7 +5,8 @@
 //! ```text
 //! Intended --attempt--> Sent --Succeeded / Declined--> final
 //!    ^                    |-- Pending --> AtGateway: inquire on schedule, or when a webhook hints
-//!    |                    |-- NotSent / Refused --> Intended, if *every* attempt so far ended so: back off
+//!    |                    |-- NotSent / Refused --> Intended, if *every* attempt so far ended so: back off,
+//!    |                    |                      or go to another gateway
 //!    |                    `-- Unknown, or no recorded end when the process starts --> InDoubt
 //!    |                                                   |-- inquiry: Succeeded / Declined --> final
 //!    `-- same key, same bytes, same gateway identity ----|-- NotFound, proven
@@ -32,6 +33,8 @@ mod outcome;
 
 mod contract;
 
+mod route;
+
 mod event;
 
 mod state;
@@ -52,8 +55,8 @@ mod samples;
 pub use apply::{Misfit, apply};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
 pub use decide::{
-    Action, Call, Decision, Encoder, FollowUp, Input, Late, Policies, Resolution, Response, Rules, Verdict, decide,
-    park_for_defect,
+    Action, Call, Decision, FollowUp, Input, Late, Manner, Policies, Resolution, Response, Rulebook, Rules, Verdict,
+    decide, park_for_defect,
 };
 pub use event::{Cause, Event, Fact, Webhook};
 pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};
@@ -65,5 +68,6 @@ pub use order::{
 };
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
 pub use outlook::{Next, Outlook, outlook};
+pub use route::{Encoder, Route, choose};
 pub use schedule::{ImpossibleHorizon, Schedule};
 pub use state::{Moment, Payment, State};

@@ -67,7 +67,7 @@ pub struct Operation {
     pub key: IdempotencyKey,
     /// Its idempotency key at the gateway.
     pub operation_key: OperationKey,
-    /// The only gateway that is ever asked about it.
+    /// The only gateway that is ever asked about it, once anything can have happened there.
     pub gateway: Identity,
     /// The exact bytes to send, without secrets. Dropped when nothing can be sent any more.
     pub request: Vec<u8>,

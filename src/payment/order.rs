@@ -88,6 +88,8 @@ pub struct Order {
     pub metadata: BTreeMap<String, String>,
     /// Never sent after this; canceled instead.
     pub expires_at: Option<Timestamp>,
+    /// The name of the gateway that it must go to; none: whichever is for it.
+    pub gateway: Option<String>,
 }
 
 impl Order {
@@ -102,6 +104,7 @@ impl Order {
             description: None,
             metadata: BTreeMap::new(),
             expires_at: None,
+            gateway: None,
         })
     }
 
@@ -137,10 +140,16 @@ impl Order {
         self
     }
 
+    /// Names the gateway that it must go to, as it is configured: 1 to 40 characters.
+    pub fn with_gateway(mut self, name: &str) -> Result<Order, Invalid> {
+        self.gateway = Some(text("gateway", name, 1, MAX_METADATA_KEY, "must be 1 to 40 characters")?);
+        Ok(self)
+    }
+
     /// The top-level names of the fields in which `other` differs, in the order of the HTTP body.
     pub fn differing_fields(&self, other: &Order) -> Vec<&'static str> {
         // Taken apart so that a new field cannot be forgotten here.
-        let Order { amount, currency, source, destination, capture, description, metadata, expires_at } = self;
+        let Order { amount, currency, source, destination, capture, description, metadata, expires_at, gateway } = self;
         let fields = [
             ("amount", *amount != other.amount),
             ("currency", *currency != other.currency),
@@ -150,6 +159,7 @@ impl Order {
             ("description", *description != other.description),
             ("metadata", *metadata != other.metadata),
             ("expires_at", *expires_at != other.expires_at),
+            ("gateway", *gateway != other.gateway),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -223,14 +233,24 @@ mod tests {
     #[test]
     fn every_field_that_differs_is_named() {
         let other = Order::new(Amount::new(1).expect("legal"), Currency::new("EUR").expect("legal"), "a", "b")
-            .and_then(|order| order.with_description("d")?.with_metadata("k", "v"))
+            .and_then(|order| order.with_description("d")?.with_metadata("k", "v")?.with_gateway("g"))
             .expect("legal")
             .with_capture(Capture::Manual)
             .with_expiry(Timestamp::from_millis(1));
         assert_eq!(order().differing_fields(&order()), Vec::<&str>::new());
         assert_eq!(
             order().differing_fields(&other),
-            ["amount", "currency", "source", "destination", "capture", "description", "metadata", "expires_at"]
+            [
+                "amount",
+                "currency",
+                "source",
+                "destination",
+                "capture",
+                "description",
+                "metadata",
+                "expires_at",
+                "gateway"
+            ]
         );
     }
 

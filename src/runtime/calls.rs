@@ -1,16 +1,15 @@
-//! Calls to the gateway: each a task, as many at once as there are slots, each with a deadline, each reporting once.
+//! Calls to the gateways: each a task, as many at once as its gateway has slots, each with a deadline, each reporting once.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, watch},
-};
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{
+    breaker::Ticket,
+    gateways::{Line, Lines},
     intake::{Intake, Report},
     stats::{Asking, Meter},
 };
@@ -34,29 +33,29 @@ enum Stage {
 }
 
 pub(super) struct Calls {
-    gateway: Arc<dyn Gateway>,
+    lines: Arc<Lines>,
     tasks: Handle,
-    slots: Arc<Semaphore>,
     stage: watch::Sender<Stage>,
     intake: Arc<Intake>,
     meter: Arc<Meter>,
 }
 
 impl Calls {
-    pub(super) fn new(
-        gateway: Arc<dyn Gateway>,
-        tasks: Handle,
-        slots: usize,
-        intake: Arc<Intake>,
-        meter: Arc<Meter>,
-    ) -> Calls {
+    pub(super) fn new(lines: Arc<Lines>, tasks: Handle, intake: Arc<Intake>, meter: Arc<Meter>) -> Calls {
         let (stage, _) = watch::channel(Stage::Running);
-        Calls { gateway, tasks, slots: Arc::new(Semaphore::new(slots)), stage, intake, meter }
+        Calls { lines, tasks, stage, intake, meter }
+    }
+
+    /// The gateway that an action is for: its place. Those for any other are parked before it comes to this.
+    pub(super) fn place_of(&self, action: &Action) -> usize {
+        let (Action::Prepare { call, .. } | Action::Send { call, .. } | Action::Inquire(call)) = action;
+        self.lines.place_of(&call.gateway).unwrap_or_default()
     }
 
     /// Starts what a turn released, that was decided on at `now`, which was at `read` by the process's clock: what a turn
     /// takes does not lengthen the time in which bytes may leave.
     pub(super) fn start(&self, action: Action, now: &Now, read: Instant) {
+        let place = self.place_of(&action);
         match action {
             Action::Send { call, attempt, request, not_after } => {
                 let sending = Sending {
@@ -67,32 +66,32 @@ impl Calls {
                     currency: call.currency,
                     deadline: read + not_after.since(now.wall),
                 };
-                self.send(call, attempt, sending);
+                self.send(place, call, attempt, sending);
             }
-            Action::Prepare { call, request } => self.prepare(call, request),
-            Action::Inquire(call) => self.inquire(call, now.tick),
+            Action::Prepare { call, request } => self.prepare(place, call, request),
+            Action::Inquire(call) => self.inquire(place, call, now.tick),
         }
     }
 
-    fn send(&self, call: Call, attempt: u32, sending: Sending) {
+    fn send(&self, place: usize, call: Call, attempt: u32, sending: Sending) {
         let Call { payment, operation, .. } = call;
-        let report = move |outcome| Report::Sent { payment, operation, attempt, outcome };
+        let report = move |outcome| Report::Sent { payment, place, operation, attempt, outcome };
         let not_after = Some(sending.deadline);
-        self.begin(Asking::Send, report, not_after, move |gateway, _| gateway.send(sending));
+        self.begin((place, Asking::Send), report, not_after, move |gateway, _| gateway.send(sending));
     }
 
-    fn prepare(&self, call: Call, request: Vec<u8>) {
+    fn prepare(&self, place: usize, call: Call, request: Vec<u8>) {
         let Call { payment, operation, kind, operation_key, amount, currency, .. } = call;
-        let report = move |outcome| Report::Prepared { payment, operation, outcome };
-        self.begin(Asking::Prepare, report, None, move |gateway, deadline| {
+        let report = move |outcome| Report::Prepared { payment, place, operation, outcome };
+        self.begin((place, Asking::Prepare), report, None, move |gateway, deadline| {
             gateway.prepare(Sending { kind, operation_key, request, amount, currency, deadline })
         });
     }
 
-    fn inquire(&self, call: Call, asked: Tick) {
-        let Call { payment, operation, kind, operation_key, amount, currency, reference } = call;
-        let report = move |outcome| Report::Asked { payment, operation, asked, outcome };
-        self.begin(Asking::Inquire, report, None, move |gateway, deadline| {
+    fn inquire(&self, place: usize, call: Call, asked: Tick) {
+        let Call { payment, gateway: _, operation, kind, operation_key, amount, currency, reference } = call;
+        let report = move |outcome| Report::Asked { payment, place, operation, asked, outcome };
+        self.begin((place, Asking::Inquire), report, None, move |gateway, deadline| {
             gateway.inquire(Question { kind, operation_key, amount, currency, reference, deadline })
         });
     }
@@ -101,16 +100,16 @@ impl Calls {
     /// certainly not been sent if it does not begin; what moves none has the contract's time from its beginning.
     fn begin(
         &self,
-        asking: Asking,
+        (place, asking): (usize, Asking),
         report: impl FnOnce(Outcome) -> Report + Send + 'static,
         not_after: Option<Instant>,
         call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_> + Send + 'static,
     ) {
         let report = Once::new(self.intake.clone(), report);
-        let meter = self.meter.clone();
-        let (gateway, slots, mut stage) = (self.gateway.clone(), self.slots.clone(), self.stage.subscribe());
+        let (lines, meter, mut stage) = (self.lines.clone(), self.meter.clone(), self.stage.subscribe());
         self.tasks.spawn(async move {
-            let Ok(_slot) = slots.acquire_owned().await else { return };
+            let Some(line) = lines.get(place) else { return };
+            let Ok(_slot) = line.slots.acquire().await else { return };
             let unsent =
                 |code, message| not_after.map_or_else(dropped, |_| Outcome::NotSent(Reply::new(code, message)));
             if *stage.borrow() != Stage::Running {
@@ -119,11 +118,17 @@ impl Calls {
             if not_after.is_some_and(|not_after| Instant::now() >= not_after) {
                 return report.give(unsent("too_late", "its time was over before it was sent"));
             }
-            let began = Instant::now();
+            let ticket = line.ticket();
+            if ticket == Ticket::Shut {
+                return report
+                    .give(unsent("gateway_shut", "the gateway has not answered for a while, and was left alone"));
+            }
+            let (gateway, began) = (line.gateway.as_ref(), Instant::now());
             let deadline = not_after.unwrap_or_else(|| began + gateway.contract().deadline);
             tokio::select! {
-                outcome = answer_by(deadline, call(gateway.as_ref(), deadline)) => {
-                    meter.called(gateway.contract(), asking, &outcome, began.elapsed());
+                outcome = answer_by(deadline, call(gateway, deadline)) => {
+                    line.note(ticket, &outcome);
+                    meter.called(place, asking, &outcome, began.elapsed());
                     report.give(outcome);
                 }
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
@@ -137,10 +142,11 @@ impl Calls {
     }
 
     /// Whatever is under way is dropped. It is waited for, briefly, so that no byte leaves after the lock is given up.
-    pub(super) fn drop_all(&self, slots: usize) {
+    pub(super) fn drop_all(&self) {
         self.stage.send_replace(Stage::Dropped);
         let until = Instant::now() + Duration::from_secs(1);
-        while self.slots.available_permits() < slots && Instant::now() < until {
+        let busy = |line: &Line| line.slots.available_permits() < line.most;
+        while self.lines.iter().any(busy) && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Events, OpenError, OpenReport, Options, Outlooks, Stats, clock,
+    Events, GatewayRoute, OpenError, OpenReport, Options, Outlooks, Stats, clock,
+    gateways::{FIRST, Lines},
     intake::{Ask, Owner, Pay, Unheard},
     opening,
     stats::Meter,
@@ -15,8 +16,8 @@ use crate::{
     gateway::{Asked, Forged, Gateway, News, Post},
     journal::{Lsn, Reader},
     payment::{
-        Amount, Capture, FollowUp, IdempotencyKey, Input, Invalid, Kind, Namespace, Operation, OperationKey, Order,
-        Payment, PaymentId, Resolution, Tenant, Webhook,
+        Amount, Capture, FollowUp, IdempotencyKey, Input, Invalid, Kind, Manner, Namespace, Operation, OperationKey,
+        Order, Payment, PaymentId, Resolution, Tenant, Webhook,
     },
 };
 
@@ -30,7 +31,7 @@ pub struct Engine {
 struct Face {
     /// Dropped with the last clone: then the engine is abandoned.
     intake: Owner,
-    gateway: Arc<dyn Gateway>,
+    lines: Arc<Lines>,
     namespace: Namespace,
     wait: Duration,
     report: OpenReport,
@@ -40,9 +41,6 @@ struct Face {
     data: PathBuf,
     meter: Arc<Meter>,
 }
-
-/// The name that means the one gateway there is, whatever it is called.
-const ANY_GATEWAY: &str = "default";
 
 /// A payment, and how the caller came by it.
 #[derive(Clone, Debug)]
@@ -166,10 +164,18 @@ impl Engine {
     /// Opens the data folder, recovers what an earlier process left, and starts. Must be called on a tokio runtime,
     /// which then also carries the gateway calls. When this returns, the recovery is durable.
     pub async fn open(options: Options, gateway: Arc<dyn Gateway>) -> Result<Engine, OpenError> {
+        Engine::open_with(options, vec![GatewayRoute::new(FIRST, gateway)]).await
+    }
+
+    /// Opens as [`Engine::open`] does, with several gateways, the one that is preferred first. A new payment goes to the
+    /// first that is for its currency, or else for anything, and answers; it goes to another only while it certainly has
+    /// not happened.
+    pub async fn open_with(options: Options, gateways: Vec<GatewayRoute>) -> Result<Engine, OpenError> {
+        let lines = Arc::new(Lines::new(gateways, options.gateway_slots).map_err(OpenError::Options)?);
         let (namespace, wait, data) = (options.namespace.clone(), options.wait, options.data.clone());
-        let opened = opening::start(options, gateway.clone()).await?;
+        let opened = opening::start(options, lines.clone()).await?;
         let opening::Opened { intake, report, durable, stopped, reader, meter } = opened;
-        let face = Face { intake, gateway, namespace, wait, report, durable, stopped, reader, data, meter };
+        let face = Face { intake, lines, namespace, wait, report, durable, stopped, reader, data, meter };
         Ok(Engine { face: Arc::new(face) })
     }
 
@@ -189,8 +195,10 @@ impl Engine {
         wait: Duration,
     ) -> Result<Answer, Rejection> {
         let id = PaymentId::derive(tenant, key);
-        let request = self.encode(&id, key, &order);
-        let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request };
+        let (route, line) = self.face.lines.choose(&order).map_err(Rejection::InvalidOrder)?;
+        let request = self.encode(line.gateway.as_ref(), &id, key, &order);
+        let manner = Manner { route, ..Manner::default() };
+        let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request, manner };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => Ok(answer),
             // Its intent may be durable, or it may still be queued: then it is not taken up any more.
@@ -264,20 +272,19 @@ impl Engine {
     }
 
     /// The bytes that the gateway would be sent: recorded with the intent.
-    fn encode(&self, id: &PaymentId, key: &IdempotencyKey, order: &Order) -> Result<Vec<u8>, Invalid> {
+    fn encode(
+        &self,
+        gateway: &dyn Gateway,
+        id: &PaymentId,
+        key: &IdempotencyKey,
+        order: &Order,
+    ) -> Result<Vec<u8>, Invalid> {
         let kind = match order.capture {
             Capture::Automatic => Kind::Charge,
             Capture::Manual => Kind::Authorize,
         };
         let operation_key = OperationKey::derive(&self.face.namespace, id, kind, key);
-        self.face.gateway.encode(&Asked {
-            kind,
-            operation_key,
-            amount: order.amount,
-            order,
-            charge: None,
-            reference: None,
-        })
+        gateway.encode(&Asked { kind, operation_key, amount: order.amount, order, charge: None, reference: None })
     }
 
     /// A payment as it is.
@@ -303,14 +310,11 @@ impl Engine {
     /// News that came from a gateway by itself: checked, made durable, and then asked about. Returns once it is durable;
     /// the same piece of news may come again.
     pub async fn receive(&self, gateway: &str, post: &Post<'_>) -> Result<(), Rejection> {
-        let name = &self.face.gateway.contract().identity.name;
-        if gateway != name && gateway != ANY_GATEWAY {
-            return Err(Rejection::Forged(Forged::Unsupported));
-        }
-        let News { event_id, operation_key, said } = self.face.gateway.news(post).map_err(Rejection::Forged)?;
-        let (gateway, at, body) = (name.clone(), post.at, post.body.to_vec());
-        let webhook = Webhook { gateway, event_id, at, operation_key, body };
-        self.ask(|reply| Ask::News(webhook, said, reply)).await?
+        let line = self.face.lines.named(gateway).ok_or(Rejection::Forged(Forged::Unsupported))?;
+        let News { event_id, operation_key, said } = line.gateway.news(post).map_err(Rejection::Forged)?;
+        let (from, at, body) = (line.identity().clone(), post.at, post.body.to_vec());
+        let webhook = Webhook { gateway: from.name.clone(), event_id, at, operation_key, body };
+        self.ask(|reply| Ask::News(webhook, from, said, reply)).await?
     }
 
     /// What happened after a place in the journal, and goes on happening.
@@ -331,7 +335,11 @@ impl Engine {
     /// Counters, gauges and histograms, as of now. Waits for nothing: it also answers while the disk does not.
     pub fn stats(&self) -> Stats {
         let free = fs2::available_space(&self.face.data).ok();
-        self.face.meter.read(self.face.intake.waiting(), clock::wall_clock(), free)
+        let mut stats = self.face.meter.read(self.face.intake.waiting(), clock::wall_clock(), free);
+        for (gateway, line) in stats.gateways.iter_mut().zip(self.face.lines.iter()) {
+            gateway.shut = line.is_shut();
+        }
+        stats
     }
 
     /// What opening found and did, and what is promised.

@@ -19,7 +19,7 @@ use crate::{
     engine::{Filter, Page},
     gateway::Said,
     journal::Lsn,
-    payment::{Input, Outcome, Payment, PaymentId, Tick, Webhook},
+    payment::{Identity, Input, Outcome, Payment, PaymentId, Tick, Webhook},
 };
 
 /// A caller's payment, and where its answer goes.
@@ -37,15 +37,15 @@ pub(super) enum Ask {
     Outlook(PaymentId, oneshot::Sender<Result<Option<Outlooks>, Rejection>>),
     List(Filter, oneshot::Sender<Result<Page, Rejection>>),
     Person(PaymentId, Input, oneshot::Sender<Result<Arc<Payment>, Rejection>>),
-    News(Webhook, Option<Said>, oneshot::Sender<Result<(), Rejection>>),
+    News(Webhook, Identity, Option<Said>, oneshot::Sender<Result<(), Rejection>>),
     Close(oneshot::Sender<()>),
 }
 
-/// What the engine's own tasks and threads report.
+/// What the engine's own tasks and threads report; of calls, with the place of their gateway.
 pub(super) enum Report {
-    Sent { payment: PaymentId, operation: u32, attempt: u32, outcome: Outcome },
-    Prepared { payment: PaymentId, operation: u32, outcome: Outcome },
-    Asked { payment: PaymentId, operation: u32, asked: Tick, outcome: Outcome },
+    Sent { payment: PaymentId, place: usize, operation: u32, attempt: u32, outcome: Outcome },
+    Prepared { payment: PaymentId, place: usize, operation: u32, outcome: Outcome },
+    Asked { payment: PaymentId, place: usize, operation: u32, asked: Tick, outcome: Outcome },
     Flushed(Result<Vec<(String, u64)>, String>),
     StoreFailed(String),
 }

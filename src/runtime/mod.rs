@@ -15,6 +15,8 @@ mod opening;
 
 mod intake;
 
+mod desk;
+
 mod turner;
 
 mod telling;
@@ -22,6 +24,10 @@ mod telling;
 mod news;
 
 mod calls;
+
+mod gateways;
+
+mod breaker;
 
 mod storekeeper;
 
@@ -41,6 +47,7 @@ pub use crate::{
     journal::Lsn,
 };
 pub use events::Events;
+pub use gateways::GatewayRoute;
 pub use handle::{Answer, Delivery, Engine, Operated, Rejection};
 pub use offline::{Rebuilt, rebuild_store};
 pub use opening::{OpenError, OpenReport};

@@ -7,13 +7,13 @@ use tokio::sync::oneshot;
 
 use super::{
     handle::Rejection,
-    telling::COME_BACK_LATER,
+    telling::{COME_BACK_LATER, readable},
     turner::{Agenda, CONFIRM_AFTER, Origin, Turner},
 };
 use crate::{
     engine::{Received, Stopped},
     gateway::Said,
-    payment::{Input, Now, Webhook},
+    payment::{Identity, Input, Now, Webhook},
 };
 
 /// A piece of news that is being taken, and who waits to hear so.
@@ -23,20 +23,30 @@ impl Turner {
     pub(super) fn take_news(
         &mut self,
         news: Webhook,
+        from: Identity,
         said: Option<Said>,
         reply: oneshot::Sender<Result<(), Rejection>>,
         agenda: &mut Agenda,
-    ) {
+    ) -> Result<(), Stopped> {
         if self.machine.knows(&news) {
             let _ = reply.send(Ok(()));
-            return;
+            return Ok(());
         }
-        let about = news.operation_key.and_then(|key| Some((key, self.machine.payment_of(&key)?)));
-        if let Some((operation, payment)) = about {
+        let found = news.operation_key.map_or(Ok(None), |key| self.machine.payment_of(&key));
+        let payment = match readable(found)? {
+            Ok(payment) => payment,
+            // Not kept: the gateway has to say it again, to a start that can read.
+            Err(rejection) => {
+                let _ = reply.send(Err(rejection));
+                return Ok(());
+            }
+        };
+        if let (Some(operation), Some(payment)) = (news.operation_key, payment) {
             let said = said.map(|said| (said.outcome, said.amount, said.currency));
-            agenda.add(payment, Input::Hint { operation, said }, Origin::Report);
+            agenda.add(payment, Input::Hint { operation, from, said }, Origin::Report);
         }
         agenda.news.push((news, reply));
+        Ok(())
     }
 
     /// One write and one fsync for all that came.

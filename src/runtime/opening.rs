@@ -18,18 +18,19 @@ use tokio::{
 use super::{
     calls::Calls,
     clock::Clock,
+    desk::Desk,
+    gateways::Lines,
     intake::{Intake, Owner},
     options::Options,
     stats::{Meter, TimedDisk},
     storekeeper::StoreKeeper,
-    turner::{Desk, Turner},
+    turner::Turner,
 };
 use crate::{
     disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
-    gateway::Gateway,
     journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
-    payment::{Contract, Encoder, ImpossibleHorizon, Rules},
+    payment::{Contract, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
     store::{self, Condition, Expected, SledStore},
 };
 
@@ -116,8 +117,8 @@ pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenE
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenReport {
-    /// What the gateway promises, and which it is.
-    pub contract: Contract,
+    /// What each gateway promises, and which it is, by the name of its route.
+    pub contracts: Vec<(String, Contract)>,
     /// Why the store was rebuilt from the journal, if it was.
     pub rebuilt: Option<String>,
     /// How many records were replayed.
@@ -164,12 +165,12 @@ pub(super) struct Opened {
 }
 
 /// Opens on a thread of its own, which then is the engine thread.
-pub(super) async fn start(options: Options, gateway: Arc<dyn Gateway>) -> Result<Opened, OpenError> {
+pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened, OpenError> {
     let tasks = Handle::current();
     let (tell, opened) = oneshot::channel();
     let run = move || {
         let (stopped, watch_stopped) = watch::channel(None);
-        match open(options, gateway, tasks) {
+        match open(options, lines, tasks) {
             Err(error) => drop(tell.send(Err(error))),
             Ok((turner, lock, report, reader)) => {
                 let intake = turner.intake.clone();
@@ -221,20 +222,17 @@ pub(super) const STORE: &str = "store";
 
 type Ready = (Turner, FolderLock, OpenReport, Reader);
 
-/// The gateway's own way to put operations into bytes.
-fn encoder(gateway: &Arc<dyn Gateway>) -> Encoder {
-    let gateway = gateway.clone();
-    Encoder::new(move |asked| gateway.encode(asked))
-}
-
-fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Ready, OpenError> {
-    let contract = gateway.contract().clone();
+fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, OpenError> {
     options.check().map_err(OpenError::Options)?;
-    options.schedule.check(&contract).map_err(OpenError::Impossible)?;
+    let contracts: Vec<(String, Contract)> =
+        lines.routes().iter().map(|route| (route.name.clone(), route.contract.clone())).collect();
+    for (_, contract) in &contracts {
+        options.schedule.check(contract).map_err(OpenError::Impossible)?;
+    }
     let data = options.data.clone();
     std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
     let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
-    let meter = Arc::new(Meter::new([&contract]));
+    let meter = Arc::new(Meter::new(&contracts));
     let disk = TimedDisk::new(disk(&options)?, meter.clone());
     let found = journal::open(Arc::new(disk), journal_options(&options))?;
     check_journal(&lock, &found, &data)?;
@@ -244,7 +242,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     let (store, rebuilt) = bring_up_store(&options, &found, folder, strange)?;
     let store: Arc<SledStore> = Arc::new(store);
     let mut report = OpenReport {
-        contract: contract.clone(),
+        contracts,
         rebuilt: rebuilt.clone(),
         replayed: 0,
         resumed: 0,
@@ -258,15 +256,7 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     }
     let mut clock = Clock::start(options.schedule.skew, found.last_wall().unwrap_or_default());
     let begin = Begin {
-        rules: Rules {
-            contract,
-            schedule: options.schedule.clone(),
-            namespace: options.namespace.clone(),
-            sending: !moved,
-            restored: strange,
-            encoder: encoder(&gateway),
-            policies: options.policies,
-        },
+        rules: rulebook(&options, &lines, moved, strange),
         journal: journal::Begin {
             store_uuid: folder,
             salt: random_salt(),
@@ -284,16 +274,31 @@ fn open(options: Options, gateway: Arc<dyn Gateway>, tasks: Handle) -> Result<Re
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
-    let calls = Calls::new(gateway, tasks, options.gateway_slots, intake.clone(), meter.clone());
+    let calls = Calls::new(lines.clone(), tasks, intake.clone(), meter.clone());
     let keeper = StoreKeeper::start(store, intake.clone(), meter.clone())
         .map_err(system("the store's thread could not be started"))?;
     let spares = SpareKeeper::start(machine.spare_maker()).map_err(system("a thread could not be started"))?;
     let (reader, (durable, _)) = (machine.reader(), watch::channel(machine.durable()));
     let resume = resume.into();
-    let desk = Desk::default();
-    let turner = Turner { machine, intake, calls, keeper, spares, clock, options, durable, resume, desk, meter };
+    let desk = Desk::new(&lines);
+    let turner = Turner { machine, intake, lines, calls, keeper, spares, clock, options, durable, resume, desk, meter };
     turner.note_beginning();
     Ok((turner, lock, report, reader))
+}
+
+fn rulebook(options: &Options, lines: &Lines, moved: bool, strange: bool) -> Rulebook {
+    let first = lines.routes().first().cloned();
+    let Route { contract, encoder, .. } =
+        first.unwrap_or(Route::new("", Contract::standard(Identity::default()), Encoder::plain()));
+    let rules = Rules {
+        schedule: options.schedule.clone(),
+        namespace: options.namespace.clone(),
+        sending: !moved,
+        restored: strange,
+        policies: options.policies,
+        ..Rules::new(contract, encoder)
+    };
+    Rulebook::of_routes(rules, lines.routes().to_vec())
 }
 
 /// The real one, and before it the failure that a test may have asked for.

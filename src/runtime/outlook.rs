@@ -23,7 +23,7 @@ impl Turner {
         let Some(payment) = self.machine.get(id)? else { return Ok(None) };
         let pursuits = self.machine.pursuits(id).iter().copied().chain(std::iter::repeat(Pursuit::default()));
         let operations = payment.operations.iter().zip(pursuits).map(|(operation, pursuit)| {
-            let contract = &self.machine.rules().contract;
+            let contract = &self.machine.rules().of(&payment).contract;
             outlook(operation, &pursuit, Some(contract).filter(|one| one.identity == operation.gateway), &now)
         });
         let operations = operations.collect();

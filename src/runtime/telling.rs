@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    desk::{Reply, Waiter},
     handle::{Answer, Delivery, Rejection},
     intake::Pay,
-    turner::{Origin, Reply, Turner, Waiter},
+    turner::{Origin, Turner},
 };
 use crate::{
     engine::{Stopped, Told, Unread},
@@ -47,11 +48,11 @@ impl Turner {
     fn tell_caller(&mut self, id: PaymentId, input: Input, until_settled: bool, reply: Reply, told: Told) {
         let (response, payment) = match told {
             Told::Decided { response: Some(response), payment } => (response, payment),
-            Told::NoCallFree if self.desk.closing.is_none() && self.desk.store_failed.is_none() => {
-                self.desk.held.push_back(Pay { id, input, until_settled, reply });
+            Told::NoCallFree { route } if self.desk.closing.is_none() && self.desk.store_failed.is_none() => {
+                self.desk.hold(route, Pay { id, input, until_settled, reply });
                 return;
             }
-            Told::NoCallFree => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
+            Told::NoCallFree { .. } => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
             Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
             Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
         };
@@ -98,7 +99,7 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
     let (response, payment) = match told {
         Told::Decided { response: Some(response), payment } => (response, payment),
         Told::NoSpace => return Err(Rejection::StorageFull { retry_after: COME_BACK_LATER }),
-        Told::Decided { response: None, .. } | Told::NoCallFree | Told::Defect => return Err(defect()),
+        Told::Decided { response: None, .. } | Told::NoCallFree { .. } | Told::Defect => return Err(defect()),
     };
     match response {
         Response::InvalidState(why) => Err(Rejection::InvalidState { why }),

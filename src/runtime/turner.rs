@@ -1,7 +1,7 @@
 //! The engine thread: gathers what came in, turns the machine, lets go of what it releases.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +11,9 @@ use tokio::sync::{oneshot, watch};
 use super::{
     calls::Calls,
     clock::Clock,
-    handle::{Answer, Delivery, Rejection},
+    desk::{Closing, Desk, Reply, Window},
+    gateways::{Line, Lines},
+    handle::Rejection,
     intake::{Arrivals, Ask, Intake, Pay, Report},
     news::Heard,
     opening::SpareKeeper,
@@ -39,6 +41,7 @@ const CRAMPED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Turner {
     pub(super) machine: Machine,
     pub(super) intake: Arc<Intake>,
+    pub(super) lines: Arc<Lines>,
     pub(super) calls: Calls,
     pub(super) keeper: StoreKeeper,
     pub(super) spares: SpareKeeper,
@@ -49,42 +52,6 @@ pub(super) struct Turner {
     pub(super) resume: VecDeque<(PaymentId, Input)>,
     pub(super) desk: Desk,
     pub(super) meter: Arc<Meter>,
-}
-
-/// Where a caller waits for its answer.
-pub(super) type Reply = oneshot::Sender<Result<Answer, Rejection>>;
-
-/// A caller who waits.
-pub(super) struct Waiter {
-    /// For which operation of the payment.
-    pub(super) operation: u32,
-    pub(super) delivery: Delivery,
-    pub(super) reply: Reply,
-}
-
-/// What the thread keeps in mind between turns.
-#[derive(Default)]
-pub(super) struct Desk {
-    /// Gateway calls under way.
-    pub(super) calling: usize,
-    /// Those of them that are not a new payment's first sending.
-    chasing: usize,
-    /// New payments that wait for a call to be free.
-    pub(super) held: VecDeque<Pay>,
-    /// Callers who wait for an operation to be final.
-    pub(super) waiters: HashMap<PaymentId, Vec<Waiter>>,
-    checkpoint: Option<Carrying>,
-    /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
-    pub(super) store_failed: Option<String>,
-    pub(super) confirm_at: Option<Instant>,
-    /// The disk is full: nothing is begun that could wait.
-    pub(super) cramped: bool,
-    pub(super) closing: Option<Closing>,
-}
-
-pub(super) struct Closing {
-    replies: Vec<oneshot::Sender<()>>,
-    until: Instant,
 }
 
 /// Who is to be told what became of an input.
@@ -131,11 +98,11 @@ impl Turner {
                     return Ok(replies);
                 }
                 Ok(Next::Abandoned) => {
-                    self.calls.drop_all(self.options.gateway_slots);
+                    self.calls.drop_all();
                     return Ok(Vec::new());
                 }
                 Err(stopped) => {
-                    self.calls.drop_all(self.options.gateway_slots);
+                    self.calls.drop_all();
                     return Err(stopped);
                 }
             }
@@ -143,18 +110,21 @@ impl Turner {
     }
 
     fn step(&mut self) -> Result<Next, Stopped> {
-        let room = MAX_TURN.saturating_sub(self.desk.held.len().min(MAX_TURN / 2));
-        let arrivals = self.intake.take(self.wake_at(), room, self.desk.held.len());
+        let held = self.desk.held();
+        let room = MAX_TURN.saturating_sub(held.min(MAX_TURN / 2));
+        let arrivals = self.intake.take(self.wake_at(), room, held);
         if arrivals.abandoned {
             return Ok(Next::Abandoned);
         }
         let now = self.now();
+        let lines = &self.lines;
+        self.machine.note_shut(|place| lines.get(place).is_some_and(Line::is_shut));
         self.machine.stored(&arrivals.stored);
         let Arrivals { reports, asks, pays, .. } = arrivals;
         let mut agenda = Agenda::default();
         self.take_reports(reports, &now, &mut agenda)?;
         self.take_due(&now, &mut agenda);
-        let looks = self.take_asks(asks, &mut agenda);
+        let looks = self.take_asks(asks, &mut agenda)?;
         self.take_pays(pays, &mut agenda);
         let news = std::mem::take(&mut agenda.news);
         self.turn(now, agenda)?;
@@ -173,13 +143,14 @@ impl Turner {
 
     /// When to wake although nothing has come.
     fn wake_at(&self) -> Option<Instant> {
-        let can_call = self.desk.closing.is_none() && self.desk.calling < self.options.gateway_slots;
+        let open = self.desk.closing.is_none();
+        let can_call = open && self.desk.free() > 0;
         let can_chase = can_call && self.chases_free() > 0;
         let earliest = Instant::now() + if self.desk.cramped { CRAMPED_PAUSE } else { Duration::ZERO };
         let due = self.machine.next_due().filter(|_| can_chase).map(|tick| self.clock.instant(tick).max(earliest));
-        let full = self.admission(0).new_payments == 0;
+        let full = self.is_full();
         let more = (can_chase && !self.resume.is_empty()).then_some(earliest);
-        let held = (can_call && !self.desk.held.is_empty())
+        let held = (open && self.desk.windows.iter().any(|window| window.free() > 0 && !window.held.is_empty()))
             .then(|| Instant::now() + if full { FULL_PAUSE } else { Duration::ZERO });
         let closing = self.desk.closing.as_ref().map(|closing| closing.until);
         [due, more, held, closing, self.desk.confirm_at].into_iter().flatten().min()
@@ -188,18 +159,16 @@ impl Turner {
     fn take_reports(&mut self, reports: Vec<Report>, now: &Now, agenda: &mut Agenda) -> Result<(), Stopped> {
         for report in reports {
             match report {
-                Report::Sent { payment, operation, attempt, outcome } => {
-                    self.desk.calling = self.desk.calling.saturating_sub(1);
-                    self.desk.chasing = self.desk.chasing.saturating_sub(usize::from(attempt > 1));
+                Report::Sent { payment, place, operation, attempt, outcome } => {
+                    self.desk.ended(place, attempt > 1);
                     agenda.add(payment, Input::Ended { operation, attempt, outcome }, Origin::Report);
                 }
-                Report::Prepared { payment, operation, outcome } => {
-                    self.desk.calling = self.desk.calling.saturating_sub(1);
+                Report::Prepared { payment, place, operation, outcome } => {
+                    self.desk.ended(place, false);
                     agenda.add(payment, Input::Prepared { operation, outcome }, Origin::Report);
                 }
-                Report::Asked { payment, operation, asked, outcome } => {
-                    self.desk.calling = self.desk.calling.saturating_sub(1);
-                    self.desk.chasing = self.desk.chasing.saturating_sub(1);
+                Report::Asked { payment, place, operation, asked, outcome } => {
+                    self.desk.ended(place, true);
                     agenda.add(payment, Input::Answered { operation, asked, outcome }, Origin::Report);
                 }
                 Report::Flushed(Ok(files)) => self.flushed(now, files)?,
@@ -228,8 +197,7 @@ impl Turner {
 
     /// How many more calls the chase for the unresolved may hold: half of all, so that neither they nor callers starve.
     fn chases_free(&self) -> usize {
-        let share = self.options.gateway_slots.div_ceil(2).saturating_sub(self.desk.chasing);
-        share.min(self.options.gateway_slots.saturating_sub(self.desk.calling))
+        self.desk.most().div_ceil(2).saturating_sub(self.desk.chasing).min(self.desk.free())
     }
 
     /// What the schedule and the start ask for, in the calls that are free for it.
@@ -251,24 +219,26 @@ impl Turner {
     }
 
     /// Takes up what people decide; returns what is only looked at.
-    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Vec<Ask> {
+    fn take_asks(&mut self, asks: Vec<Ask>, agenda: &mut Agenda) -> Result<Vec<Ask>, Stopped> {
         let mut looks = Vec::new();
         for ask in asks {
             match ask {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
-                Ask::News(news, said, reply) => self.take_news(news, said, reply, agenda),
+                Ask::News(news, from, said, reply) => self.take_news(news, from, said, reply, agenda)?,
                 Ask::Close(reply) => self.start_closing(reply),
                 Ask::Get(_, _) | Ask::Outlook(_, _) | Ask::List(_, _) => looks.push(ask),
             }
         }
-        looks
+        Ok(looks)
     }
 
     /// Those who were held come first, as many as can be sent; then those who just came.
     fn take_pays(&mut self, pays: Vec<Pay>, agenda: &mut Agenda) {
-        let free = self.options.gateway_slots.saturating_sub(self.desk.calling);
-        let again = free.min(self.desk.held.len());
-        let held: Vec<Pay> = self.desk.held.drain(..again).collect();
+        let mut held = Vec::new();
+        for window in &mut self.desk.windows {
+            let again = window.free().min(window.held.len());
+            held.extend(window.held.drain(..again));
+        }
         for pay in held.into_iter().chain(pays) {
             // Who has gone is not taken up: nothing is recorded of it.
             if !pay.reply.is_closed() {
@@ -298,7 +268,7 @@ impl Turner {
         let (before, began) = (self.machine.position(), Instant::now());
         let turned = self.machine.turn(now, &agenda.inputs, self.admission(agenda.scheduled))?;
         let Turned { told, actions, changed, resting, recorded } = turned;
-        self.desk.calling += actions.len();
+        actions.iter().for_each(|action| self.desk.began(self.calls.place_of(action)));
         self.desk.chasing += actions.iter().filter(|action| is_chase(action)).count();
         let read = self.clock.instant(now.tick);
         actions.into_iter().for_each(|action| self.calls.start(action, &now, read));
@@ -318,11 +288,17 @@ impl Turner {
     }
 
     fn admission(&self, scheduled: usize) -> Admission {
+        let full = self.is_full();
+        // What is due may concern any of them.
+        let free = |window: &Window| if full { 0 } else { window.free().saturating_sub(scheduled) };
+        Admission { new_payments: self.desk.windows.iter().map(free).collect() }
+    }
+
+    /// Whether no new payments are taken, whoever's.
+    fn is_full(&self) -> bool {
         let (unresolved, in_memory) = self.machine.sizes();
         let waiting = in_memory.saturating_sub(unresolved);
-        let closed = self.desk.closing.is_some() || waiting >= self.options.memory_payments;
-        let free = self.options.gateway_slots.saturating_sub(self.desk.calling + scheduled);
-        Admission { new_payments: if closed { 0 } else { free } }
+        self.desk.closing.is_some() || waiting >= self.options.memory_payments
     }
 
     fn look(&mut self, looks: Vec<Ask>) -> Result<(), Stopped> {
@@ -337,7 +313,7 @@ impl Turner {
                 Ask::List(filter, reply) => {
                     let _ = reply.send(readable(self.machine.list(&filter))?);
                 }
-                Ask::Person(_, _, _) | Ask::News(_, _, _) | Ask::Close(_) => {}
+                Ask::Person(_, _, _) | Ask::News(_, _, _, _) | Ask::Close(_) => {}
             }
         }
         Ok(())
@@ -372,14 +348,14 @@ impl Turner {
             return;
         }
         self.calls.drain();
-        for pay in self.desk.held.drain(..) {
+        for pay in self.desk.windows.iter_mut().flat_map(|window| window.held.drain(..)) {
             refuse(pay.reply, Rejection::Overloaded { retry_after: COME_BACK });
         }
         self.desk.closing = Some(Closing { replies: vec![reply], until: Instant::now() + self.options.drain });
     }
 
     fn next(&mut self) -> Next {
-        let done = |closing: &Closing| self.desk.calling == 0 || Instant::now() >= closing.until;
+        let done = |closing: &Closing| self.desk.calling() == 0 || Instant::now() >= closing.until;
         if self.desk.closing.as_ref().is_some_and(done)
             && let Some(closing) = self.desk.closing.take()
         {
@@ -390,7 +366,7 @@ impl Turner {
 
     /// The orderly end: what is still under way is dropped, and asked about at the next start.
     fn close(mut self) -> Result<(), Stopped> {
-        self.calls.drop_all(self.options.gateway_slots);
+        self.calls.drop_all();
         self.finish_reports()?;
         if self.desk.store_failed.is_some() {
             return Ok(()); // Without a close mark: the next start looks closely.

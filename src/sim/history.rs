@@ -4,15 +4,18 @@
 //! that today's [`decide`] answers with it, given the payment as it was; and what else that decision proposes has to be
 //! what was recorded next. Times that follow from a contract are not compared: the contract may have been another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     engine::OpenError,
     journal::{Found, Lsn, Record, ReplayFrom},
     payment::{
-        Cause, Clock, Encoder, Event, Evidence, Fact, FollowUp, IdempotencyKey, Input, Kind, Late, Now, Order, Outcome,
-        Payment, PaymentId, Person, Policies, Pursuit, Reply, Resolution, Rules, Tenant, Tick, Timestamp, Verdict,
-        apply, decide,
+        Cause, Clock, Contract, Encoder, Event, Evidence, Fact, FollowUp, IdempotencyKey, Identity, Input, Kind, Late,
+        Manner, Now, Order, Outcome, Payment, PaymentId, Person, Policies, Pursuit, Reply, Resolution, Route, Rules,
+        Tenant, Tick, Timestamp, Verdict, apply, decide,
     },
 };
 
@@ -140,8 +143,9 @@ fn first_decision(accepted: &Fact, at: Timestamp, event: &Event, rules: &Rules) 
     let Fact::Intended { gateway, request, .. } = &event.fact else { return Err("intended would follow".to_owned()) };
     let mut rules = Rules { namespace: namespace.clone(), sending: true, restored: false, ..rules.clone() };
     rules.contract.identity = gateway.clone();
-    let request = Ok(request.clone());
-    let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order.clone()), request };
+    let (request, manner) = (Ok(request.clone()), Manner::default());
+    let input =
+        Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order.clone()), request, manner };
     let mut facts: VecDeque<Fact> = decide(None, &[], &input, &now(at), &rules).facts.into();
     match (facts.pop_front(), facts.pop_front()) {
         (Some(first), Some(second)) if same(&first, accepted) && same(&second, &event.fact) => Ok(facts),
@@ -211,8 +215,18 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
         ],
         Fact::WindowClosed { .. } => vec![(answered(&Outcome::NotFound), ripe, ours.clone()), (Input::Due, ripe, ours)],
         Fact::Unparked { .. } => plain(Input::Resume),
+        Fact::Rerouted { gateway, request, .. } => vec![(Input::Due, ripe, with_another(ours, gateway, request))],
         Fact::Accepted { .. } | Fact::Intended { .. } | Fact::Prepared { .. } => Vec::new(),
     }
+}
+
+/// The rules of a gateway that does not answer, beside another that takes these bytes.
+fn with_another(ours: Rules, gateway: &Identity, request: &[u8]) -> Rules {
+    let frozen = request.to_vec();
+    let there = Contract { identity: gateway.clone(), ..ours.contract.clone() };
+    let shut = Route { shut: true, ..Route::new("here", ours.contract.clone(), ours.encoder.clone()) };
+    let other = Route::new("there", there, Encoder::new(move |_| Ok(frozen.clone())));
+    Rules { routes: Arc::new(vec![shut, other]), ..ours }
 }
 
 /// Inputs that may have led to another operation, whose bytes are then those that were recorded.
@@ -250,6 +264,7 @@ fn bare(fact: &Fact) -> Fact {
         Fact::Canceled { reply, .. } => *reply = Reply::new(reply.code(), ""),
         Fact::Accepted { .. }
         | Fact::Intended { .. }
+        | Fact::Rerouted { .. }
         | Fact::Prepared { .. }
         | Fact::AttemptEnded { .. }
         | Fact::Parked { .. }

@@ -2,7 +2,7 @@
 
 use super::world::{What, World};
 use crate::{
-    engine::Received,
+    engine::{Received, Unread},
     payment::{Call, Input, Inquiry, Outcome, Reply, Webhook},
 };
 
@@ -32,9 +32,15 @@ impl World {
         let news = Webhook { gateway: "sim".to_owned(), event_id, at, operation_key, body: Vec::new() };
         self.note(|| format!("gateway: says {} of {}", outcome.name(), call.payment));
         let Some(machine) = self.machine.as_ref().filter(|machine| !machine.knows(&news)) else { return };
-        if let Some(payment) = machine.payment_of(&call.operation_key) {
+        let payment = match machine.payment_of(&call.operation_key) {
+            Ok(payment) => payment,
+            // It is not taken, and is said again, or not.
+            Err(Unread::OutOfUse(_)) => return,
+            Err(Unread::Bad(_)) => return self.die(),
+        };
+        if let Some(payment) = payment {
             let said = Some((outcome, call.amount.minor_units(), call.currency.as_str().to_owned()));
-            self.turn(vec![(payment, Input::Hint { operation: call.operation_key, said })]);
+            self.turn(vec![(payment, Input::Hint { operation: call.operation_key, from: call.gateway.clone(), said })]);
         }
         let Some(machine) = &mut self.machine else { return };
         match machine.receive(at, vec![news]) {

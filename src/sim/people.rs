@@ -7,8 +7,8 @@ use super::{
     world::{Caller, EPOCH_MS, What, World},
 };
 use crate::payment::{
-    Amount, Capture, Contract, Currency, Deduplication, FollowUp, IdempotencyKey, Identity, Input, Inquiry, Order,
-    PaymentId, Person, Resolution, Tenant, Timestamp, Verdict,
+    Amount, Capture, Contract, Currency, Deduplication, FollowUp, IdempotencyKey, Identity, Input, Inquiry, Manner,
+    Order, PaymentId, Person, Resolution, Tenant, Timestamp, Verdict,
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -91,6 +91,7 @@ impl World {
             key: caller.key.clone(),
             order: Box::new(order.clone()),
             request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
+            manner: Manner::default(),
         };
         let mut inputs = vec![(id, input(&caller.order))];
         if conflicts {

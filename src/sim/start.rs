@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::{
     engine::{self, Begin, Machine, OpenError, Recovered, Resting, Stopped, check_mark, recover},
     journal::{self, Found},
-    payment::{Rules, Timestamp},
+    payment::{Rulebook, Timestamp},
     store::{Mark, MemoryStore, Store},
 };
 
 /// What is new each time.
 pub(super) struct Boot {
-    pub(super) rules: Rules,
+    pub(super) rules: Rulebook,
     /// Another one after the machine died: then the store is not trusted.
     pub(super) boot_id: [u8; 16],
     pub(super) salt: u64,

@@ -351,7 +351,7 @@ impl World {
     pub(super) fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) {
         let now = self.clocks();
         let Some(mut machine) = self.machine.take() else { return };
-        let turned = machine.turn(now, &inputs, Admission { new_payments: 64 });
+        let turned = machine.turn(now, &inputs, Admission::of(64));
         let Ok(turned) = turned else {
             self.note(|| "the engine stopped: the disk failed".to_owned());
             // Whatever would be recorded now must be refused: the journal is poisoned.

@@ -1,9 +1,14 @@
 //! From the configuration to a gateway.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use payonce::{
-    config::{ConfigError, GatewayChoice, Settings},
+    GatewayRoute,
+    config::{ConfigError, GatewayChoice, GatewaySettings, Settings},
     gateway::{
         Gateway,
         http::HttpGateway,
@@ -53,84 +58,84 @@ pub(crate) enum Missing {
     Ledger(PathBuf, io::Error),
 }
 
-/// The gateway of these settings.
+/// The gateways of these settings, the one that is preferred first.
+pub(crate) fn build_all(settings: &Settings) -> Result<Vec<GatewayRoute>, Missing> {
+    let built = |one: &GatewaySettings| {
+        let gateway = build_one(settings, one)?;
+        Ok(GatewayRoute {
+            currencies: one.currencies.clone(),
+            slots: one.slots,
+            ..GatewayRoute::new(&one.name, gateway)
+        })
+    };
+    settings.gateways().iter().map(built).collect()
+}
+
+/// The gateway that is preferred.
 pub(crate) fn build(settings: &Settings) -> Result<Arc<dyn Gateway>, Missing> {
-    match &settings.gateway {
-        GatewayChoice::Sandbox => sandbox(settings),
-        GatewayChoice::Http(url) => http(settings, url),
-        GatewayChoice::Stripe(url) => stripe(settings, url),
+    let none = || Missing::Config(ConfigError::new("no gateway is configured".to_owned()));
+    build_one(settings, settings.gateways().first().ok_or_else(none)?)
+}
+
+fn build_one(settings: &Settings, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
+    match &one.choice {
+        GatewayChoice::Sandbox => sandbox(&settings.data, one),
+        GatewayChoice::Http(url) => http(url, one),
+        GatewayChoice::Stripe(url) => stripe(url, one),
     }
 }
 
 /// In this process, without faults, its ledger beside the data.
-fn sandbox(settings: &Settings) -> Result<Arc<dyn Gateway>, Missing> {
-    let ledger = |error| Missing::Ledger(settings.data.clone(), error);
-    fs::create_dir_all(&settings.data).map_err(ledger)?;
-    let sandbox = Sandbox::open(&settings.data, 0, Faults::none()).map_err(ledger)?;
+fn sandbox(data: &Path, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
+    let ledger = |error| Missing::Ledger(data.to_owned(), error);
+    fs::create_dir_all(data).map_err(ledger)?;
+    let sandbox = Sandbox::open(data, 0, Faults::none()).map_err(ledger)?;
     let gateway = SandboxGateway::new(sandbox);
-    let contract = settings.contract(gateway.contract()).map_err(Missing::Config)?;
+    let contract = one.contract(gateway.contract()).map_err(Missing::Config)?;
     Ok(Arc::new(gateway.with_contract(contract)))
 }
 
-fn http(settings: &Settings, url: &str) -> Result<Arc<dyn Gateway>, Missing> {
-    let gateway = HttpGateway::new(url, settings.gateway_account.as_deref());
-    let gateway = gateway.map_err(|error| Missing::Config(ConfigError::new(format!("the gateway's URL {error}"))))?;
-    let contract = settings.contract(gateway.contract()).map_err(Missing::Config)?;
-    let gateway = hearing(gateway.with_contract(contract))?;
-    match std::env::var(CREDENTIAL) {
-        Ok(credential) => {
-            let refused = |error| Missing::Config(ConfigError::new(format!("{CREDENTIAL}: {error}")));
-            Ok(Arc::new(gateway.with_bearer(&credential).map_err(refused)?))
+fn http(url: &str, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
+    let about = |why: String| Missing::Config(ConfigError::new(format!("gateway {}: {why}", one.name)));
+    let gateway = HttpGateway::new(url, one.account.as_deref()).map_err(|error| about(format!("its URL {error}")))?;
+    let contract = one.contract(gateway.contract()).map_err(Missing::Config)?;
+    let gateway = gateway.with_contract(contract);
+    let gateway = match one.webhook_secret.read().map_err(Missing::Config)? {
+        Some(secret) => {
+            let secret = Secret::parse(&secret).map_err(|why| about(format!("its webhook secret {why}")))?;
+            gateway.with_webhook_secret(secret)
         }
-        Err(_) => Ok(Arc::new(gateway)),
-    }
+        None => gateway,
+    };
+    Ok(match one.credential.read().map_err(Missing::Config)? {
+        Some(credential) => {
+            Arc::new(gateway.with_bearer(&credential).map_err(|error| about(format!("its credential: {error}")))?)
+        }
+        None => Arc::new(gateway),
+    })
 }
 
-/// With the secret that its news is signed with, if there is one.
-fn hearing(gateway: HttpGateway) -> Result<HttpGateway, Missing> {
-    let Ok(secret) = std::env::var(WEBHOOK_SECRET) else { return Ok(gateway) };
-    let refused = |why| Missing::Config(ConfigError::new(format!("{WEBHOOK_SECRET} {why}")));
-    Ok(gateway.with_webhook_secret(Secret::parse(&secret).map_err(refused)?))
-}
-
-/// What the gateway's news is signed with (`whsec_..`), Stripe's too: as the credential, from the environment only.
-const WEBHOOK_SECRET: &str = "PAYONCE_GATEWAY_WEBHOOK_SECRET";
-
-fn stripe(settings: &Settings, url: &str) -> Result<Arc<dyn Gateway>, Missing> {
+fn stripe(url: &str, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
     let config = |why: String| Missing::Config(ConfigError::new(why));
-    let gateway = StripeGateway::at(url, &stripe_key(settings).map_err(config)?);
-    let gateway = match &settings.gateway_account {
+    let key = one.credential.read().map_err(Missing::Config)?;
+    let key = key.ok_or_else(|| config(format!("gateway {}: Stripe's secret key is missing", one.name)))?;
+    let gateway = StripeGateway::at(url, &key);
+    let gateway = match &one.account {
         Some(account) => gateway.and_then(|gateway| gateway.with_account(account)),
         None => gateway,
     };
     let gateway = gateway.map_err(|invalid| config(invalid.to_string()))?;
-    let contract = settings.contract(gateway.contract()).map_err(Missing::Config)?;
-    let gateway = gateway.with_contract(contract).with_off_session(settings.stripe_off_session);
-    let gateway = match std::env::var(WEBHOOK_SECRET) {
-        Ok(secret) => gateway.with_webhook_secret(&secret),
-        Err(_) => gateway,
+    let contract = one.contract(gateway.contract()).map_err(Missing::Config)?;
+    let gateway = gateway.with_contract(contract).with_off_session(one.off_session);
+    let gateway = match one.webhook_secret.read().map_err(Missing::Config)? {
+        Some(secret) => gateway.with_webhook_secret(&secret),
+        None => gateway,
     };
-    Ok(match &settings.stripe_return_url {
+    Ok(match &one.return_url {
         Some(url) => Arc::new(gateway.with_return_url(url)),
         None => Arc::new(gateway),
     })
 }
 
-/// Stripe's secret key: from the environment, or else from the file that is named. What is wrong with it is said
-/// without it.
-fn stripe_key(settings: &Settings) -> Result<String, String> {
-    match (std::env::var(STRIPE_KEY), &settings.stripe_api_key_file) {
-        (Ok(key), _) => Ok(key),
-        (Err(_), Some(file)) => match fs::read_to_string(file) {
-            Ok(key) => Ok(key.trim().to_owned()),
-            Err(error) => Err(format!("stripe_api_key_file {}: cannot be read: {error}", file.display())),
-        },
-        (Err(_), None) => Err(format!("Stripe's secret key is missing: set {STRIPE_KEY}, or stripe_api_key_file")),
-    }
-}
-
-/// As Stripe's own tools call it.
-const STRIPE_KEY: &str = "STRIPE_API_KEY";
-
-/// The gateway's credential: from the environment only, so that it is in no file of ours and in no process list.
+/// The variable with the credential of the only gateway, which torture sets for its daemons.
 pub(crate) const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";

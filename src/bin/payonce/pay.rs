@@ -55,6 +55,9 @@ pub(crate) struct PayArgs {
     /// Nothing is sent after this time, such as 2030-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
+    /// The gateway that it must go to, by its name in the daemon's configuration
+    #[arg(long, value_name = "NAME")]
+    gateway: Option<String>,
     /// How long to wait for the outcome, in seconds, up to 60
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=60))]
     wait: u64,
@@ -103,7 +106,8 @@ fn order(args: &PayArgs) -> Value {
             let pairs = args.metadata.iter().map(|(key, value)| (key.clone(), json!(value)));
             fields.insert("metadata".to_owned(), Value::Object(Map::from_iter(pairs)));
         }
-        for (name, value) in [("description", &args.description), ("expires_at", &args.expires_at)] {
+        let texts = [("description", &args.description), ("expires_at", &args.expires_at), ("gateway", &args.gateway)];
+        for (name, value) in texts {
             if let Some(value) = value {
                 fields.insert(name.to_owned(), json!(value));
             }

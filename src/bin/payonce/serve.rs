@@ -13,8 +13,8 @@ use payonce::{
     config::{ConfigError, Settings},
     deliver::{Deliveries, StartError},
     disk::DiskFault,
-    gateway::Gateway,
     http::{self, Face},
+    payment::Contract,
 };
 use tokio::{
     net::TcpListener,
@@ -150,7 +150,7 @@ impl std::fmt::Display for Failure {
 async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let settings = settings(args).map_err(Failure::Config)?;
     let endpoints = settings.endpoints().map_err(Failure::Config)?;
-    let gateway = gateway::build(&settings).map_err(|missing| match missing {
+    let gateways = gateway::build_all(&settings).map_err(|missing| match missing {
         gateway::Missing::Config(error) => Failure::Config(error),
         gateway::Missing::Ledger(folder, error) => Failure::Ledger(folder, error),
     })?;
@@ -161,14 +161,14 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(listen)?;
     let server = Server::start(listener);
     let engine = tokio::select! {
-        opened = Engine::open(options(args, &settings), gateway.clone()) => opened.map_err(Failure::Open)?,
+        opened = Engine::open_with(options(args, &settings), gateways) => opened.map_err(Failure::Open)?,
         () = signals.told_to_stop() => return Ok(()),
     };
     let deliveries = Deliveries::start(&engine, &settings.data, endpoints).map_err(Failure::Deliver)?;
     let _ = server.face.deliver(deliveries);
     // Nobody else opens it. Before it is announced: who has read that it listens is not to be told to come back.
     let _ = server.face.open(engine.clone());
-    introduce(args.json, &engine, &*gateway, address);
+    introduce(args.json, &engine, address);
     tokio::select! {
         () = signals.told_to_stop() => close(server, engine).await,
         stopped = engine.stopped() => {
@@ -271,32 +271,47 @@ impl Signals {
 }
 
 /// Says what was started, what it guarantees, and how to try it.
-fn introduce(json: bool, engine: &Engine, gateway: &dyn Gateway, address: SocketAddr) {
+fn introduce(json: bool, engine: &Engine, address: SocketAddr) {
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "listening beyond this machine: whoever can connect can pay");
     }
-    let contract = gateway.contract();
     let url = format!("http://{}", reachable(address));
     let report = engine.report().to_string();
+    let contracts = &engine.report().contracts;
     if json {
-        let line = serde_json::json!({
-            "url": url, "guarantee": contract.guarantee(), "gateway": contract.identity.to_string(),
-            "contract": contract.to_string(), "recovery": report.lines().collect::<Vec<_>>(),
-            "dashboard": format!("{url}/"), "metrics": format!("{url}/metrics"),
-        });
-        return say(line);
+        return say(introduction(contracts, &url, &report));
     }
     say(format_args!("payonce {}", env!("CARGO_PKG_VERSION")));
-    columns(&[
-        ("guarantee", contract.guarantee().to_owned()),
-        ("gateway", contract.identity.to_string()),
-        ("contract", contract.to_string()),
-        ("recovery", report),
-        ("listening", url.clone()),
-        ("dashboard", format!("{url}/")),
-        ("metrics", format!("{url}/metrics")),
-    ]);
+    let mut lines = Vec::new();
+    for (name, contract) in contracts {
+        let of = |what: &str| if contracts.len() > 1 { format!("{what} {name}") } else { what.to_owned() };
+        lines.push((of("guarantee"), contract.guarantee().to_owned()));
+        lines.push((of("gateway"), contract.identity.to_string()));
+        lines.push((of("contract"), contract.to_string()));
+    }
+    lines.push(("recovery".to_owned(), report));
+    lines.push(("listening".to_owned(), url.clone()));
+    lines.push(("dashboard".to_owned(), format!("{url}/")));
+    lines.push(("metrics".to_owned(), format!("{url}/metrics")));
+    columns(&lines.iter().map(|(name, value)| (name.as_str(), value.clone())).collect::<Vec<_>>());
     say(format_args!("\nTry it, twice:\n{}\n\nCtrl-C stops it.", example(&url)));
+}
+
+/// The same for programs. The keys of the gateway that is preferred stand alone, those of all of them beside.
+fn introduction(contracts: &[(String, Contract)], url: &str, report: &str) -> serde_json::Value {
+    let one = |(name, contract): &(String, Contract)| {
+        serde_json::json!({
+            "name": name, "guarantee": contract.guarantee(), "gateway": contract.identity.to_string(),
+            "contract": contract.to_string(),
+        })
+    };
+    let all: Vec<serde_json::Value> = contracts.iter().map(one).collect();
+    let first = |key: &str| all.first().map(|first| first[key].clone());
+    serde_json::json!({
+        "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
+        "gateways": all, "recovery": report.lines().collect::<Vec<_>>(), "dashboard": format!("{url}/"),
+        "metrics": format!("{url}/metrics"),
+    })
 }
 
 /// An address at which this machine reaches the listener.

@@ -42,6 +42,7 @@ const TROUBLES = {
 const EVENTS = {
   accepted: "A caller asked for it, under a key that was new.",
   intended: "It was decided on: the amount is held, and the exact bytes to be sent are recorded.",
+  rerouted: "It goes to another gateway: at the one before certainly nothing had happened.",
   prepared: "The gateway gave it an id, before anything was sent.",
   attempt_started: "Recorded as about to be sent: from here on the gateway may have it.",
   attempt_ended: "The sending ended.",
@@ -472,7 +473,7 @@ function home() {
       tiles.queue.value.textContent = count(stats.queue.waiting + stats.queue.held);
       charts.forEach(([one, rows]) => one.draw(rows()));
       settled.replaceChildren(settledTable(stats));
-      gateways.replaceChildren(...stats.gateways.map(gatewayBox));
+      gateways.replaceChildren(...stats.gateways.map((gateway) => gatewayBox(gateway, stats.gateways.length > 1)));
       journal.replaceChildren(journalTerms(stats));
       if (performance.now() - looked > (stale ? 1000 : 10000)) look();
     },
@@ -520,6 +521,7 @@ function settledTable(stats) {
 }
 
 function health(gateway) {
+  if (gateway.shut) return h("span", { class: "chip bad" }, "does not answer: left alone for a while");
   if (gateway.failing > 0) {
     const why = gateway.last_failure ? ` (${gateway.last_failure})` : "";
     return h("span", { class: "chip " + (gateway.failing > 5 ? "bad" : "doubt") }, `${count(gateway.failing)} in a row not understood${why}`);
@@ -529,7 +531,7 @@ function health(gateway) {
   return h("span", { class: "chip good" }, ago < 10 ? "answers" : "answered " + span(ago) + " ago");
 }
 
-function gatewayBox(gateway) {
+function gatewayBox(gateway, many) {
   const rows = Object.entries(gateway.calls).map(([call, { time, outcomes }]) => {
     const some = Object.entries(outcomes).filter(([, number]) => number > 0);
     if (some.length === 0) return null;
@@ -538,16 +540,17 @@ function gatewayBox(gateway) {
       h("td", {}, some.map(([name, number]) => `${count(number)} ${name.replaceAll("_", " ")}`).join(", ")));
   }).filter((row) => row !== null);
   return h("div", { class: "gateway" },
-    h("div", { class: "head" }, h("h3", {}, gateway.identity), health(gateway)),
+    h("div", { class: "head" }, h("h3", {}, many ? gateway.name + ": " : "", gateway.identity), health(gateway)),
     h("p", { class: "small" }, gateway.guarantee + "."),
     h("p", { class: "small soft" }, gateway.contract + "."),
+    h("p", { class: "small soft" }, `Calls under way: ${count(gateway.calling)} of ${count(gateway.slots)} at the most.`),
     rows.length === 0 ? null : h("div", { class: "scroll calls" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Call", "Median / p99", "Outcomes since the start"].map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, rows))));
 }
 
 function journalTerms(stats) {
-  const { journal, store, fsync, queue } = stats;
+  const { journal, store, fsync } = stats;
   const share = h("meter", { min: 0, max: journal.segment_bytes, value: journal.offset, "aria-label": "how full the segment is" });
   const checkpoint = journal.last_checkpoint;
   return terms([
@@ -559,7 +562,6 @@ function journalTerms(stats) {
     ["Payments in memory", count(store.in_memory)],
     ["fsync", `${span(quantile(fsync, 0.5))} in the median, ${span(quantile(fsync, 0.99))} at p99`],
     ["Disk left", journal.disk_free === null ? null : bytes(journal.disk_free)],
-    ["Gateway calls", `${count(queue.calling)} under way, of ${count(queue.slots)} at the most`],
     ["Open for", span(stats.uptime_seconds) + ", payonce " + stats.version],
     ["At the start", stats.recovery.join("; ")],
   ]);

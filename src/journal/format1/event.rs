@@ -64,9 +64,28 @@ enum Cause {
     Person(Person),                // 4
 }
 
-impl From<&now::Event> for Event {
-    fn from(event: &now::Event) -> Event {
-        Event { payment: *event.payment.as_bytes(), at: time(event.at), fact: (&event.fact).into() }
+impl Event {
+    /// As written in version 1; `None` for what that has no place for.
+    pub(in super::super) fn of(event: &now::Event) -> Option<Event> {
+        Some(Event { payment: *event.payment.as_bytes(), at: time(event.at), fact: Fact::of(&event.fact)? })
+    }
+}
+
+/// Whether version 1 has a place for all that it says.
+pub(in super::super) fn says_all(event: &now::Event) -> bool {
+    match &event.fact {
+        now::Fact::Accepted { order, .. } => order.gateway.is_none(),
+        now::Fact::Rerouted { .. } => false,
+        now::Fact::Intended { .. }
+        | now::Fact::Prepared { .. }
+        | now::Fact::AttemptStarted { .. }
+        | now::Fact::AttemptEnded { .. }
+        | now::Fact::Learned { .. }
+        | now::Fact::Parked { .. }
+        | now::Fact::Unparked { .. }
+        | now::Fact::Canceled { .. }
+        | now::Fact::Contradicted { .. }
+        | now::Fact::WindowClosed { .. } => true,
     }
 }
 
@@ -82,9 +101,10 @@ impl TryFrom<Event> for now::Event {
     }
 }
 
-impl From<&now::Fact> for Fact {
-    fn from(fact: &now::Fact) -> Fact {
-        match fact {
+impl Fact {
+    fn of(fact: &now::Fact) -> Option<Fact> {
+        Some(match fact {
+            now::Fact::Rerouted { .. } => return None,
             now::Fact::Accepted { tenant, key, namespace, order } => Fact::Accepted {
                 tenant: tenant.as_str().to_owned(),
                 key: key.as_str().to_owned(),
@@ -134,7 +154,7 @@ impl From<&now::Fact> for Fact {
                 evidence: evidence.into(),
             },
             now::Fact::WindowClosed { operation } => Fact::WindowClosed { operation: (*operation).into() },
-        }
+        })
     }
 }
 

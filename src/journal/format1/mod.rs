@@ -28,7 +28,7 @@ use crate::payment as now;
 
 use super::codec::Malformed;
 
-pub(super) use event::{Event, Webhook};
+pub(super) use event::{Event, Webhook, says_all};
 pub(super) use housekeeping::{Checkpoint, Closed, Opened};
 pub(super) use payment::{Payment, fits};
 
@@ -54,25 +54,25 @@ fn malformed(what: &str) -> Malformed {
     Malformed(format!("a recorded value is not legal: {what}"))
 }
 
-fn time(at: now::Timestamp) -> u64 {
+pub(super) fn time(at: now::Timestamp) -> u64 {
     at.as_millis()
 }
 
-fn from_time(millis: u64) -> now::Timestamp {
+pub(super) fn from_time(millis: u64) -> now::Timestamp {
     now::Timestamp::from_millis(millis)
 }
 
 /// `Vec<u8>` in one piece. The bytes are those of a `Vec` of anything else, which is taken item by item.
-mod bytes {
+pub(super) mod bytes {
     use std::fmt;
 
     use serde::{Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         deserializer.deserialize_byte_buf(Bytes)
     }
 
@@ -92,14 +92,14 @@ mod bytes {
 }
 
 /// Sixteen bytes in one piece: as one little-endian number they are the same sixteen bytes.
-mod id {
+pub(super) mod id {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u128(u128::from_le_bytes(*id))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
         Ok(u128::deserialize(deserializer)?.to_le_bytes())
     }
 }
@@ -116,7 +116,7 @@ enum Kind {
 mirror!(Kind, now::Kind: Charge Authorize Capture Void Refund);
 
 #[derive(Serialize, Deserialize)]
-struct OperationRef {
+pub(super) struct OperationRef {
     number: u32,
     kind: Kind,
     amount: u64,
@@ -137,7 +137,7 @@ impl TryFrom<OperationRef> for now::OperationRef {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Identity {
+pub(super) struct Identity {
     name: String,
     account: String,
     environment: String,
@@ -167,7 +167,7 @@ enum Capture {
 mirror!(Capture, now::Capture: Automatic Manual);
 
 #[derive(Serialize, Deserialize)]
-struct Order {
+pub(super) struct Order {
     amount: u64,
     /// Three capital letters.
     currency: [u8; 3],

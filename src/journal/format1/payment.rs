@@ -82,10 +82,11 @@ fn against(told: &now::Standing) -> now::Contradiction {
 
 /// Whether version 1 has a place for all that is known of it.
 pub(in super::super) fn fits(payment: &now::Payment) -> bool {
-    payment.operations.iter().zip(0..).all(|(operation, place)| match operation.contradicted {
-        None => true,
-        Some(contradicted) => place == 0 && contradicted == against(&operation.standing),
-    })
+    payment.order.gateway.is_none()
+        && payment.operations.iter().zip(0..).all(|(operation, place)| match operation.contradicted {
+            None => true,
+            Some(contradicted) => place == 0 && contradicted == against(&operation.standing),
+        })
 }
 
 #[derive(Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! Each function is one column of the table: every standing, no wildcard.
 
-use super::{Action, Step, gate, parked};
+use super::{Action, Step, failover, gate, parked, window};
 use crate::payment::{
     Cause, Evidence, Fact, Finality, Inquiry, Kind, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
     Standing, Tick, Timestamp,
@@ -39,11 +39,13 @@ fn conclude_attempt(operation: &Operation, outcome: &Outcome, step: &mut Step<'_
     step.pursuit(operation).calling = false;
     match &outcome {
         Outcome::Succeeded(_) | Outcome::Declined(Finality::Hard, _) => {}
-        Outcome::Declined(Finality::Soft, _) => open_window(operation, &outcome, Evidence::Reply, step),
+        Outcome::Declined(Finality::Soft, _) => window::open(operation, &outcome, Evidence::Reply, step),
         Outcome::Pending(_, _) => await_pending(operation, step),
         Outcome::NotSent(_) | Outcome::Refused(_, _) if operation.may_have_acted => begin_doubt(operation, step),
-        Outcome::NotSent(_) => back_off(operation, None, step),
-        Outcome::Refused(Lasting::ForNow { retry_after }, _) => back_off(operation, *retry_after, step),
+        Outcome::NotSent(_) => failover::elsewhere_or_later(operation, None, step),
+        Outcome::Refused(Lasting::ForNow { retry_after }, _) => {
+            failover::elsewhere_or_later(operation, *retry_after, step)
+        }
         Outcome::Refused(Lasting::ForGood, reply) => {
             step.facts.push(Fact::Canceled { operation: operation.this, reply: reply.clone() });
         }
@@ -69,7 +71,7 @@ pub(super) fn answered(operation: &Operation, asked: Tick, outcome: &Outcome, st
         }
         Standing::Declined { open_until: Some(until), .. } => {
             step.pursuit(operation).calling = false;
-            close_window(operation, *until, outcome, step);
+            window::close(operation, *until, outcome, step);
         }
         Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => {
             contradict(operation, outcome, Evidence::Inquiry, step);
@@ -106,7 +108,7 @@ pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
         Standing::AtGateway { since, .. } => pursue_pending(operation, *since, step),
         Standing::InDoubt { since, .. } => pursue_doubt(operation, *since, step),
         Standing::Parked { .. } => ask(operation, step),
-        Standing::Declined { open_until: Some(until), .. } => look_through_window(operation, *until, step),
+        Standing::Declined { open_until: Some(until), .. } => window::look_through(operation, *until, step),
         Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => {}
     }
 }
@@ -152,7 +154,7 @@ fn learn_final(operation: &Operation, outcome: &Outcome, evidence: Evidence, ste
             true
         }
         Outcome::Declined(Finality::Soft, _) => {
-            open_window(operation, outcome, evidence, step);
+            window::open(operation, outcome, evidence, step);
             true
         }
         Outcome::Pending(_, _)
@@ -163,7 +165,7 @@ fn learn_final(operation: &Operation, outcome: &Outcome, evidence: Evidence, ste
     }
 }
 
-fn learn(
+pub(super) fn learn(
     operation: &Operation,
     outcome: &Outcome,
     evidence: Evidence,
@@ -383,7 +385,7 @@ fn await_pending(operation: &Operation, step: &mut Step<'_>) {
 }
 
 /// When to look again: 1, 2, 4 .. 60 s, or rarely once parked.
-fn await_news(operation: &Operation, step: &mut Step<'_>) {
+pub(super) fn await_news(operation: &Operation, step: &mut Step<'_>) {
     let schedule = &step.rules.schedule;
     let now = step.now.tick;
     let pause = if matches!(operation.standing, Standing::Parked { .. }) {
@@ -410,50 +412,8 @@ pub(super) fn park(operation: &Operation, reason: ParkReason, step: &mut Step<'_
     step.pursuit(operation).due = due;
 }
 
-/// A soft decline: final for the caller, kept open until the gateway can no longer reverse it.
-fn open_window(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
-    let open_until = step.rules.contract.soft_decline_window.map(|window| step.now.wall.plus(window));
-    learn(operation, outcome, evidence, open_until, step);
-    if let Some(until) = open_until {
-        step.pursuit(operation).due = step.now.tick_at(until);
-    }
-}
-
-fn look_through_window(operation: &Operation, until: Timestamp, step: &mut Step<'_>) {
-    if step.now.wall < until {
-        step.pursuit(operation).due = step.now.tick_at(until);
-    } else if !is_ours(operation, step) {
-        // Only the gateway that declined can say: the window stays open until it is back.
-        back_off(operation, None, step);
-    } else if !ask_now(operation, step) {
-        step.facts.push(Fact::WindowClosed { operation: operation.this });
-    }
-}
-
-fn close_window(operation: &Operation, until: Timestamp, outcome: &Outcome, step: &mut Step<'_>) {
-    match outcome {
-        Outcome::Succeeded(_) => {
-            contradict(operation, outcome, Evidence::Inquiry, step);
-            step.facts.push(Fact::WindowClosed { operation: operation.this });
-        }
-        Outcome::Declined(_, _) if step.now.wall >= until => {
-            step.facts.push(Fact::WindowClosed { operation: operation.this });
-        }
-        Outcome::Declined(_, _) => step.pursuit(operation).due = step.now.tick_at(until),
-        Outcome::Pending(_, _)
-        | Outcome::NotSent(_)
-        | Outcome::Refused(_, _)
-        | Outcome::NotFound
-        | Outcome::Unknown(_) => {
-            let pursuit = step.pursuit(operation);
-            pursuit.inquiries = pursuit.inquiries.saturating_add(1);
-            await_news(operation, step);
-        }
-    }
-}
-
 /// News about what is final: recorded if it contradicts what was told, once. It rewrites nothing.
-fn contradict(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
+pub(super) fn contradict(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
     step.pursuit(operation).calling = false;
     let contradicts = match (&operation.standing, outcome) {
         (Standing::Declined { .. } | Standing::Canceled(_), Outcome::Succeeded(_))

@@ -1,7 +1,7 @@
 //! What one operation means for another: a void waits for what it is to undo, and a charge that is no longer wanted is
 //! not sent.
 
-use super::{Step, chase, operate, pay, prepare};
+use super::{Step, chase, failover, operate, pay, prepare};
 use crate::payment::{Amount, Cause, Evidence, Fact, Kind, Late, Operation, Outcome, ParkReason, Reply, Standing};
 
 /// Whether an operation that certainly has not happened may go out.
@@ -58,6 +58,10 @@ pub(super) fn send_if_possible(operation: &Operation, step: &mut Step<'_>) {
             chase::park(operation, ParkReason::GatewayChanged, step);
         } else if !step.rules.sending {
             chase::back_off(operation, None, step);
+        } else if failover::is_shut(operation, step) {
+            if !failover::move_on(operation, step) {
+                chase::back_off(operation, None, step);
+            }
         } else {
             if prepare::is_needed(operation, step) {
                 return prepare::prepare(operation, step);

@@ -1,8 +1,9 @@
 //! The transition table: what to do about an input, given a payment, the clocks and the contract. Pure.
 //!
 //! It proposes facts, and actions that may start only once those facts are durable. The table is cut by who speaks:
-//! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`]), a person
-//! ([`person`]), a gateway by itself ([`news`]); what one operation means for another ([`gate`]),
+//! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`], [`window`]), a person
+//! ([`person`]), a gateway by itself ([`news`]); what one operation means for another ([`gate`]), which
+//! gateway a payment may still go to ([`failover`]),
 //! and gateways that mint their own id first ([`prepare`]). What holds for all of it is in [`rules`].
 //!
 //! Knows nothing of how a fact is folded, recorded or undone, or of who carries an action out.
@@ -15,9 +16,13 @@ mod operate;
 
 mod gate;
 
+mod failover;
+
 mod prepare;
 
 mod chase;
+
+mod window;
 
 mod person;
 
@@ -32,11 +37,11 @@ mod stories;
 #[cfg(test)]
 mod model;
 
-pub use rules::{Encoder, Late, Policies, Rules};
+pub use rules::{Late, Policies, Rulebook, Rules};
 
 use super::{
-    Amount, Currency, Fact, IdempotencyKey, Invalid, Kind, Now, Operation, OperationKey, Order, Outcome, ParkReason,
-    Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp,
+    Amount, Currency, Fact, IdempotencyKey, Identity, Invalid, Kind, Now, Operation, OperationKey, Order, Outcome,
+    ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp,
 };
 
 /// Something that a payment has to answer to.
@@ -52,6 +57,8 @@ pub enum Input {
         order: Box<Order>,
         /// The bytes that the gateway's adapter would send for it, or why it cannot.
         request: Result<Vec<u8>, Invalid>,
+        /// Where to, and whether it is meant.
+        manner: Manner,
     },
     /// A caller goes on from a payment.
     Operate {
@@ -95,6 +102,8 @@ pub enum Input {
     Hint {
         /// Its name at the gateway.
         operation: OperationKey,
+        /// Which gateway says so.
+        from: Identity,
         /// What was said, of how much and of which currency, where the gateway's adapter understood it.
         said: Option<(Outcome, u64, String)>,
     },
@@ -120,6 +129,15 @@ impl Input {
             | Input::Resolve(_) => None,
         }
     }
+}
+
+/// How a new payment is to be made, beside what it is for. No part of what its key stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// To which gateway: the place of its route.
+    pub route: usize,
+    /// Whether its caller says that it is no mistake, although it looks like one that was made a moment ago.
+    pub meant: bool,
 }
 
 /// What a caller may ask for once there is a payment. Without an amount: all that is left.
@@ -208,6 +226,8 @@ pub enum Action {
 pub struct Call {
     /// Of which payment.
     pub payment: PaymentId,
+    /// Which gateway.
+    pub gateway: Identity,
     /// Which operation.
     pub operation: u32,
     /// What it is.
@@ -278,7 +298,9 @@ impl Decision {
 pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, now: &Now, rules: &Rules) -> Decision {
     let Some(payment) = payment else {
         return match input {
-            Input::Pay { tenant, key, order, request } => pay::accept(tenant, key, order, request, now, rules),
+            Input::Pay { tenant, key, order, request, manner: _ } => {
+                pay::accept(tenant, key, order, request, now, rules)
+            }
             Input::Operate { .. } | Input::Inquire | Input::Resolve(_) => {
                 Decision::nothing(pursuits, Some(Response::NotFound))
             }
@@ -292,7 +314,9 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
     };
     let mut step = Step::new(payment, pursuits, now, rules);
     match input {
-        Input::Pay { tenant, key, order, request: _ } => step.response = Some(pay::repeat(payment, tenant, key, order)),
+        Input::Pay { tenant, key, order, request: _, manner: _ } => {
+            step.response = Some(pay::repeat(payment, tenant, key, order))
+        }
         Input::Operate { tenant, key, follow_up } => operate::operate(tenant, key, *follow_up, &mut step),
         Input::Ended { operation, attempt, outcome } => {
             step.on(*operation, |operation, step| chase::ended(operation, *attempt, outcome, step));
@@ -305,7 +329,7 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
         }
         Input::Due => step.on_each(chase::due),
         Input::Resume => step.on_each(chase::resume),
-        Input::Hint { operation, said } => news::hinted(operation, said.as_ref(), &mut step),
+        Input::Hint { operation, from, said } => news::hinted(operation, from, said.as_ref(), &mut step),
         Input::Inquire => person::inquire(&mut step),
         Input::Resolve(resolution) => person::resolve(resolution, &mut step),
     }
@@ -371,6 +395,7 @@ impl<'a> Step<'a> {
     fn call(&self, operation: &Operation) -> Call {
         Call {
             payment: self.payment.id,
+            gateway: operation.gateway.clone(),
             operation: operation.this.number,
             kind: operation.this.kind,
             operation_key: operation.operation_key,

@@ -27,8 +27,8 @@ use self::{
     gateway::{Flaw, Gateway, Nature, Said},
     world::{Sin, Worker, World},
 };
-use super::{Contract, Encoder, Input, Outcome, Person, Reply, Resolution, Rules, Schedule, Verdict};
-use crate::payment::{Deduplication, Identity, Inquiry, Standing};
+use super::{Input, Outcome, Person, Reply, Resolution, Rules, Verdict};
+use crate::payment::{Contract, Deduplication, Encoder, Identity, Inquiry, Schedule, Standing};
 
 const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)

@@ -45,7 +45,8 @@ pub(super) fn accept(
         facts.push(Fact::Canceled { operation, reply: expired() });
     } else {
         let (amount, currency) = (order.amount, order.currency);
-        let call = Call { payment, operation: 0, kind, operation_key, amount, currency, reference: None };
+        let gateway = rules.contract.identity.clone();
+        let call = Call { payment, gateway, operation: 0, kind, operation_key, amount, currency, reference: None };
         let request = request.clone();
         if rules.contract.mints_id_first {
             actions.push(Action::Prepare { call, request });

@@ -10,7 +10,7 @@ use crate::payment::{Asked, Fact, Kind, Lasting, Operation, Outcome, Reply, Stan
 pub(super) fn is_needed(operation: &Operation, step: &Step<'_>) -> bool {
     match operation.this.kind {
         Kind::Charge | Kind::Authorize => {
-            step.rules.contract.mints_id_first && operation.prepared.is_none() && operation.attempts == 0
+            step.rules.contract.mints_id_first && operation.prepared.is_none() && operation.first_sent.is_none()
         }
         // They act on what has an id.
         Kind::Capture | Kind::Void | Kind::Refund => false,

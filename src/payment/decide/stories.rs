@@ -2,6 +2,8 @@
 
 mod callers;
 
+mod failover;
+
 mod operations;
 
 mod patience;
@@ -12,10 +14,10 @@ mod prepare;
 
 mod window;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::payment::{Clock, Deduplication, Event, Identity, State, apply};
+use crate::payment::{Clock, Contract, Deduplication, Encoder, Event, Identity, Manner, Namespace, State, apply};
 
 const START: u64 = 1_000_000_000_000;
 
@@ -57,7 +59,7 @@ impl Story {
     fn pay(&self) -> Input {
         let order = Order::new(Amount::new(1050).unwrap(), Currency::new("USD").unwrap(), "a", "b").unwrap();
         let (tenant, key) = (Tenant::default(), IdempotencyKey::new("order-1").unwrap());
-        Input::Pay { tenant, key, order: Box::new(order), request: Ok(b"bytes".to_vec()) }
+        Input::Pay { tenant, key, order: Box::new(order), request: Ok(b"bytes".to_vec()), manner: Manner::default() }
     }
 
     fn fold(&mut self, fact: Fact) {

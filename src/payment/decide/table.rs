@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::payment::{
-    Cause, Clock, Deduplication, Event, Evidence, Finality, Identity, Inquiry, Lasting, NextAction, OperationRef, apply,
+    Cause, Clock, Contract, Deduplication, Encoder, Event, Evidence, Finality, Identity, Inquiry, Lasting, Namespace,
+    NextAction, OperationRef, apply,
 };
 
 const START: u64 = 1_000_000_000_000;
@@ -102,6 +103,7 @@ fn inputs() -> Vec<Input> {
         key: key.clone(),
         order: Box::new(order),
         request: Ok(b"bytes".to_vec()),
+        manner: Manner::default(),
     };
     let mut all = vec![pay(order), pay(other), Input::Due, Input::Resume, Input::Inquire];
     for outcome in outcomes() {

@@ -40,7 +40,8 @@ pub(in crate::runtime) struct Meter {
     standing: Mutex<Standing>,
     fsync: Mutex<Histogram>,
     transit: Mutex<Transit>,
-    gateways: Mutex<BTreeMap<String, Gateway>>,
+    /// By their places.
+    gateways: Mutex<Vec<Gateway>>,
 }
 
 /// What the turns so far have done.
@@ -60,6 +61,8 @@ pub(super) struct Standing {
     pub(super) unresolved: BTreeMap<State, usize>,
     pub(super) oldest_doubt: Option<Timestamp>,
     pub(super) queue: Queue,
+    /// Calls under way, and how many may be, by the gateways' places.
+    pub(super) windows: Vec<(usize, usize)>,
     pub(super) journal: JournalStats,
     pub(super) in_memory: usize,
     pub(super) troubles: BTreeMap<&'static str, bool>,
@@ -74,6 +77,7 @@ struct Transit {
 }
 
 struct Gateway {
+    name: String,
     contract: Contract,
     calls: BTreeMap<&'static str, CallStats>,
     heard: Option<Instant>,
@@ -83,8 +87,8 @@ struct Gateway {
 
 impl Meter {
     /// Counts from now on. The gateways are shown before anything is asked of them.
-    pub(in crate::runtime) fn new<'a>(contracts: impl IntoIterator<Item = &'a Contract>) -> Meter {
-        let gateways = contracts.into_iter().map(|contract| (contract.identity.name.clone(), Gateway::new(contract)));
+    pub(in crate::runtime) fn new(contracts: &[(String, Contract)]) -> Meter {
+        let gateways = contracts.iter().map(|(name, contract)| Gateway::new(name, contract));
         Meter {
             opened: Instant::now(),
             turns: Mutex::new(Turns::new()),
@@ -146,13 +150,9 @@ impl Meter {
         }
     }
 
-    /// A gateway was called.
-    pub(in crate::runtime) fn called(&self, contract: &Contract, asking: Asking, outcome: &Outcome, time: Duration) {
-        let mut gateways = lock(&self.gateways);
-        if !gateways.contains_key(&contract.identity.name) {
-            gateways.insert(contract.identity.name.clone(), Gateway::new(contract));
-        }
-        if let Some(gateway) = gateways.get_mut(&contract.identity.name) {
+    /// The gateway at a place was called.
+    pub(in crate::runtime) fn called(&self, place: usize, asking: Asking, outcome: &Outcome, time: Duration) {
+        if let Some(gateway) = lock(&self.gateways).get_mut(place) {
             gateway.called(asking, outcome, time);
         }
     }
@@ -160,8 +160,9 @@ impl Meter {
     /// One reading.
     pub(in crate::runtime) fn read(&self, waiting: usize, now: Timestamp, disk_free: Option<u64>) -> Stats {
         let fsync = lock(&self.fsync).clone();
-        let gateways = lock(&self.gateways).iter().map(|(name, gateway)| (name.clone(), gateway.read())).collect();
         let standing = lock(&self.standing);
+        let windows = standing.windows.iter().copied().chain(std::iter::repeat((0, 0)));
+        let gateways = lock(&self.gateways).iter().zip(windows).map(|(gateway, window)| gateway.read(window)).collect();
         let store = lock(&self.transit).read(standing.in_memory);
         let turns = lock(&self.turns);
         Stats {
@@ -210,11 +211,12 @@ impl Transit {
 }
 
 impl Gateway {
-    fn new(contract: &Contract) -> Gateway {
+    fn new(name: &str, contract: &Contract) -> Gateway {
         let outcomes = BTreeMap::from(Outcome::NAMES.map(|name| (name, 0)));
         let none = || CallStats { time: Histogram::of_seconds(), outcomes: outcomes.clone() };
         let calls = Asking::ALL.map(|asking| (asking.as_str(), none())).into();
-        Gateway { contract: contract.clone(), calls, heard: None, failing: 0, failure: None }
+        let (name, contract) = (name.to_owned(), contract.clone());
+        Gateway { name, contract, calls, heard: None, failing: 0, failure: None }
     }
 
     fn called(&mut self, asking: Asking, outcome: &Outcome, time: Duration) {
@@ -230,13 +232,17 @@ impl Gateway {
         }
     }
 
-    fn read(&self) -> GatewayStats {
+    fn read(&self, (calling, slots): (usize, usize)) -> GatewayStats {
         GatewayStats {
+            name: self.name.clone(),
             contract: self.contract.clone(),
             calls: self.calls.clone(),
             last_heard: self.heard.map(|heard| heard.elapsed()),
             failing: self.failing,
             last_failure: self.failure.clone(),
+            shut: false,
+            calling,
+            slots,
         }
     }
 }
@@ -250,8 +256,8 @@ mod tests {
     use super::*;
     use crate::payment::Identity;
 
-    fn contract() -> Contract {
-        Contract::standard(Identity { name: "bank".to_owned(), ..Identity::default() })
+    fn bank() -> [(String, Contract); 1] {
+        [("bank".to_owned(), Contract::standard(Identity::default()))]
     }
 
     fn read(meter: &Meter) -> Stats {
@@ -274,17 +280,17 @@ mod tests {
 
     #[test]
     fn a_gateway_that_is_not_understood_is_failing_until_it_is() {
-        let (meter, lost) = (Meter::new(&[contract()]), Outcome::Unknown(Reply::new("timeout", "")));
-        assert_eq!(read(&meter).gateways["bank"].last_heard, None, "shown before it was called");
+        let (meter, lost) = (Meter::new(&bank()), Outcome::Unknown(Reply::new("timeout", "")));
+        assert_eq!(read(&meter).gateways[0].last_heard, None, "shown before it was called");
         for outcome in [&lost, &lost] {
-            meter.called(&contract(), Asking::Send, outcome, Duration::from_secs(1));
+            meter.called(0, Asking::Send, outcome, Duration::from_secs(1));
         }
-        let bank = read(&meter).gateways["bank"].clone();
+        let bank = read(&meter).gateways[0].clone();
         assert_eq!((bank.failing, bank.last_failure.as_deref()), (2, Some("timeout")));
         let outcomes = &bank.calls["send"].outcomes;
         assert_eq!((outcomes["unknown"], outcomes["succeeded"], outcomes.len()), (2, 0, 8), "zeros are told too");
-        meter.called(&contract(), Asking::Inquire, &Outcome::NotFound, Duration::from_secs(1));
-        let bank = read(&meter).gateways["bank"].clone();
+        meter.called(0, Asking::Inquire, &Outcome::NotFound, Duration::from_secs(1));
+        let bank = read(&meter).gateways[0].clone();
         assert_eq!((bank.failing, bank.last_heard.is_some()), (0, true));
         assert_eq!(bank.calls["inquire"].time.count(), 1);
     }

@@ -47,8 +47,8 @@ pub struct Stats {
     pub oldest_doubt: Option<(Timestamp, Duration)>,
     /// Those who wait for the engine.
     pub queue: Queue,
-    /// Each gateway, by its identity's name.
-    pub gateways: BTreeMap<String, GatewayStats>,
+    /// Each gateway, the one that is preferred first.
+    pub gateways: Vec<GatewayStats>,
     /// The journal.
     pub journal: JournalStats,
     /// The store.
@@ -68,16 +68,14 @@ pub struct Queue {
     pub held: usize,
     /// How many may wait in all.
     pub limit: usize,
-    /// Gateway calls under way.
-    pub calling: usize,
-    /// How many may be.
-    pub slots: usize,
 }
 
 /// What was asked of a gateway, and what came of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GatewayStats {
+    /// How callers and operators name it.
+    pub name: String,
     /// Which it is, and what it promises.
     pub contract: Contract,
     /// The calls, by what was asked: `send`, `inquire` and `prepare`.
@@ -88,6 +86,12 @@ pub struct GatewayStats {
     pub failing: u64,
     /// What came instead, of the last one that did.
     pub last_failure: Option<String>,
+    /// Whether it is left alone at present, because it did not answer.
+    pub shut: bool,
+    /// Calls under way.
+    pub calling: usize,
+    /// How many may be.
+    pub slots: usize,
 }
 
 /// The calls of one kind.

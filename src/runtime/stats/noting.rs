@@ -35,13 +35,8 @@ impl Turner {
         self.meter.stands(Standing {
             unresolved,
             oldest_doubt,
-            queue: Queue {
-                waiting: 0,
-                held: self.desk.held.len(),
-                limit: self.options.queue,
-                calling: self.desk.calling,
-                slots: self.options.gateway_slots,
-            },
+            queue: Queue { waiting: 0, held: self.desk.held(), limit: self.options.queue },
+            windows: self.desk.windows.iter().map(|window| (window.calling, window.most)).collect(),
             journal: JournalStats {
                 durable: self.machine.durable(),
                 segment,
@@ -58,7 +53,7 @@ impl Turner {
     /// What keeps it from taking up new payments, or from sending.
     fn troubles(&self) -> BTreeMap<&'static str, bool> {
         BTreeMap::from([
-            ("moved", !self.machine.rules().sending),
+            ("moved", !self.machine.rules().at(0).sending),
             ("storage_full", self.desk.cramped),
             ("store_failed", self.desk.store_failed.is_some()),
             ("stopping", self.desk.closing.is_some()),

@@ -14,8 +14,8 @@ use crate::{
     journal,
     payment::{
         Action, Amount, Capture, Clock, Currency, Encoder, Finality, FollowUp, IdempotencyKey, Input, Kind, Lasting,
-        Now, Order, Outcome, Payment, PaymentId, Person, Reply, Resolution, Rules, Standing, Tenant, Tick, Timestamp,
-        Verdict,
+        Manner, Now, Order, Outcome, Payment, PaymentId, Person, Reply, Resolution, Rules, Standing, Tenant, Tick,
+        Timestamp, Verdict,
     },
     store::{MemoryStore, Store},
 };
@@ -214,7 +214,7 @@ impl Life {
     fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) -> Result<(), Stopped> {
         let (now, store) = (self.now(), self.store.clone());
         let machine = self.machine()?;
-        let turned = machine.turn(now, &inputs, Admission { new_payments: 1_000 })?;
+        let turned = machine.turn(now, &inputs, Admission::of(1_000))?;
         let mark = machine.mark();
         keep(&store, machine, &turned.resting, &mark)?;
         // From here on callers know, and bytes leave.
@@ -264,7 +264,7 @@ impl Life {
         let found = journal::open(self.disk.clone(), JOURNAL)?;
         self.epochs += 1;
         let boot = Boot {
-            rules: Rules::new(self.script.contract(), Encoder::plain()),
+            rules: Rules::new(self.script.contract(), Encoder::plain()).into(),
             boot_id: [self.boot; 16],
             salt: 1_000 + self.epochs,
             now: self.now().wall,
@@ -314,7 +314,7 @@ fn pay(number: u32, capture: Capture) -> (PaymentId, Input) {
     let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
     let order = order.with_capture(capture);
     let request = Ok(vec![b'r'; 300 + number as usize]);
-    (id, Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request })
+    (id, Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request, manner: Manner::default() })
 }
 
 fn then(key: &str, part: Part) -> Input {

@@ -7,8 +7,8 @@ use std::{
 
 use super::{Flaw, Gateway, Said, System};
 use crate::payment::{
-    Amount, Cause, Clock, Currency, Event, Fact, IdempotencyKey, Inquiry, Now, Operation, Order, Payment, PaymentId,
-    Pursuit, Standing, Tenant, Tick, Timestamp, apply,
+    Amount, Cause, Clock, Currency, Event, Fact, IdempotencyKey, Inquiry, Manner, Now, Operation, Order, Payment,
+    PaymentId, Pursuit, Standing, Tenant, Tick, Timestamp, apply,
     decide::{Action, Input, Response, decide},
 };
 
@@ -401,5 +401,11 @@ pub(super) fn pay(amount: u64) -> Input {
     let (amount, currency) = (Amount::new(amount).expect("an amount"), Currency::new("USD").expect("a currency"));
     let order = Order::new(amount, currency, "a", "b").expect("an order");
     let key = IdempotencyKey::new("order-1").expect("a key");
-    Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request: Ok(b"bytes".to_vec()) }
+    Input::Pay {
+        tenant: Tenant::default(),
+        key,
+        order: Box::new(order),
+        request: Ok(b"bytes".to_vec()),
+        manner: Manner::default(),
+    }
 }

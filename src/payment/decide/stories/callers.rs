@@ -6,7 +6,13 @@ use crate::payment::{Capture, Finality};
 fn ask(tenant: &str, key: &str, change: impl FnOnce(Order) -> Order) -> Input {
     let order = Order::new(Amount::new(1050).unwrap(), Currency::new("USD").unwrap(), "a", "b").unwrap();
     let (tenant, key) = (Tenant::new(tenant).unwrap(), IdempotencyKey::new(key).unwrap());
-    Input::Pay { tenant, key, order: Box::new(change(order)), request: Ok(b"bytes".to_vec()) }
+    Input::Pay {
+        tenant,
+        key,
+        order: Box::new(change(order)),
+        request: Ok(b"bytes".to_vec()),
+        manner: Manner::default(),
+    }
 }
 
 #[test]
@@ -59,7 +65,7 @@ fn what_cannot_be_sent_from_here_is_refused_and_leaves_no_trace() {
     assert_eq!(story.told(0, story.pay()), (Vec::new(), Some(Response::Moved)));
     let invalid = Invalid::new("source", "must be a card");
     let Input::Pay { tenant, key, order, .. } = story.pay() else { unreachable!() };
-    let inexpressible = Input::Pay { tenant, key, order, request: Err(invalid.clone()) };
+    let inexpressible = Input::Pay { tenant, key, order, request: Err(invalid.clone()), manner: Manner::default() };
     assert_eq!(story.told(0, inexpressible), (Vec::new(), Some(Response::Inexpressible(invalid))));
     assert_eq!((story.payment, story.pursuits), (None, Vec::new()));
 }

@@ -6,9 +6,9 @@ use crate::payment::{Capture, Contradiction, Finality, Lasting};
 impl Story {
     fn authorized() -> Story {
         let mut story = Story::new(standard());
-        let Input::Pay { tenant, key, order, request } = story.pay() else { unreachable!("it is one") };
+        let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
         let order = Box::new(order.with_capture(Capture::Manual));
-        story.then(0, Input::Pay { tenant, key, order, request });
+        story.then(0, Input::Pay { tenant, key, order, request, manner });
         story.ended(1, Outcome::Succeeded(reply()));
         story
     }
@@ -212,9 +212,9 @@ fn a_charge_that_happened_although_it_was_to_be_canceled_is_refunded_by_policy_a
 #[test]
 fn an_authorization_that_happened_although_it_was_to_be_canceled_is_voided() {
     let mut story = Story::new(standard());
-    let Input::Pay { tenant, key, order, request } = story.pay() else { unreachable!("it is one") };
+    let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
     let order = Box::new(order.with_capture(Capture::Manual));
-    story.then(0, Input::Pay { tenant, key, order, request });
+    story.then(0, Input::Pay { tenant, key, order, request, manner });
     story.asks("v", FollowUp::Void);
     story.ended(1, Outcome::Succeeded(reply()));
     assert_eq!(sent(&story.then(0, Input::Due)), [(1, Kind::Void, 1050)]);
@@ -433,6 +433,13 @@ fn what_only_news_says_of_a_sending_under_way_has_acted() {
     let mut story = Story::new(contract);
     story.then(0, story.pay());
     let operation = story.operation().operation_key;
-    story.then(0, Input::Hint { operation, said: Some((Outcome::Succeeded(reply()), 1050, "USD".to_owned())) });
+    story.then(
+        0,
+        Input::Hint {
+            operation,
+            from: standard().identity,
+            said: Some((Outcome::Succeeded(reply()), 1050, "USD".to_owned())),
+        },
+    );
     assert_eq!((story.state(), story.operation().may_have_acted), (State::Succeeded, true));
 }

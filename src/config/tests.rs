@@ -1,0 +1,135 @@
+//! Each key, in each of its three spellings, and what is refused.
+
+use std::time::Duration;
+
+use super::*;
+use crate::payment::{Deduplication, Inquiry};
+
+fn from_environment(pairs: &[(&str, &str)]) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    settings.read_environment(pairs).map(|()| settings).map_err(|error| error.to_string())
+}
+
+fn from_file(name: &str, text: &str) -> Result<Settings, String> {
+    let path = std::env::temp_dir().join(format!("payonce-config-{}-{name}.toml", std::process::id()));
+    fs::write(&path, text).expect("writable");
+    let read = Settings::default().tap_file(&path);
+    fs::remove_file(&path).expect("removable");
+    read.map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
+}
+
+impl Settings {
+    fn tap_file(mut self, path: &Path) -> Result<Settings, ConfigError> {
+        self.read_file(path).map(|()| self)
+    }
+}
+
+#[test]
+fn every_key_is_set_from_the_file() {
+    let settings = from_file(
+        "whole",
+        "stripe_api_key_file = '/k'\nstripe_return_url = 'https://r'\nstripe_off_session = true\n\
+         data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
+         late_success = 'refund'\nlate_void = 'adopt'\nqueue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
+         [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
+    )
+    .expect("valid");
+    assert_eq!(settings.data, PathBuf::from("/d"));
+    assert_eq!(settings.listen.to_string(), "[::1]:1");
+    assert_eq!(settings.gateway, GatewayChoice::Http("http://h:1/p".to_owned()));
+    assert_eq!(settings.stripe_api_key_file, Some(PathBuf::from("/k")));
+    assert_eq!((settings.stripe_return_url.as_deref(), settings.stripe_off_session), (Some("https://r"), true));
+    let options = settings.options(true);
+    assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
+    assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
+    assert_eq!(options.policies, Policies { late_success: Late::Refund, late_void: Late::Adopt });
+    let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
+    assert_eq!(contract.deduplication, Deduplication::None);
+    assert!(matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 5, .. }));
+}
+
+#[test]
+fn a_misspelt_key_is_refused_with_the_nearest_name() {
+    assert_eq!(from_file("near", "lisen = 'x'"), Err("FILE: lisen is not known; did you mean listen?".to_owned()));
+    assert_eq!(
+        from_file("hyphen", "gateway-account = 'x'"),
+        Err("FILE: gateway-account is not known; did you mean gateway_account?".to_owned())
+    );
+    assert!(from_file("far", "colour = 1").is_err_and(|why| why.contains("known are data, listen,")));
+    assert!(
+        from_environment(&[("PAYONCE_LISTN", "x")])
+            .is_err_and(|why| why == "PAYONCE_LISTN is not known; did you mean listen?")
+    );
+    assert!(from_file("contract", "gateway_contract = 'dedupe=24h'").is_err_and(|why| why.contains("known: dedup=")));
+}
+
+#[test]
+fn what_an_orchestrator_sets_is_left_alone() {
+    let foreign = [("PAYONCE_PORT", "tcp://10.0.0.1:7411"), ("PAYONCE_SERVICE_HOST", "10.0.0.1"), ("HOME", "/")];
+    assert_eq!(from_environment(&foreign), Ok(Settings::default()));
+    assert_eq!(from_environment(&[("PAYONCE_LOG", "debug"), ("PAYONCE_URL", "x")]), Ok(Settings::default()));
+}
+
+#[test]
+fn stripe_is_named_alone_or_with_the_url_of_a_stand_in() {
+    assert_eq!(gateway("stripe"), Ok(GatewayChoice::Stripe("https://api.stripe.com".to_owned())));
+    assert_eq!(gateway("stripe:http://h:1"), Ok(GatewayChoice::Stripe("http://h:1".to_owned())));
+    for other in ["stripe:", "stripes", "stripe:h", "stripe:http://k@h"] {
+        assert!(gateway(other).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment() {
+    let mut settings = from_environment(&[("PAYONCE_LISTEN", "127.0.0.1:1")]).expect("valid");
+    assert_eq!(settings.listen.port(), 1);
+    settings.set_flag("listen", "127.0.0.1:2").expect("valid");
+    assert_eq!(settings.listen.port(), 2);
+    let error = settings.set_flag("listen", "here").expect_err("no address").to_string();
+    assert!(error.starts_with("--listen must be an address and a port"), "{error}");
+}
+
+#[test]
+fn a_policy_is_one_of_two_words_and_nothing_said_is_the_default() {
+    let mut settings = from_environment(&[("PAYONCE_LATE_SUCCESS", "refund")]).expect("valid");
+    let set = Policies { late_success: Late::Refund, ..Policies::default() };
+    assert_eq!(settings.options(false).policies, set);
+    for word in ["", "Adopt", "void", "true"] {
+        let error = settings.set_flag("late_void", word).expect_err(word).to_string();
+        assert!(error.starts_with("--late-void must be \"adopt\""), "{error}");
+    }
+    assert_eq!(settings.options(false).policies, set, "a refused word changes nothing");
+}
+
+#[test]
+fn what_is_no_gateway_is_refused() {
+    for url in ["", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "h:1", "/path", "Sandbox"] {
+        assert!(gateway(url).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn contracts_are_overridden_in_the_words_of_the_manual() {
+    let mut settings = Settings::default();
+    for pair in [
+        "dedup=none",
+        "inquiry=no",
+        "inquiry=yes",
+        "max_processing=5s",
+        "not_found_lag=1s",
+        "deadline=2s",
+        "not_found_times=3",
+        "park_after=24h",
+        "dedup=12h",
+    ] {
+        settings.set_flag("gateway_contract", pair).expect(pair);
+    }
+    let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
+    assert_eq!(contract.deduplication, Deduplication::ByKey { ttl: Duration::from_secs(12 * 3600) });
+    assert_eq!(contract.inquiry, Inquiry::ByKey { not_found_lag: Duration::from_secs(1), not_found_times: 3 });
+    assert_eq!(contract.max_processing, Duration::from_secs(5));
+    for pair in ["dedup", "dedup=", "dedup=0s", "dedup=1", "dedup=1.5h", "inquiry=maybe", "not_found_times=0", "x=1"] {
+        assert!(settings.set_flag("gateway_contract", pair).is_err(), "{pair}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Soft declines: final for the caller, and open until the gateway can no longer reverse them (late authorization).
+
+use super::{Step, chase};
+use crate::payment::{Evidence, Fact, Operation, Outcome, Timestamp};
+
+/// A soft decline: final for the caller, kept open until the gateway can no longer reverse it.
+pub(super) fn open(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
+    let open_until = step.rules.contract.soft_decline_window.map(|window| step.now.wall.plus(window));
+    chase::learn(operation, outcome, evidence, open_until, step);
+    if let Some(until) = open_until {
+        step.pursuit(operation).due = step.now.tick_at(until);
+    }
+}
+
+pub(super) fn look_through(operation: &Operation, until: Timestamp, step: &mut Step<'_>) {
+    if step.now.wall < until {
+        step.pursuit(operation).due = step.now.tick_at(until);
+    } else if !chase::is_ours(operation, step) {
+        // Only the gateway that declined can say: the window stays open until it is back.
+        chase::back_off(operation, None, step);
+    } else if !chase::ask_now(operation, step) {
+        step.facts.push(Fact::WindowClosed { operation: operation.this });
+    }
+}
+
+pub(super) fn close(operation: &Operation, until: Timestamp, outcome: &Outcome, step: &mut Step<'_>) {
+    match outcome {
+        Outcome::Succeeded(_) => {
+            chase::contradict(operation, outcome, Evidence::Inquiry, step);
+            step.facts.push(Fact::WindowClosed { operation: operation.this });
+        }
+        Outcome::Declined(_, _) if step.now.wall >= until => {
+            step.facts.push(Fact::WindowClosed { operation: operation.this });
+        }
+        Outcome::Declined(_, _) => step.pursuit(operation).due = step.now.tick_at(until),
+        Outcome::Pending(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => {
+            let pursuit = step.pursuit(operation);
+            pursuit.inquiries = pursuit.inquiries.saturating_add(1);
+            chase::await_news(operation, step);
+        }
+    }
+}
