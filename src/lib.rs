@@ -105,5 +105,6 @@ pub use payment::{
     Person, Resolution, State, Tenant, Timestamp, Verdict,
 };
 pub use runtime::{
-    Answer, Delivery, Engine, Events, GatewayRoute, OpenError, OpenReport, Operated, Options, Rejection,
+    Answer, Delivery, Engine, Events, GatewayRoute, OpenError, OpenReport, Operated, Options, Outlooks, Rejection,
+    Stats,
 };

@@ -42,7 +42,7 @@ impl Daemon {
         let mut line = String::new();
         said.read_line(&mut line).expect("an introduction");
         let introduction: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        for member in ["guarantee", "gateway", "contract"] {
+        for member in ["guarantee", "gateway", "contract", "dashboard", "metrics"] {
             assert!(introduction[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {line}");
         }
         assert!(introduction["recovery"][0].as_str().is_some_and(|text| text.contains("replayed")), "{line}");

@@ -20,18 +20,18 @@ mod inbox;
 
 mod guard;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 pub use checkpoint::Carrying;
 pub use guard::Watch;
 pub use inbox::Received;
 pub use list::{Filter, Page};
 pub use recovery::{Begin, OpenError, Recovered, check_mark, put, rebuild, recover};
-pub use turn::{Admission, Told, Turned};
+pub use turn::{Admission, Recorded, Told, Turned};
 
 use crate::{
     journal::{AppendError, Journal, Lsn, Malformed, Position, Reader, SpareMaker, decode_payment, encode_payment},
-    payment::{Misfit, Payment, PaymentId, Rulebook, Timestamp},
+    payment::{Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
 use guard::Guard;
@@ -182,6 +182,21 @@ impl Machine {
     /// How many payments are unresolved, and how many are in memory in all.
     pub fn sizes(&self) -> (usize, usize) {
         (self.overlay.unresolved(), self.overlay.len())
+    }
+
+    /// Where the journal ends.
+    pub const fn position(&self) -> Position {
+        self.at
+    }
+
+    /// How many unresolved payments wait for what, and since when the oldest doubt lasts.
+    pub fn unresolved(&self) -> (&BTreeMap<State, usize>, Option<Timestamp>) {
+        (self.overlay.waiting(), self.overlay.oldest_doubt())
+    }
+
+    /// How far the chase for a payment's truth has come, operation by operation; none, if it is not in memory.
+    pub fn pursuits(&self, id: &PaymentId) -> &[Pursuit] {
+        self.overlay.get(id).map_or(&[], |entry| &entry.pursuits)
     }
 
     /// What the store may say of itself once it has taken everything released so far.

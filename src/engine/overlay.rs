@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     journal::Lsn,
-    payment::{Now, Payment, PaymentId, Pursuit, Standing, Tick},
+    payment::{Now, Payment, PaymentId, Pursuit, Standing, State, Tick, Timestamp},
 };
 
 /// One payment in memory.
@@ -27,6 +27,10 @@ pub(super) struct Overlay {
     entries: BTreeMap<PaymentId, Entry>,
     timers: BTreeSet<(Tick, PaymentId)>,
     unresolved: usize,
+    /// How many of them wait for what.
+    waiting: BTreeMap<State, usize>,
+    /// Those in doubt or parked, the oldest doubt first.
+    doubts: BTreeSet<(Timestamp, PaymentId)>,
 }
 
 impl Overlay {
@@ -43,16 +47,31 @@ impl Overlay {
         self.unresolved
     }
 
+    /// How many payments wait for what.
+    pub(super) const fn waiting(&self) -> &BTreeMap<State, usize> {
+        &self.waiting
+    }
+
+    /// Since when the oldest doubt lasts.
+    pub(super) fn oldest_doubt(&self) -> Option<Timestamp> {
+        self.doubts.first().map(|(since, _)| *since)
+    }
+
     /// Publishes a payment's new state.
     pub(super) fn put(&mut self, entry: Entry) {
         let id = entry.payment.id;
         self.unresolved += usize::from(!entry.payment.is_at_rest());
+        if let Some(state) = entry.payment.unresolved() {
+            *self.waiting.entry(state).or_default() += 1;
+        }
+        let doubt = entry.payment.in_doubt_since();
         if let Some(due) = due(&entry) {
             self.timers.insert((due, id));
         }
         if let Some(old) = self.entries.insert(id, entry) {
             self.forget(&old);
         }
+        self.doubts.extend(doubt.map(|since| (since, id)));
     }
 
     /// The store took it at `lsn`: if nothing has happened since, and nothing is left to find out, it may go.
@@ -62,10 +81,16 @@ impl Overlay {
         }
     }
 
-    /// Keeps the count and the timers true when an entry is replaced.
+    /// Keeps the counts and the timers true when an entry is replaced.
     fn forget(&mut self, old: &Entry) {
         self.unresolved -= usize::from(!old.payment.is_at_rest());
         let id = old.payment.id;
+        if let Some(count) = old.payment.unresolved().and_then(|state| self.waiting.get_mut(&state)) {
+            *count -= 1;
+        }
+        if let Some(since) = old.payment.in_doubt_since() {
+            self.doubts.remove(&(since, id));
+        }
         let kept = self.entries.get(&id).and_then(due);
         if let Some(due) = due(old).filter(|due| kept != Some(*due)) {
             self.timers.remove(&(due, id));
@@ -111,7 +136,7 @@ mod tests {
     use super::*;
     use crate::payment::{
         Amount, Clock, Currency, Event, Fact, Finality, IdempotencyKey, Identity, Kind, Namespace, OperationKey,
-        OperationRef, Order, Reply, Tenant, Timestamp, apply,
+        OperationRef, Order, Reply, Tenant, apply,
     };
 
     fn id(number: u8) -> PaymentId {
@@ -203,8 +228,26 @@ mod tests {
         ] {
             overlay.put(entry);
             assert_eq!(overlay.unresolved(), unresolved);
+            assert_eq!(overlay.waiting().values().sum::<usize>(), unresolved);
         }
         assert_eq!(overlay.len(), 3);
+    }
+
+    #[test]
+    fn the_oldest_doubt_is_known_until_it_ends() {
+        let since = |millis| Standing::InDoubt { reply: Reply::default(), since: Timestamp::from_millis(millis) };
+        let mut overlay = Overlay::default();
+        for (entry, oldest) in [
+            (entry(1, since(50), 10), Some(50)),
+            (entry(2, since(30), 10), Some(30)),
+            (entry(2, since(30), 20), Some(30)),
+            (entry(2, done(), 20), Some(50)),
+            (entry(1, done(), 20), None),
+        ] {
+            overlay.put(entry);
+            assert_eq!(overlay.oldest_doubt(), oldest.map(Timestamp::from_millis));
+        }
+        assert_eq!(overlay.waiting().get(&State::InDoubt), Some(&0));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, btree_map},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, guard, overlay::Entry, read};
 use crate::{
     journal::{Lsn, Record},
     payment::{
-        Action, Decision, Event, Input, Now, Order, Payment, PaymentId, Pursuit, Response, Tick, apply, decide,
+        Action, Decision, Event, Input, Now, Order, Payment, PaymentId, Pursuit, Response, State, Tick, apply, decide,
         park_for_defect,
     },
 };
@@ -67,6 +68,17 @@ pub struct Turned {
     pub changed: Vec<Arc<Payment>>,
     /// Payments that came to rest, for the store.
     pub resting: Vec<Resting>,
+    /// What was recorded, for those who count.
+    pub recorded: Recorded,
+}
+
+/// What a turn made durable, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// How many facts of each name.
+    pub facts: BTreeMap<&'static str, u64>,
+    /// The payments whose answer became final: where each stands, and how long it took.
+    pub settled: Vec<(State, Duration)>,
 }
 
 /// A payment in the making: what the inputs of this turn, so far, make of it.
@@ -76,6 +88,8 @@ struct Working {
     pursuits: Vec<Pursuit>,
     lsn: Lsn,
     changed: bool,
+    /// Its answer was final before this turn.
+    settled_before: bool,
     /// The store is out of use, and what it may know of this payment with it.
     unreadable: bool,
 }
@@ -95,7 +109,8 @@ impl Machine {
         let (steps, groups) = self.decide_all(&now, inputs, admit, &mut working)?;
         self.record(&now, &groups, &mut working)?;
         let resting = self.publish(&working);
-        Ok(self.release(inputs, steps, &working, resting))
+        let recorded = Recorded { facts: names(&groups), settled: settled(&working) };
+        Ok(Turned { recorded, ..self.release(inputs, steps, &working, resting) })
     }
 
     /// Up to `limit` payments whose time has come, as inputs for a turn.
@@ -122,7 +137,8 @@ impl Machine {
     fn load_one(&self, id: &PaymentId) -> Result<Working, Stopped> {
         if let Some(entry) = self.overlay.get(id) {
             let (payment, pursuits) = (Some(entry.payment.as_ref().clone()), entry.pursuits.clone());
-            return Ok(Working { payment, pursuits, lsn: entry.lsn, ..Working::default() });
+            let settled_before = entry.payment.is_settled();
+            return Ok(Working { payment, pursuits, lsn: entry.lsn, settled_before, ..Working::default() });
         }
         let found = match read(self.store.as_ref(), id) {
             Ok(found) => found,
@@ -130,6 +146,7 @@ impl Machine {
             Err(Unread::Bad(stopped)) => return Err(stopped),
         };
         Ok(found.map_or_else(Working::default, |(payment, lsn)| Working {
+            settled_before: payment.is_settled(),
             payment: Some(payment),
             lsn,
             ..Working::default()
@@ -337,6 +354,27 @@ impl Machine {
         turned.changed = working.iter().filter(|(_, work)| work.changed).filter_map(|(id, _)| published(id)).collect();
         turned
     }
+}
+
+/// How many facts of each name were recorded.
+fn names(groups: &[Vec<Record>]) -> BTreeMap<&'static str, u64> {
+    let mut names = BTreeMap::new();
+    for record in groups.iter().flatten() {
+        if let Record::Event(event) = record {
+            *names.entry(event.fact.name()).or_default() += 1;
+        }
+    }
+    names
+}
+
+/// Whose answer has become final in this turn.
+fn settled(working: &BTreeMap<PaymentId, Working>) -> Vec<(State, Duration)> {
+    let new = working.values().filter(|work| work.changed && !work.settled_before);
+    let settled = new.filter_map(|work| {
+        let payment = work.payment.as_ref()?;
+        Some((payment.state(), payment.settled_at?.since(payment.created_at)))
+    });
+    settled.collect()
 }
 
 /// How many bytes an input may add to a record's fixed parts, if it may begin an operation.

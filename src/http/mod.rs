@@ -4,7 +4,7 @@
 //! socket   what hyper leaves undone          intake    form and size of every request
 //! routes   method and path to a call         key, prefer, query, json   strict readers, one a kind of input
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
-//! webhooks what operators ask of deliveries
+//! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
 //! ```
 //!
 //! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
@@ -35,6 +35,12 @@ mod problems;
 mod events;
 
 mod webhooks;
+
+mod metrics;
+
+mod stats;
+
+mod dashboard;
 
 #[doc(hidden)]
 pub mod readers;

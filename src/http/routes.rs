@@ -16,7 +16,7 @@ use axum::{
 };
 
 use super::{
-    Face, bodies, events, intake, key, operations,
+    Face, bodies, dashboard, events, intake, key, operations,
     prefer::Preference,
     problems::{Code, Problem},
     query, webhooks,
@@ -52,7 +52,11 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/webhooks/out/{endpoint}/discard", post(webhooks::discard))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
-        .route("/", get(greeting))
+        .route("/v1/payments/{id}/outlook", get(dashboard::outlook))
+        .route("/v1/stats", get(dashboard::stats))
+        .route("/metrics", get(dashboard::metrics))
+        .route("/assets/{file}", get(dashboard::asset))
+        .route("/", get(dashboard::page))
         .fallback(nowhere)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(intake::gate))
@@ -172,7 +176,7 @@ async fn resolve(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> A
 }
 
 /// The tenant's payment of an id; what is no id names no payment.
-async fn own(face: &Face, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+pub(super) async fn own(face: &Face, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
     let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
     let payment = engine.get(id).await?.filter(|payment| payment.tenant == face.tenant);
     payment.ok_or_else(Problem::no_such_payment)
@@ -205,10 +209,6 @@ async fn ready(Shared(face): Shared<Arc<Face>>) -> Answered {
     face.admitting().map(|_| json(br#"{"status":"ready"}"#.to_vec()))
 }
 
-async fn greeting() -> &'static str {
-    "payonce makes one payment happen once.\n\nPOST /v1/payments with an Idempotency-Key, GET /v1/payments/{id}.\n"
-}
-
 async fn nowhere() -> Problem {
     Problem::new(Code::NotFound, "there is nothing at this path")
 }
@@ -217,6 +217,6 @@ async fn no_such_method() -> Problem {
     Problem::new(Code::MethodNotAllowed, "see the Allow header for the methods of this path")
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn json(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], Body::from(body)).into_response()
 }

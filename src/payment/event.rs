@@ -165,6 +165,22 @@ pub struct Webhook {
 }
 
 impl Fact {
+    /// What [`Fact::name`] says, of every kind of fact.
+    pub const NAMES: [&'static str; 12] = [
+        "accepted",
+        "intended",
+        "rerouted",
+        "prepared",
+        "attempt_started",
+        "attempt_ended",
+        "learned",
+        "parked",
+        "unparked",
+        "canceled",
+        "contradicted",
+        "window_closed",
+    ];
+
     /// Which operation it is about; none, before there is one.
     pub const fn operation(&self) -> Option<OperationRef> {
         match self {
@@ -210,7 +226,7 @@ mod tests {
     #[test]
     fn the_words_of_facts_never_change() {
         let (operation, outcome, evidence) = (charge(), Outcome::NotFound, Evidence::Reply);
-        for (fact, name) in [
+        let facts = [
             (accepted(), "accepted"),
             (intended(operation), "intended"),
             (Fact::Rerouted { operation, gateway: Identity::default(), request: Vec::new() }, "rerouted"),
@@ -223,8 +239,10 @@ mod tests {
             (Fact::Canceled { operation, reply: reply() }, "canceled"),
             (Fact::Contradicted { operation, outcome, evidence }, "contradicted"),
             (Fact::WindowClosed { operation }, "window_closed"),
-        ] {
-            assert_eq!(fact.name(), name);
+        ];
+        for (fact, name) in &facts {
+            assert_eq!(fact.name(), *name);
         }
+        assert_eq!(facts.map(|(_, name)| name), Fact::NAMES);
     }
 }

@@ -45,6 +45,8 @@ mod balance;
 
 mod schedule;
 
+mod outlook;
+
 mod decide;
 
 mod apply;
@@ -67,6 +69,7 @@ pub use order::{
     Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
 };
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
+pub use outlook::{Next, Outlook, outlook};
 pub use purchase::Purchase;
 pub use route::{Encoder, Route, choose};
 pub use schedule::{ImpossibleHorizon, Schedule};

@@ -25,6 +25,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What [`Outcome::name`] says, of every kind of outcome.
+    pub const NAMES: [&'static str; 8] =
+        ["succeeded", "declined", "declined_soft", "pending", "not_sent", "refused", "not_found", "unknown"];
+
     /// What the gateway said, or what was said for it.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
@@ -200,8 +204,10 @@ mod tests {
             (Outcome::Unknown(reply()), "unknown"),
         ] {
             assert_eq!((outcome.name(), outcome.reply()), (name, Some(&reply())));
+            assert!(Outcome::NAMES.contains(&name));
         }
         assert_eq!((Outcome::NotFound.name(), Outcome::NotFound.reply()), ("not_found", None));
+        assert!(Outcome::NAMES.contains(&"not_found"));
     }
 
     #[test]

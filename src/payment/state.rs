@@ -95,6 +95,17 @@ impl State {
         State::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
+    /// How much a state asks of people: a doubt more than a wait, a decision of theirs most of all.
+    const fn urgency(self) -> u8 {
+        match self {
+            State::Authorized | State::Succeeded | State::Declined | State::Canceled => 0,
+            State::Processing => 1,
+            State::RequiresAction => 2,
+            State::InDoubt => 3,
+            State::Parked => 4,
+        }
+    }
+
     /// Whether the caller has a final answer.
     pub const fn is_settled(self) -> bool {
         match self {
@@ -150,6 +161,27 @@ impl Payment {
     /// Whether nothing is left to find out about any of its operations. Only such payments leave memory.
     pub fn is_at_rest(&self) -> bool {
         !self.operations.is_empty() && self.operations.iter().all(Operation::is_at_rest)
+    }
+
+    /// What it waits for, while anything is left to find out: the most pressing state of its operations that are not at
+    /// rest. `Declined` is a soft decline that may still turn.
+    pub fn unresolved(&self) -> Option<State> {
+        let open = self.operations.iter().filter(|operation| !operation.is_at_rest()).map(Operation::state);
+        (!self.is_at_rest()).then(|| open.max_by_key(|state| state.urgency()).unwrap_or(State::Processing))
+    }
+
+    /// Since when the oldest of its doubts lasts, parked ones included.
+    pub fn in_doubt_since(&self) -> Option<Timestamp> {
+        let since = self.operations.iter().filter_map(|operation| match operation.standing {
+            Standing::InDoubt { since, .. } | Standing::Parked { since, .. } => Some(since),
+            Standing::Intended
+            | Standing::Sent { .. }
+            | Standing::AtGateway { .. }
+            | Standing::Succeeded(_)
+            | Standing::Declined { .. }
+            | Standing::Canceled(_) => None,
+        });
+        since.min()
     }
 
     /// The charge or the authorization.
@@ -245,6 +277,27 @@ mod tests {
             let asked = (state == State::RequiresAction).then_some(&next_action);
             assert_eq!(payment.next_action(), asked, "{payment:?}");
             assert_eq!(payment.first().map(|first| first.this.kind), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_payment_waits_for_the_most_pressing_of_its_operations_that_are_not_at_rest() {
+        let doubt =
+            |since| operation(reference(1, Kind::Refund, 50), Standing::InDoubt { reply: reply(), since: at(since) });
+        let done = || operation(charge(), Standing::Succeeded(reply()));
+        let turning = Standing::Declined { finality: Finality::Soft, open_until: Some(at(9)), reply: reply() };
+        let parked = Standing::Parked { reason: ParkReason::Exhausted, reply: reply(), since: at(3) };
+        let operation = |standing| operation(charge(), standing);
+        for (operations, waits, since) in [
+            (vec![], Some(State::Processing), None),
+            (vec![done()], None, None),
+            (vec![operation(turning)], Some(State::Declined), None),
+            (vec![operation(Standing::Intended)], Some(State::Processing), None),
+            (vec![done(), doubt(7)], Some(State::InDoubt), Some(at(7))),
+            (vec![operation(parked), doubt(7)], Some(State::Parked), Some(at(3))),
+        ] {
+            let payment = payment(operations);
+            assert_eq!((payment.unresolved(), payment.in_doubt_since()), (waits, since), "{payment:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     breaker::Ticket,
     gateways::{Line, Lines},
     intake::{Intake, Report},
+    stats::{Asking, Meter},
 };
 use crate::{
     gateway::{Answer, Gateway, Question, Sending},
@@ -36,12 +37,13 @@ pub(super) struct Calls {
     tasks: Handle,
     stage: watch::Sender<Stage>,
     intake: Arc<Intake>,
+    meter: Arc<Meter>,
 }
 
 impl Calls {
-    pub(super) fn new(lines: Arc<Lines>, tasks: Handle, intake: Arc<Intake>) -> Calls {
+    pub(super) fn new(lines: Arc<Lines>, tasks: Handle, intake: Arc<Intake>, meter: Arc<Meter>) -> Calls {
         let (stage, _) = watch::channel(Stage::Running);
-        Calls { lines, tasks, stage, intake }
+        Calls { lines, tasks, stage, intake, meter }
     }
 
     /// The gateway that an action is for: its place. Those for any other are parked before it comes to this.
@@ -75,13 +77,13 @@ impl Calls {
         let Call { payment, operation, .. } = call;
         let report = move |outcome| Report::Sent { payment, place, operation, attempt, outcome };
         let not_after = Some(sending.deadline);
-        self.begin(place, report, not_after, move |gateway, _| gateway.send(sending));
+        self.begin((place, Asking::Send), report, not_after, move |gateway, _| gateway.send(sending));
     }
 
     fn prepare(&self, place: usize, call: Call, request: Vec<u8>) {
         let Call { payment, operation, kind, operation_key, amount, currency, .. } = call;
         let report = move |outcome| Report::Prepared { payment, place, operation, outcome };
-        self.begin(place, report, None, move |gateway, deadline| {
+        self.begin((place, Asking::Prepare), report, None, move |gateway, deadline| {
             gateway.prepare(Sending { kind, operation_key, request, amount, currency, deadline })
         });
     }
@@ -89,7 +91,7 @@ impl Calls {
     fn inquire(&self, place: usize, call: Call, asked: Tick) {
         let Call { payment, gateway: _, operation, kind, operation_key, amount, currency, reference } = call;
         let report = move |outcome| Report::Asked { payment, place, operation, asked, outcome };
-        self.begin(place, report, None, move |gateway, deadline| {
+        self.begin((place, Asking::Inquire), report, None, move |gateway, deadline| {
             gateway.inquire(Question { kind, operation_key, amount, currency, reference, deadline })
         });
     }
@@ -98,13 +100,13 @@ impl Calls {
     /// certainly not been sent if it does not begin; what moves none has the contract's time from its beginning.
     fn begin(
         &self,
-        place: usize,
+        (place, asking): (usize, Asking),
         report: impl FnOnce(Outcome) -> Report + Send + 'static,
         not_after: Option<Instant>,
         call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_> + Send + 'static,
     ) {
         let report = Once::new(self.intake.clone(), report);
-        let (lines, mut stage) = (self.lines.clone(), self.stage.subscribe());
+        let (lines, meter, mut stage) = (self.lines.clone(), self.meter.clone(), self.stage.subscribe());
         self.tasks.spawn(async move {
             let Some(line) = lines.get(place) else { return };
             let Ok(_slot) = line.slots.acquire().await else { return };
@@ -121,11 +123,12 @@ impl Calls {
                 return report
                     .give(unsent("gateway_shut", "the gateway has not answered for a while, and was left alone"));
             }
-            let gateway = line.gateway.as_ref();
-            let deadline = not_after.unwrap_or_else(|| Instant::now() + gateway.contract().deadline);
+            let (gateway, began) = (line.gateway.as_ref(), Instant::now());
+            let deadline = not_after.unwrap_or_else(|| began + gateway.contract().deadline);
             tokio::select! {
                 outcome = answer_by(deadline, call(gateway, deadline)) => {
                     line.note(ticket, &outcome);
+                    meter.called(place, asking, &outcome, began.elapsed());
                     report.give(outcome);
                 }
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),

@@ -71,6 +71,11 @@ impl Clock {
     }
 }
 
+/// The wall clock as it is, for people: not for deciding.
+pub(super) fn wall_clock() -> Timestamp {
+    timestamp(wall())
+}
+
 fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,14 +1,15 @@
 //! The library's face: what any task may ask of the engine.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Events, GatewayRoute, OpenError, OpenReport, Options,
+    Events, GatewayRoute, OpenError, OpenReport, Options, Outlooks, Stats, clock,
     gateways::{FIRST, Lines},
     intake::{Ask, Owner, Pay, Unheard},
     opening,
+    stats::Meter,
 };
 use crate::{
     engine::{Filter, Page, Stopped},
@@ -37,6 +38,8 @@ struct Face {
     durable: watch::Receiver<Lsn>,
     stopped: watch::Receiver<Option<Stopped>>,
     reader: Reader,
+    data: PathBuf,
+    meter: Arc<Meter>,
 }
 
 /// A payment, and how the caller came by it.
@@ -179,10 +182,11 @@ impl Engine {
     /// not happened.
     pub async fn open_with(options: Options, gateways: Vec<GatewayRoute>) -> Result<Engine, OpenError> {
         let lines = Arc::new(Lines::new(gateways, options.gateway_slots).map_err(OpenError::Options)?);
-        let (namespace, wait) = (options.namespace.clone(), options.wait);
+        let (namespace, wait, data) = (options.namespace.clone(), options.wait, options.data.clone());
         let opened = opening::start(options, lines.clone()).await?;
-        let opening::Opened { intake, report, durable, stopped, reader } = opened;
-        Ok(Engine { face: Arc::new(Face { intake, lines, namespace, wait, report, durable, stopped, reader }) })
+        let opening::Opened { intake, report, durable, stopped, reader, meter } = opened;
+        let face = Face { intake, lines, namespace, wait, report, durable, stopped, reader, data, meter };
+        Ok(Engine { face: Arc::new(face) })
     }
 
     /// Pays, once, under this key, for the default tenant. Waits for the outcome as long as [`Options::wait`] says.
@@ -344,6 +348,21 @@ impl Engine {
     /// The last place of the journal that is durable: all of the feed is up to here.
     pub fn durable(&self) -> Lsn {
         *self.face.durable.borrow()
+    }
+
+    /// What is scheduled next for a payment, operation by operation, and why.
+    pub async fn outlook(&self, id: PaymentId) -> Result<Option<Outlooks>, Rejection> {
+        self.ask(|reply| Ask::Outlook(id, reply)).await?
+    }
+
+    /// Counters, gauges and histograms, as of now. Waits for nothing: it also answers while the disk does not.
+    pub fn stats(&self) -> Stats {
+        let free = fs2::available_space(&self.face.data).ok();
+        let mut stats = self.face.meter.read(self.face.intake.waiting(), clock::wall_clock(), free);
+        for (gateway, line) in stats.gateways.iter_mut().zip(self.face.lines.iter()) {
+            gateway.shut = line.is_shut();
+        }
+        stats
     }
 
     /// What opening found and did, and what is promised.

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::handle::{Answer, Rejection};
+use super::{
+    handle::{Answer, Rejection},
+    outlook::Outlooks,
+};
 use crate::{
     engine::{Filter, Page},
     gateway::Said,
@@ -31,6 +34,7 @@ pub(super) struct Pay {
 /// A question, or a person's word.
 pub(super) enum Ask {
     Get(PaymentId, oneshot::Sender<Result<Option<Arc<Payment>>, Rejection>>),
+    Outlook(PaymentId, oneshot::Sender<Result<Option<Outlooks>, Rejection>>),
     List(Filter, oneshot::Sender<Result<Page, Rejection>>),
     Person(PaymentId, Input, oneshot::Sender<Result<Arc<Payment>, Rejection>>),
     News(Webhook, Identity, Option<Said>, oneshot::Sender<Result<(), Rejection>>),
@@ -128,6 +132,11 @@ impl Intake {
         lanes.asks.push(ask);
         self.wake(lanes);
         Ok(())
+    }
+
+    /// How many callers have not been taken up yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().pays.len()
     }
 
     pub(super) fn report(&self, report: Report) {

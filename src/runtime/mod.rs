@@ -35,6 +35,10 @@ mod clock;
 
 mod events;
 
+mod outlook;
+
+mod stats;
+
 mod offline;
 
 pub use crate::{
@@ -48,3 +52,5 @@ pub use handle::{Answer, Delivery, Engine, Operated, Rejection};
 pub use offline::{Rebuilt, rebuild_store};
 pub use opening::{OpenError, OpenReport};
 pub use options::Options;
+pub use outlook::Outlooks;
+pub use stats::{CallStats, GatewayStats, Histogram, JournalStats, Queue, Stats, StoreStats};

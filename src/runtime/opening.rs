@@ -22,6 +22,7 @@ use super::{
     gateways::Lines,
     intake::{Intake, Owner},
     options::Options,
+    stats::{Meter, TimedDisk},
     storekeeper::StoreKeeper,
     turner::Turner,
 };
@@ -160,6 +161,7 @@ pub(super) struct Opened {
     pub(super) durable: watch::Receiver<Lsn>,
     pub(super) stopped: watch::Receiver<Option<Stopped>>,
     pub(super) reader: Reader,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Opens on a thread of its own, which then is the engine thread.
@@ -173,7 +175,9 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
             Ok((turner, lock, report, reader)) => {
                 let intake = turner.intake.clone();
                 let durable = turner.durable.subscribe();
-                let face = Opened { intake: Owner(intake.clone()), report, durable, stopped: watch_stopped, reader };
+                let meter = turner.meter.clone();
+                let intake_owner = Owner(intake.clone());
+                let face = Opened { intake: intake_owner, report, durable, stopped: watch_stopped, reader, meter };
                 // Whoever asked may have gone: then its owner is dropped here, and the engine is abandoned.
                 drop(tell.send(Ok(face)));
                 run(turner, lock, &intake, &stopped);
@@ -228,7 +232,9 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     let data = options.data.clone();
     std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
     let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
-    let found = journal::open(disk(&options)?, journal_options(&options))?;
+    let meter = Arc::new(Meter::new(&contracts));
+    let disk = TimedDisk::new(disk(&options)?, meter.clone());
+    let found = journal::open(Arc::new(disk), journal_options(&options))?;
     check_journal(&lock, &found, &data)?;
     let folder = found.store_uuid().unwrap_or_else(random);
     let strange = found.lock_inode().is_some_and(|inode| inode != lock.inode());
@@ -271,14 +277,15 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
-    let calls = Calls::new(lines.clone(), tasks, intake.clone());
-    let keeper =
-        StoreKeeper::start(store, intake.clone()).map_err(system("the store's thread could not be started"))?;
+    let calls = Calls::new(lines.clone(), tasks, intake.clone(), meter.clone());
+    let keeper = StoreKeeper::start(store, intake.clone(), meter.clone())
+        .map_err(system("the store's thread could not be started"))?;
     let spares = SpareKeeper::start(machine.spare_maker()).map_err(system("a thread could not be started"))?;
     let (reader, (durable, _)) = (machine.reader(), watch::channel(machine.durable()));
     let resume = resume.into();
     let desk = Desk::new(&lines);
-    let turner = Turner { machine, intake, lines, calls, keeper, spares, clock, options, durable, resume, desk };
+    let turner = Turner { machine, intake, lines, calls, keeper, spares, clock, options, durable, resume, desk, meter };
+    turner.note_beginning();
     Ok((turner, lock, report, reader))
 }
 

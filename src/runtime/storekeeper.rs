@@ -8,7 +8,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::intake::{Intake, Report};
+use super::{
+    intake::{Intake, Report},
+    stats::Meter,
+};
 use crate::{
     engine::{self, Resting},
     store::{Mark, Store},
@@ -25,18 +28,21 @@ const GATHERED: usize = 500;
 pub(super) struct StoreKeeper {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    meter: Arc<Meter>,
 }
 
 impl StoreKeeper {
-    pub(super) fn start(store: Arc<dyn Store>, intake: Arc<Intake>) -> std::io::Result<StoreKeeper> {
+    pub(super) fn start(store: Arc<dyn Store>, intake: Arc<Intake>, meter: Arc<Meter>) -> std::io::Result<StoreKeeper> {
         let (jobs, waiting) = mpsc::channel();
-        let keep = move || keep(store.as_ref(), &waiting, &intake);
+        let own = meter.clone();
+        let keep = move || keep(store.as_ref(), &waiting, &intake, &own);
         let thread = thread::Builder::new().name("payonce-store".to_owned()).spawn(keep)?;
-        Ok(StoreKeeper { jobs: Some(jobs), thread: Some(thread) })
+        Ok(StoreKeeper { jobs: Some(jobs), thread: Some(thread), meter })
     }
 
     /// What came to rest, and what the store may say of itself when it has taken it.
     pub(super) fn put(&self, rows: Vec<Resting>, mark: Mark) {
+        self.meter.given(mark.applied);
         self.give(Job::Put(rows, mark));
     }
 
@@ -59,7 +65,7 @@ impl Drop for StoreKeeper {
     }
 }
 
-fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake) {
+fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake, meter: &Meter) {
     let mut next = waiting.recv().ok();
     while let Some(job) = next.take() {
         match job {
@@ -80,6 +86,7 @@ fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake) {
                 if let Err(stopped) = engine::put(store, &rows, &mark) {
                     return intake.report(Report::StoreFailed(stopped.why));
                 }
+                meter.taken(mark.applied);
                 intake.stored(rows.iter().map(|row| (row.payment.id, row.lsn)));
             }
             Job::Flush => {

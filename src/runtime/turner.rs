@@ -18,6 +18,7 @@ use super::{
     news::Heard,
     opening::SpareKeeper,
     options::Options,
+    stats::Meter,
     storekeeper::StoreKeeper,
     telling::{COME_BACK, readable, refuse},
 };
@@ -50,6 +51,7 @@ pub(super) struct Turner {
     /// Unresolved payments that an earlier process left.
     pub(super) resume: VecDeque<(PaymentId, Input)>,
     pub(super) desk: Desk,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Who is to be told what became of an input.
@@ -129,6 +131,7 @@ impl Turner {
         self.keep_news(news, &now)?;
         self.look(looks)?;
         self.keep_house(&now)?;
+        self.note_standing();
         Ok(self.next())
     }
 
@@ -177,7 +180,10 @@ impl Turner {
 
     fn flushed(&mut self, now: &Now, files: Vec<(String, u64)>) -> Result<(), Stopped> {
         match self.desk.checkpoint.take() {
-            Some(carrying) => self.machine.finish_checkpoint(now.wall, carrying, files),
+            Some(carrying) => {
+                self.meter.checkpointed(now.wall, carrying.upto);
+                self.machine.finish_checkpoint(now.wall, carrying, files)
+            }
             None => Ok(()),
         }
     }
@@ -220,7 +226,7 @@ impl Turner {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
                 Ask::News(news, from, said, reply) => self.take_news(news, from, said, reply, agenda)?,
                 Ask::Close(reply) => self.start_closing(reply),
-                Ask::Get(_, _) | Ask::List(_, _) => looks.push(ask),
+                Ask::Get(_, _) | Ask::Outlook(_, _) | Ask::List(_, _) => looks.push(ask),
             }
         }
         Ok(looks)
@@ -259,14 +265,14 @@ impl Turner {
         if agenda.inputs.is_empty() {
             return Ok(());
         }
-        let before = self.machine.durable();
+        let (before, began) = (self.machine.position(), Instant::now());
         let turned = self.machine.turn(now, &agenda.inputs, self.admission(agenda.scheduled))?;
-        let Turned { told, actions, changed, resting } = turned;
+        let Turned { told, actions, changed, resting, recorded } = turned;
         actions.iter().for_each(|action| self.desk.began(self.calls.place_of(action)));
         self.desk.chasing += actions.iter().filter(|action| is_chase(action)).count();
         let read = self.clock.instant(now.tick);
         actions.into_iter().for_each(|action| self.calls.start(action, &now, read));
-        if self.machine.durable() != before {
+        if self.machine.position().next != before.next {
             self.durable.send_replace(self.machine.durable());
             self.desk.confirm_at = Some(Instant::now() + CONFIRM_AFTER);
         }
@@ -277,6 +283,7 @@ impl Turner {
         if !resting.is_empty() && self.desk.store_failed.is_none() {
             self.keeper.put(resting, self.machine.mark());
         }
+        self.note_turn(began, before, recorded);
         Ok(())
     }
 
@@ -299,6 +306,9 @@ impl Turner {
             match look {
                 Ask::Get(id, reply) => {
                     let _ = reply.send(readable(self.machine.get(&id))?);
+                }
+                Ask::Outlook(id, reply) => {
+                    let _ = reply.send(readable(self.outlook(&id))?);
                 }
                 Ask::List(filter, reply) => {
                     let _ = reply.send(readable(self.machine.list(&filter))?);

@@ -299,6 +299,8 @@ fn introduce(json: bool, engine: &Engine, address: SocketAddr) {
     }
     lines.push(("recovery".to_owned(), report));
     lines.push(("listening".to_owned(), url.clone()));
+    lines.push(("dashboard".to_owned(), format!("{url}/")));
+    lines.push(("metrics".to_owned(), format!("{url}/metrics")));
     columns(&lines.iter().map(|(name, value)| (name.as_str(), value.clone())).collect::<Vec<_>>());
     say(format_args!("\nTry it, twice:\n{}\n\nCtrl-C stops it.", example(&url)));
 }
@@ -315,7 +317,8 @@ fn introduction(contracts: &[(String, Contract)], url: &str, report: &str) -> se
     let first = |key: &str| all.first().map(|first| first[key].clone());
     serde_json::json!({
         "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
-        "gateways": all, "recovery": report.lines().collect::<Vec<_>>(),
+        "gateways": all, "recovery": report.lines().collect::<Vec<_>>(), "dashboard": format!("{url}/"),
+        "metrics": format!("{url}/metrics"),
     })
 }
 

@@ -1,0 +1,70 @@
+//! The dashboard at `/`: three files in the program itself, which ask nothing of anybody else.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State as Shared, rejection::PathRejection},
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Face, metrics,
+    problems::{Code, Problem},
+    routes::{Answered, json, own},
+    stats,
+};
+
+const PAGE: &str = include_str!("dashboard/index.html");
+const STYLE: &str = include_str!("dashboard/board.css");
+const SCRIPT: &str = include_str!("dashboard/board.js");
+
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><circle cx=\"8\" cy=\"8\" r=\"8\" \
+                    fill=\"#2850b8\"/><path d=\"M8.9 12V4.2H7.6L5.4 5.7v1.6l1.9-1.2V12z\" fill=\"#fff\"/></svg>";
+
+/// Nothing but our own files is loaded, run or talked to, and no other page may frame this one: what a payment says of
+/// itself comes from strangers.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub(super) async fn page() -> Response {
+    file("text/html; charset=utf-8", PAGE)
+}
+
+pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Answered {
+    match name.as_ref().map(|Path(name)| name.as_str()) {
+        Ok("board.css") => Ok(file("text/css; charset=utf-8", STYLE)),
+        Ok("icon.svg") => Ok(file("image/svg+xml", ICON)),
+        Ok("board.js") => Ok(file("text/javascript; charset=utf-8", SCRIPT)),
+        Ok(_) | Err(_) => Err(Problem::new(Code::NotFound, "there is nothing at this path")),
+    }
+}
+
+fn file(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+        // The next version's files must not meet this one's.
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, text).into_response()
+}
+
+pub(super) async fn stats(Shared(face): Shared<Arc<Face>>) -> Answered {
+    Ok(json(stats::stats(face.engine()?)))
+}
+
+pub(super) async fn metrics(Shared(face): Shared<Arc<Face>>) -> Answered {
+    let text = metrics::render(&face.engine()?.stats());
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+pub(super) async fn outlook(Shared(face): Shared<Arc<Face>>, id: Result<Path<String>, PathRejection>) -> Answered {
+    let engine = face.engine()?;
+    let id = own(&face, engine, id).await?.id;
+    let outlooks = engine.outlook(id).await?.ok_or_else(Problem::no_such_payment)?;
+    Ok(json(stats::outlook(&outlooks)))
+}
