@@ -215,3 +215,50 @@ fn the_line_to_try_pays_when_it_is_pasted() {
     let daemon = Daemon { child, said, url: String::new(), _data: data };
     assert_eq!(daemon.stop("-TERM"), Some(0));
 }
+
+#[test]
+fn what_looks_like_a_duplicate_is_held_until_it_is_said_to_be_meant() {
+    let daemon = Daemon::start("duplicates", &["--duplicate-window", "10m", "--duplicate-reference", "sale"]);
+    let pay = |key: &str, more: &[&str]| daemon.client(&[&["pay", "--key", key][..], &PAY, more].concat());
+    assert_eq!(pay("order-1", &[]).status.code(), Some(0));
+    let held = pay("order-2", &[]);
+    assert_eq!(held.status.code(), Some(1));
+    let said = text(&held.stderr);
+    assert!(said.contains("(possible_duplicate, HTTP 409)") && said.contains("Payonce-Duplicate: meant"), "{said}");
+    assert_eq!(pay("order-1", &[]).status.code(), Some(0), "a repeat is no duplicate");
+    assert_eq!(pay("order-3", &["--metadata", "sale=7"]).status.code(), Some(0), "another sale is none either");
+    assert_eq!(pay("order-2", &["--meant"]).status.code(), Some(0));
+    assert_eq!(daemon.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn a_gateway_that_is_down_is_passed_over_for_the_next_in_the_file() {
+    // Nobody listens here any more.
+    let gone = TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("bound");
+    let folder = Folder::new("gateways-file");
+    std::fs::create_dir_all(&*folder).expect("made");
+    let file = folder.join("payonce.toml");
+    let tables = format!(
+        "[[gateways]]\nname = 'main'\ngateway = 'http://{gone}'\n[[gateways]]\nname = 'spare'\ngateway = 'sandbox'\n\
+         [[gateways]]\nname = 'euros'\ngateway = 'http://{gone}/eu'\ncurrencies = ['EUR']\nslots = 3\n"
+    );
+    std::fs::write(&file, tables).expect("written");
+    let daemon = Daemon::start("gateways", &["--config", file.to_str().expect("UTF-8")]);
+    let paid = daemon.client(&[&["pay", "--key", "order-1234"][..], &PAY].concat());
+    assert_eq!(paid.status.code(), Some(0), "{}", text(&paid.stderr));
+    let shown = daemon.client(&["show", "--key", "order-1234", "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert!(shown["gateway"].as_str().is_some_and(|name| name.starts_with("sandbox")), "{shown}");
+    let events: Vec<&str> = shown["timeline"]
+        .as_array()
+        .expect("a timeline")
+        .iter()
+        .filter_map(|moment| moment["event"].as_str())
+        .collect();
+    assert!(events.contains(&"rerouted"), "{events:?}");
+    let named = [&["pay", "--key", "order-2", "--gateway", "main", "--wait", "0"][..], &PAY].concat();
+    assert_eq!(daemon.client(&named).status.code(), Some(1), "it stays where it was told to go");
+    let nowhere = daemon.client(&[&["pay", "--key", "order-3", "--gateway", "other"][..], &PAY].concat());
+    assert!(text(&nowhere.stderr).contains("gateway must be the name of a configured gateway"), "{nowhere:?}");
+    assert_eq!(daemon.stop("-TERM"), Some(0));
+}
