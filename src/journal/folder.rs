@@ -149,6 +149,14 @@ fn names(disk: &Arc<dyn Disk>) -> Result<Vec<String>, OpenError> {
 }
 
 fn read_header(file: &SegmentFile, number: u64) -> Result<Option<Header>, OpenError> {
+    if number == 0 {
+        // Segments are counted from 1; a header says with 0 that it follows none.
+        return Err(damage(
+            number,
+            Lsn::ZERO,
+            "no segment has this number: the file was renamed, or is not of a journal",
+        ));
+    }
     let bytes = file.read(0, to_usize(HEADER)).map_err(reading(number))?;
     match Header::decode(&bytes) {
         Some(header) if header.is_out_of_reach() => {
