@@ -261,7 +261,14 @@ async fn lists_merge_memory_and_store_in_id_order() {
     let gateway = gateway.then([Act::LoseRequest]);
     let engine = open(&folder, &gateway).await;
     engine.pay("order-20", order(1050)).await.unwrap();
-    let page = |state, after, limit| payonce::Filter { tenant: Tenant::default(), state, key: None, after, limit };
+    let page = |state, after, limit| payonce::Filter {
+        tenant: Tenant::default(),
+        state,
+        attention: false,
+        key: None,
+        after,
+        limit,
+    };
     let mut ids = Vec::new();
     let mut after = None;
     loop {

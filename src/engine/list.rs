@@ -18,6 +18,8 @@ pub struct Filter {
     pub tenant: Tenant,
     /// Only those in this state.
     pub state: Option<State>,
+    /// Only those that a person should look at.
+    pub attention: bool,
     /// Only the one with this key.
     pub key: Option<IdempotencyKey>,
     /// Only those behind this one, in id order.
@@ -39,6 +41,7 @@ impl Filter {
     fn admits(&self, payment: &Payment) -> bool {
         payment.tenant == self.tenant
             && self.state.is_none_or(|state| payment.is_in(state))
+            && (!self.attention || payment.needs_attention())
             && self.key.as_ref().is_none_or(|key| payment.key == *key)
             && self.after.is_none_or(|after| payment.id > after)
     }

@@ -136,7 +136,8 @@ async fn show(Shared(face): Shared<Arc<Face>>, id: Id) -> Answered {
 }
 
 async fn list(Shared(face): Shared<Arc<Face>>, uri: Uri) -> Answered {
-    let [state, limit, after, key] = query::read(uri.query(), ["state", "limit", "after", "idempotency_key"])?;
+    let names = ["state", "limit", "after", "idempotency_key", "attention"];
+    let [state, limit, after, key, attention] = query::read(uri.query(), names)?;
     let invalid = |why: &'static str| Problem::invalid_request(why);
     let state = state.map(|state| State::parse(&state).ok_or_else(|| invalid("state must be a payment's state")));
     let limit = limit.map(|limit| whole_number(&limit).ok_or_else(|| invalid("limit must be from 1 to 500")));
@@ -144,6 +145,11 @@ async fn list(Shared(face): Shared<Arc<Face>>, uri: Uri) -> Answered {
     let filter = Filter {
         tenant: face.tenant.clone(),
         state: state.transpose()?,
+        attention: match attention.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(invalid("attention must be true or false")),
+        },
         key: key.map(|key| IdempotencyKey::new(&key)).transpose()?,
         after: after.transpose()?,
         limit: limit.transpose()?.unwrap_or(DEFAULT_LIMIT),

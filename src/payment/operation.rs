@@ -2,6 +2,9 @@
 
 use super::{Amount, Finality, IdempotencyKey, Identity, NextAction, OperationKey, Order, Reply, Tick, Timestamp};
 
+/// How the keys of operations begin that are the engine's own. Callers' keys may not.
+pub(super) const OWN_KEYS: &str = "payonce:";
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -217,6 +220,11 @@ impl Operation {
             standing: Standing::Intended,
             contradicted: None,
         }
+    }
+
+    /// Whether the engine began it by itself.
+    pub fn is_own(&self) -> bool {
+        self.this.number > 0 && self.key.as_str().starts_with(OWN_KEYS)
     }
 
     /// Whether the caller's answer can no longer change.

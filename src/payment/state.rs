@@ -148,6 +148,21 @@ impl Payment {
         self.operations.iter().any(|operation| operation.contradicted.is_some())
     }
 
+    /// Whether a person should look at it: it is parked, news has contradicted what was told, or what the engine began by
+    /// itself, to give money back, did not succeed.
+    pub fn needs_attention(&self) -> bool {
+        let failed = |one: &Operation| match one.standing {
+            Standing::Declined { .. } | Standing::Canceled(_) => one.is_own(),
+            Standing::Intended
+            | Standing::Sent { .. }
+            | Standing::AtGateway { .. }
+            | Standing::InDoubt { .. }
+            | Standing::Parked { .. }
+            | Standing::Succeeded(_) => false,
+        };
+        self.is_in(State::Parked) || self.is_contradicted() || self.operations.iter().any(failed)
+    }
+
     /// The capture, void or refund of a key. Keys of operations are apart from those of payments.
     pub fn follow_up(&self, key: &IdempotencyKey) -> Option<&Operation> {
         self.operations.iter().skip(1).find(|operation| operation.key == *key)
@@ -310,5 +325,32 @@ mod tests {
         let bare = payment(Vec::new());
         assert!(!bare.is_at_rest(), "accepted, and nothing decided: the start has to see it");
         assert_eq!((bare.state(), bare.first(), bare.next_action()), (State::Processing, None, None));
+    }
+
+    #[test]
+    fn a_person_looks_at_what_is_parked_contradicted_or_was_to_go_back_and_did_not() {
+        let parked = Standing::Parked { reason: ParkReason::Exhausted, reply: reply(), since: at(5) };
+        let declined = || Standing::Declined { finality: Finality::Hard, open_until: None, reply: reply() };
+        let done = || Standing::Succeeded(reply());
+        let refund = |key: &str, standing| Operation {
+            key: IdempotencyKey::new(key).expect("legal"),
+            ..operation(reference(1, Kind::Refund, 5), standing)
+        };
+        let charged = || operation(charge(), done());
+        let contradicted = Operation { contradicted: Some(crate::payment::Contradiction::Reversed), ..charged() };
+        for (operations, looked_at) in [
+            (vec![charged()], false),
+            (vec![operation(charge(), declined())], false),
+            (vec![operation(charge(), parked.clone())], true),
+            (vec![contradicted], true),
+            (vec![charged(), refund("mine", declined())], false),
+            (vec![charged(), refund("mine", parked)], true),
+            (vec![charged(), refund("payonce:void-1", done())], false),
+            (vec![charged(), refund("payonce:void-1", declined())], true),
+            (vec![charged(), refund("payonce:void-1", Standing::Canceled(reply()))], true),
+        ] {
+            let payment = payment(operations);
+            assert_eq!(payment.needs_attention(), looked_at, "{:?}", payment.operations);
+        }
     }
 }

@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   payonce list
   payonce list --state parked          what a person has to decide about: see `payonce resolve`
+  payonce list --attention             what a person should look at, settled or not
   payonce list --limit 500 --json";
 
 /// The flags of `list`.
@@ -21,6 +22,9 @@ pub(crate) struct ListArgs {
     /// Only in this state: processing, requires_action, authorized, succeeded, declined, in_doubt, parked, canceled
     #[arg(long)]
     state: Option<String>,
+    /// Only what a person should look at: parked, contradicted by later news, or money that did not go back
+    #[arg(long)]
+    attention: bool,
     /// At most this many, up to 500
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
@@ -34,7 +38,8 @@ pub(crate) struct ListArgs {
 /// Lists.
 pub(crate) fn run(args: &ListArgs) -> ExitCode {
     let limit = args.limit.map(|limit| limit.to_string());
-    let parameters = [("state", &args.state), ("limit", &limit), ("after", &args.after)];
+    let attention = args.attention.then(|| "true".to_owned());
+    let parameters = [("state", &args.state), ("attention", &attention), ("limit", &limit), ("after", &args.after)];
     let given = parameters.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_ref()?))));
     let query = given.collect::<Vec<_>>().join("&");
     let told = match args.target.ask(Ask::get(format!("/v1/payments?{query}"))) {
@@ -49,8 +54,9 @@ pub(crate) fn run(args: &ListArgs) -> ExitCode {
     table(&["id", "state", "amount", "", "from", "to", "created"], &rows(&told.value, "payments", &fields));
     if let Some(next) = field(&told.value, "next") {
         let flags = [("state", &args.state), ("limit", &limit)];
+        let attention = if args.attention { " --attention" } else { "" };
         let same = flags.iter().filter_map(|(name, value)| Some(format!(" --{name} {}", value.as_ref()?)));
-        say(format_args!("\nmore: payonce list{} --after {next}", same.collect::<String>()));
+        say(format_args!("\nmore: payonce list{attention}{} --after {next}", same.collect::<String>()));
     }
     ExitCode::SUCCESS
 }

@@ -111,7 +111,7 @@ fn end_void(void: &Operation, code: &str, message: &str, step: &mut Step<'_>) {
 fn too_late(void: &Operation, step: &mut Step<'_>) {
     // Its caller may have been quicker: what is already going back goes back once. And what expired was wanted: it came
     // too late, and its caller is told that it succeeded.
-    let own = void.key.as_str().starts_with(operate::OWN_KEYS);
+    let own = void.is_own();
     let refunded = match (step.rules.policies.late_void, Amount::new(step.payment.refundable())) {
         _ if own => false,
         (Late::Refund, Ok(left)) => {

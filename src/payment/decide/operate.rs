@@ -1,10 +1,8 @@
 //! A caller goes on from a payment: captures, voids or refunds it.
 
 use super::{FollowUp, Response, Step, gate};
+use crate::payment::operation::OWN_KEYS;
 use crate::payment::{Amount, Asked, IdempotencyKey, Invalid, Kind, Operation, OperationKey, OperationRef, Tenant};
-
-/// How the keys of operations begin that are this engine's own. Callers' keys may not.
-pub(super) const OWN_KEYS: &str = "payonce:";
 
 /// The most operations of one payment: it is carried whole, and has to fit its record (4 MiB) with all of them open.
 const MAX_OPERATIONS: usize = 200;
