@@ -10,17 +10,23 @@ mod gateways;
 
 mod webhooks;
 
-use std::{fmt, fs, net::SocketAddr, path::Path, path::PathBuf};
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     deliver::Endpoint,
     gateway::{
         apply_override,
         http::HttpGateway,
+        parse_duration,
         stripe::{STRIPE_URL, StripeGateway},
     },
     payment::{Contract, Identity, Late, Namespace, Policies},
-    runtime::Options,
+    runtime::{Options, Watch},
 };
 
 pub use gateways::{GatewaySettings, Source};
@@ -34,7 +40,7 @@ pub const DEFAULT_FILE: &str = "payonce.toml";
 const OTHER_VARIABLES: [&str; 5] = ["config", "log", "url", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "data",
     "listen",
     "gateway",
@@ -46,11 +52,16 @@ const KEYS: [&str; 15] = [
     "namespace",
     "late_success",
     "late_void",
+    "duplicate_window",
+    "duplicate_reference",
     "queue",
     "gateway_slots",
     "segment_bytes",
     "store_cache_bytes",
 ];
+
+/// What was bought within it is in memory, at about 100 bytes each, and is read again at a start.
+const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +88,10 @@ pub struct Settings {
     /// What becomes of money that has moved although a caller was told, or wished, that it would not: `adopt` or
     /// `refund`. Defaults and why: [`Policies`].
     pub policies: Policies,
+    /// For how long a payment that looks like another, under another key, is held. Default: not at all.
+    pub duplicate_window: Option<Duration>,
+    /// The metadata in which callers name their sale. Default: `reference`.
+    pub duplicate_reference: Option<String>,
     /// How many callers may wait for the engine. `None`: the engine's default.
     pub queue: Option<usize>,
     /// How many calls to the gateway may be under way. `None`: the engine's default.
@@ -115,6 +130,8 @@ impl Default for Settings {
             stripe_off_session: false,
             namespace: Namespace::default(),
             policies: Policies::default(),
+            duplicate_window: None,
+            duplicate_reference: None,
             queue: None,
             gateway_slots: None,
             segment_bytes: None,
@@ -154,6 +171,10 @@ impl Settings {
         options.moved = moved;
         options.namespace = self.namespace.clone();
         options.policies = self.policies;
+        options.duplicates = self.duplicate_window.map(|window| Watch {
+            window,
+            reference: self.duplicate_reference.clone().unwrap_or_else(|| "reference".to_owned()),
+        });
         options.queue = self.queue.unwrap_or(options.queue);
         options.gateway_slots = self.gateway_slots.unwrap_or(options.gateway_slots);
         options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
@@ -236,6 +257,11 @@ impl Settings {
             "namespace" => self.namespace = Namespace::new(value).map_err(|invalid| invalid.why.to_owned())?,
             "late_success" => self.policies.late_success = late(value)?,
             "late_void" => self.policies.late_void = late(value)?,
+            "duplicate_window" => {
+                let window = parse_duration(value).filter(|window| !window.is_zero() && *window <= LONGEST_WINDOW);
+                self.duplicate_window = Some(window.ok_or("must be a duration of up to 24h, such as 10m")?);
+            }
+            "duplicate_reference" => self.duplicate_reference = Some(not_empty(value)?.to_owned()),
             "queue" => self.queue = Some(at_least_one(value)?),
             "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
             "segment_bytes" => self.segment_bytes = Some(parsed(value, "a number of bytes")?),

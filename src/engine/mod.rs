@@ -18,9 +18,12 @@ mod list;
 
 mod inbox;
 
+mod guard;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 pub use checkpoint::Carrying;
+pub use guard::Watch;
 pub use inbox::Received;
 pub use list::{Filter, Page};
 pub use recovery::{Begin, OpenError, Recovered, check_mark, put, rebuild, recover};
@@ -31,6 +34,7 @@ use crate::{
     payment::{Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
+use guard::Guard;
 use inbox::Inbox;
 use overlay::Overlay;
 
@@ -53,6 +57,8 @@ pub struct Machine {
     store: Arc<dyn Store>,
     overlay: Overlay,
     inbox: Inbox,
+    /// Off, unless it was asked for.
+    guard: Option<Guard>,
     /// The identity of the data folder, for marks.
     folder: [u8; 16],
     epoch: u64,

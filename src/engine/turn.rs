@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, overlay::Entry, read};
+use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, guard, overlay::Entry, read};
 use crate::{
     journal::{Lsn, Record},
     payment::{
@@ -45,6 +45,11 @@ pub enum Told {
     NoCallFree {
         /// To which gateway: the place of its route.
         route: usize,
+    },
+    /// A new payment that looks like another of the last minutes: nothing was recorded; its caller may say that it is meant.
+    PossibleDuplicate {
+        /// That other one.
+        of: PaymentId,
     },
     /// A payment that is not in memory, and the disk is full: nothing was recorded.
     NoSpace,
@@ -161,7 +166,12 @@ impl Machine {
         let mut calls = admit.new_payments;
         let mut planned = 0;
         for (id, input) in inputs {
+            let like = self.looks_like(now, id, input, working);
             let work = working.entry(*id).or_default();
+            if let Some(of) = like.filter(|_| work.payment.is_none()) {
+                steps.push(Step::Refused(Told::PossibleDuplicate { of }));
+                continue;
+            }
             if let Some(refusal) = self.refuse(now, work, input, &mut calls, &mut planned) {
                 steps.push(Step::Refused(refusal));
                 continue;
@@ -182,6 +192,9 @@ impl Machine {
             let mut group = Vec::with_capacity(facts.len());
             for fact in facts {
                 let event = Event { payment: *id, at: now.wall, fact };
+                if let Some(guard) = &mut self.guard {
+                    guard.note(event.at, *id, &event.fact);
+                }
                 apply(&mut work.payment, &event)?;
                 work.changed = true;
                 group.push(Record::Event(event));
@@ -235,6 +248,24 @@ impl Machine {
             tracing::error!(payment = ?work.payment.as_ref().map(|p| p.id), ?input, "deciding panicked: a defect");
             work.payment.as_ref().map(park_for_defect).unwrap_or_default()
         })
+    }
+
+    /// Another payment of the last minutes that an input looks like, if money has moved for that one or may yet.
+    fn looks_like(
+        &self,
+        now: &Now,
+        id: &PaymentId,
+        input: &Input,
+        working: &BTreeMap<PaymentId, Working>,
+    ) -> Option<PaymentId> {
+        let (tenant, order) = guard::is_unsaid(input)?;
+        let other = self.guard.as_ref()?.like(now.wall, id, tenant, order)?;
+        let counts = match working.get(&other).and_then(|work| work.payment.as_ref()) {
+            Some(payment) => guard::counts(payment),
+            // What cannot be read may count.
+            None => self.get(&other).map_or(true, |payment| payment.is_none_or(|payment| guard::counts(&payment))),
+        };
+        counts.then_some(other)
     }
 
     /// The place of the gateway's route that an input concerns.

@@ -47,6 +47,7 @@ pub(super) enum Code {
     MethodNotAllowed,
     InvalidState,
     AmountTooLarge,
+    PossibleDuplicate,
     PayloadTooLarge,
     UnsupportedMediaType,
     Conflict,
@@ -74,6 +75,9 @@ impl Code {
             Code::InvalidState => ("invalid_state", StatusCode::CONFLICT, "The payment's state does not allow this"),
             Code::AmountTooLarge => {
                 ("amount_too_large", StatusCode::CONFLICT, "The payment does not have that much left for this")
+            }
+            Code::PossibleDuplicate => {
+                ("possible_duplicate", StatusCode::CONFLICT, "This looks like a payment that was made a moment ago")
             }
             Code::PayloadTooLarge => ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             Code::UnsupportedMediaType => {
@@ -199,6 +203,7 @@ impl From<Rejection> for Problem {
             )
             .retry_after(MOVED),
             Rejection::AmountTooLarge { .. } => Problem::new(Code::AmountTooLarge, rejection.to_string()),
+            Rejection::PossibleDuplicate { of } => possible_duplicate(of),
             Rejection::Forged(Forged::Unreadable) => Problem::invalid_request(rejection.to_string()),
             Rejection::Forged(Forged::Unsupported) => Problem::new(Code::NotFound, rejection.to_string()),
             Rejection::Forged(Forged::Signature | Forged::Stale) => {
@@ -214,6 +219,14 @@ impl From<Rejection> for Problem {
             ),
         }
     }
+}
+
+fn possible_duplicate(of: PaymentId) -> Problem {
+    let detail = "the same amount, payer and payee as the payment named here, under another key; nothing was recorded, and \
+                  this key is not spent: if it is meant, repeat the request with the header Payonce-Duplicate: meant";
+    let mut problem = Problem::new(Code::PossibleDuplicate, detail);
+    problem.more.payment_id = Some(of);
+    problem
 }
 
 fn conflict(id: PaymentId, differing: Vec<&'static str>) -> Problem {
@@ -245,6 +258,7 @@ mod tests {
             (Rejection::StorageFull { retry_after }, 503, "storage_full", Some("2")),
             (Rejection::Moved, 503, "moved", Some("60")),
             (Rejection::AmountTooLarge { left: 5 }, 409, "amount_too_large", None),
+            (Rejection::PossibleDuplicate { of: id }, 409, "possible_duplicate", None),
             (Rejection::NotFound, 404, "not_found", None),
             (Rejection::InvalidState { why: "settled".to_owned() }, 409, "invalid_state", None),
             (Rejection::InvalidOrder(invalid), 400, "invalid_request", None),

@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, State as Shared, rejection::PathRejection},
-    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -67,11 +67,22 @@ async fn pay(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     let key = key::read(&head.headers)?;
     let preference = Preference::read(&head.headers);
+    let meant = is_meant(&head.headers)?;
     let body = intake::json(&head.headers, body, face.patience).await?;
     let order = bodies::order(&body)?;
     drop(body);
-    let Answer { payment, delivery } = face.admitting()?.submit(&face.tenant, &key, order, preference.wait()).await?;
+    let (engine, wait) = (face.admitting()?, preference.wait());
+    let Answer { payment, delivery } = engine.submit_as(&face.tenant, &key, order, meant, wait).await?;
     Ok(answer(bodies::payment(&payment), payment.state(), payment.id, delivery, preference))
+}
+
+/// Whether its caller says that it is no duplicate, although it may look like one.
+fn is_meant(headers: &HeaderMap) -> Result<bool, Problem> {
+    match headers.get("payonce-duplicate") {
+        None => Ok(false),
+        Some(value) if value == "meant" => Ok(true),
+        Some(_) => Err(Problem::invalid_request("Payonce-Duplicate must be \"meant\", or be left out")),
+    }
 }
 
 /// 201 for what is settled, 202 for what is not yet.

@@ -171,6 +171,21 @@ impl Reader {
         Ok(upto.map(|entry| (entry.lsn, entry.record)).collect())
     }
 
+    /// A place before which nothing was written after a time: the beginning of a segment.
+    pub fn first_after(&mut self, time: Timestamp) -> Result<Lsn, OpenError> {
+        let line = self.line_from(Lsn::ZERO);
+        for (index, header) in line.iter().enumerate().rev() {
+            let bounds = line.get(index + 1).map_or(Bounds::Last, Bounds::before);
+            let mut walk = Walk::new(&self.disk, *header, bounds, header.start())?;
+            if let Step::Batch(batch) = walk.next()?
+                && batch.wall <= time
+            {
+                return Ok(header.start().next);
+            }
+        }
+        Ok(line.first().map_or(Lsn::ZERO, |header| header.start().next))
+    }
+
     /// The headers from the segment that holds `from`.
     fn line_from(&self, from: Lsn) -> Vec<Header> {
         let line = self.line.read().unwrap_or_else(PoisonError::into_inner);

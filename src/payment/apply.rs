@@ -5,8 +5,8 @@
 use std::fmt;
 
 use super::{
-    Contradiction, Event, Fact, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply, Standing,
-    Timestamp,
+    Contradiction, Event, Fact, Identity, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply,
+    Standing, Timestamp,
 };
 
 /// An event that does not fit what was known: the journal is damaged, or was written by something else.
@@ -85,11 +85,7 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
         }
         Fact::Rerouted { operation, gateway, request } => {
             let found = find(payment, operation).filter(|found| found.standing == Standing::Intended)?;
-            found.gateway.clone_from(gateway);
-            found.request.clone_from(request);
-            // The other gateway's id, and the age of a key that this one has not seen.
-            found.prepared = None;
-            found.first_sent = None;
+            reroute(found, gateway, request);
             Some(operation.number)
         }
         Fact::Prepared { operation, reference, request } => {
@@ -144,6 +140,14 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
             Some(operation.number)
         }
     }
+}
+
+fn reroute(operation: &mut Operation, gateway: &Identity, request: &[u8]) {
+    operation.gateway.clone_from(gateway);
+    request.clone_into(&mut operation.request);
+    // The other gateway's id, and the age of a key that this one has not seen.
+    operation.prepared = None;
+    operation.first_sent = None;
 }
 
 fn contradiction(outcome: &Outcome) -> Option<Contradiction> {
@@ -258,7 +262,7 @@ fn told(name: &str, outcome: &Outcome) -> String {
 mod tests {
     use super::*;
     use crate::payment::{
-        Evidence, Finality, Identity, Kind, Lasting, ParkReason,
+        Evidence, Finality, Kind, Lasting, ParkReason,
         samples::{accepted, at, charge, ended, event, fold, intended, learned, reference, reply, started},
     };
 

@@ -203,7 +203,7 @@ impl fmt::Debug for OperationKey {
 }
 
 /// The first 16 bytes of SHA-256 over the parts, each behind its length (8 bytes, big-endian).
-fn digest(parts: &[&[u8]]) -> [u8; 16] {
+pub(super) fn digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

@@ -27,6 +27,8 @@ mod money;
 
 mod order;
 
+mod purchase;
+
 mod operation;
 
 mod outcome;
@@ -68,6 +70,7 @@ pub use order::{
 };
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
 pub use outlook::{Next, Outlook, outlook};
+pub use purchase::Purchase;
 pub use route::{Encoder, Route, choose};
 pub use schedule::{ImpossibleHorizon, Schedule};
 pub use state::{Moment, Payment, State};

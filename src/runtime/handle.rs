@@ -109,6 +109,11 @@ pub enum Rejection {
         /// How much is left, in minor units.
         left: u64,
     },
+    /// It looks like another payment of the last minutes, made under another key. Nothing was recorded; if it is meant, say so.
+    PossibleDuplicate {
+        /// That other one.
+        of: PaymentId,
+    },
     /// What came is not from the gateway. Nothing was recorded.
     Forged(Forged),
     /// There is no such payment.
@@ -146,6 +151,11 @@ impl fmt::Display for Rejection {
             Rejection::AmountTooLarge { left } => {
                 write!(f, "the payment has {left} minor units left for this; nothing was done")
             }
+            Rejection::PossibleDuplicate { of } => write!(
+                f,
+                "payment {of}, made a moment ago under another key, is for the same amount, of the same payer, to the same \
+                 payee; nothing was recorded"
+            ),
             Rejection::Forged(forged) => forged.fmt(f),
             Rejection::NotFound => f.write_str("there is no such payment"),
             Rejection::InvalidState { why } => f.write_str(why),
@@ -194,10 +204,23 @@ impl Engine {
         order: Order,
         wait: Duration,
     ) -> Result<Answer, Rejection> {
+        self.submit_as(tenant, key, order, false, wait).await
+    }
+
+    /// Pays as [`Engine::submit`] does; with `meant`, also what looks like another payment of the last minutes
+    /// ([`Options::duplicates`]).
+    pub async fn submit_as(
+        &self,
+        tenant: &Tenant,
+        key: &IdempotencyKey,
+        order: Order,
+        meant: bool,
+        wait: Duration,
+    ) -> Result<Answer, Rejection> {
         let id = PaymentId::derive(tenant, key);
         let (route, line) = self.face.lines.choose(&order).map_err(Rejection::InvalidOrder)?;
         let request = self.encode(line.gateway.as_ref(), &id, key, &order);
-        let manner = Manner { route, ..Manner::default() };
+        let manner = Manner { route, meant };
         let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request, manner };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => Ok(answer),

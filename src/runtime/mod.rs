@@ -42,7 +42,7 @@ mod stats;
 mod offline;
 
 pub use crate::{
-    engine::{Filter, Page, Stopped},
+    engine::{Filter, Page, Stopped, Watch},
     gateway::{Forged, Post},
     journal::Lsn,
 };

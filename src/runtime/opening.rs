@@ -268,7 +268,10 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
         moved,
         now: clock.now().wall,
     };
-    let Recovered { machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
+    let Recovered { mut machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
+    if let Some(watch) = &options.duplicates {
+        machine.watch(watch.clone(), machine.last_wall())?;
+    }
     // Not `folder`: a first start that was cut short may have named the folder already.
     lock.note_journal(&machine.mark().store).map_err(system("the lock file could not be written"))?;
     report.replayed = replayed;

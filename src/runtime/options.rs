@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     disk::DiskFault,
+    engine::Watch,
     payment::{Namespace, Policies, Schedule},
 };
 
@@ -24,6 +25,9 @@ pub struct Options {
     pub schedule: Schedule,
     /// What becomes of money that has moved although a caller was told, or wished, that it would not.
     pub policies: Policies,
+    /// What is held as a possible duplicate under another key. By default nothing: only the caller knows whether two
+    /// coffees in a minute are one.
+    pub duplicates: Option<Watch>,
     /// Journal segments, in bytes. 64 MiB hold some 100,000 payments: few files, and zero-filling one ahead of need
     /// takes a tenth of a second, off the hot path.
     pub segment_bytes: u64,
@@ -60,6 +64,7 @@ impl Options {
             namespace: Namespace::default(),
             schedule: Schedule::default(),
             policies: Policies::default(),
+            duplicates: None,
             segment_bytes: 64 << 20,
             checkpoint_bytes: 32 << 20,
             verify_bytes: 1 << 30,

@@ -53,6 +53,7 @@ impl Turner {
                 return;
             }
             Told::NoCallFree { .. } => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
+            Told::PossibleDuplicate { of } => return refuse(reply, Rejection::PossibleDuplicate { of }),
             Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
             Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
         };
@@ -99,7 +100,10 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
     let (response, payment) = match told {
         Told::Decided { response: Some(response), payment } => (response, payment),
         Told::NoSpace => return Err(Rejection::StorageFull { retry_after: COME_BACK_LATER }),
-        Told::Decided { response: None, .. } | Told::NoCallFree { .. } | Told::Defect => return Err(defect()),
+        Told::Decided { response: None, .. }
+        | Told::NoCallFree { .. }
+        | Told::PossibleDuplicate { .. }
+        | Told::Defect => return Err(defect()),
     };
     match response {
         Response::InvalidState(why) => Err(Rejection::InvalidState { why }),

@@ -153,7 +153,7 @@ impl World {
         let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
         self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
         let boot = Boot {
-            rules: self.rules.clone().into(),
+            rules: self.rulebook(),
             boot_id: u128::from(self.boot).to_le_bytes(),
             salt: self.rng.draw(),
             now: self.clocks().wall,

@@ -110,11 +110,12 @@ pub struct Course {
     mangled: bool,
 }
 
-/// The ledger of truth.
+/// The ledger of truth: of one gateway, or of several that know nothing of each other. Money is counted for all of them.
 #[derive(Debug)]
 pub struct SimGateway {
     contract: Contract,
-    known: BTreeMap<OperationKey, Known>,
+    /// By the gateway's name, too: none knows what another was asked.
+    known: BTreeMap<(String, OperationKey), Known>,
     moved: BTreeMap<OperationKey, u64>,
     book: Book,
     rng: Rng,
@@ -144,7 +145,7 @@ impl SimGateway {
 
     /// Whether it would say what became of an operation, to whoever asks long enough.
     pub fn can_tell(&self, operation: &Operation) -> bool {
-        let known = self.known.contains_key(&operation.operation_key);
+        let known = self.known.contains_key(&(operation.gateway.name.clone(), operation.operation_key));
         known && matches!(self.contract.inquiry, Inquiry::ByKey { .. })
     }
 
@@ -208,7 +209,7 @@ impl SimGateway {
     /// A request arrives. Returns what the reply will say.
     pub fn deliver(&mut self, now: u64, call: &Call, mangled: bool) -> Outcome {
         self.settle_payment(now, &call.payment);
-        if let Some(known) = self.remembered(now, &call.operation_key) {
+        if let Some(known) = self.remembered(now, &page(call)) {
             return self.mangle(self.tell(now, &known), mangled);
         }
         let Weather { declined, pending, refused, .. } = self.weather;
@@ -241,12 +242,12 @@ impl SimGateway {
             Verdict::Pending { .. } => self.book.note(call, Stands::Pending),
             Verdict::Declined(_) => None,
         };
-        if let Some(first) = voided.and_then(|first| self.known.get_mut(&first)) {
+        if let Some(first) = voided.and_then(|first| self.known.get_mut(&(call.gateway.name.clone(), first))) {
             first.acted = Some(now);
             first.verdict = Verdict::Declined(Finality::Hard);
         }
         let known = Known { call: call.clone(), acted: Some(now), first_seen: now, verdict };
-        self.known.insert(call.operation_key, known.clone());
+        self.known.insert(page(call), known.clone());
         self.mangle(self.tell(now, &known), mangled)
     }
 
@@ -255,7 +256,7 @@ impl SimGateway {
     }
 
     /// What a deduplicating gateway still remembers of a key.
-    fn remembered(&mut self, now: u64, key: &OperationKey) -> Option<Known> {
+    fn remembered(&mut self, now: u64, key: &(String, OperationKey)) -> Option<Known> {
         self.settle_pending(now, key);
         let Deduplication::ByKey { ttl } = self.contract.deduplication else { return None };
         self.known.get(key).filter(|known| now < known.first_seen + millis(ttl)).cloned()
@@ -266,12 +267,12 @@ impl SimGateway {
         let due = |known: &Known| {
             known.call.payment == *payment && matches!(known.verdict, Verdict::Pending { until, .. } if until <= now)
         };
-        let keys: Vec<OperationKey> = self.known.iter().filter(|(_, known)| due(known)).map(|(key, _)| *key).collect();
+        let keys: Vec<_> = self.known.iter().filter(|(_, known)| due(known)).map(|(key, _)| key.clone()).collect();
         keys.iter().for_each(|key| self.settle_pending(now, key));
     }
 
     /// A pending operation whose time has come is decided.
-    fn settle_pending(&mut self, now: u64, key: &OperationKey) {
+    fn settle_pending(&mut self, now: u64, key: &(String, OperationKey)) {
         let Some(known) = self.known.get_mut(key) else { return };
         if let Verdict::Pending { until, moves, .. } = known.verdict
             && now >= until
@@ -280,7 +281,7 @@ impl SimGateway {
             self.book.decided(&known.call, moves);
             known.verdict = if moves { Verdict::Moved } else { Verdict::Declined(Finality::Hard) };
             if moves {
-                *self.moved.entry(*key).or_default() += 1;
+                *self.moved.entry(key.1).or_default() += 1;
             }
         }
     }
@@ -302,30 +303,32 @@ impl SimGateway {
     }
 
     /// What it says by itself of a key that it knows.
-    pub(super) fn say(&mut self, now: u64, key: &OperationKey) -> Outcome {
-        self.settle_pending(now, key);
-        self.known.get(key).map_or(Outcome::NotFound, |known| self.tell(now, known))
+    pub(super) fn say(&mut self, now: u64, call: &Call) -> Outcome {
+        let key = page(call);
+        self.settle_pending(now, &key);
+        self.known.get(&key).map_or(Outcome::NotFound, |known| self.tell(now, known))
     }
 
     /// Answers an inquiry that arrives now.
-    pub fn answer(&mut self, now: u64, key: &OperationKey) -> Outcome {
+    pub fn answer(&mut self, now: u64, call: &Call) -> Outcome {
         let Weather { blind, lagging, .. } = self.weather;
         if self.rng.percent(blind) {
             return Outcome::Unknown(Reply::new("timeout", "no answer came"));
         }
-        self.settle_pending(now, key);
+        let key = page(call);
+        self.settle_pending(now, &key);
         let lag = match self.contract.inquiry {
             Inquiry::None => return Outcome::Unknown(Reply::new("unsupported", "it cannot be asked")),
             Inquiry::ByKey { not_found_lag, .. } => millis(not_found_lag),
         };
-        let Some(known) = self.known.get(key) else { return Outcome::NotFound };
+        let Some(known) = self.known.get(&key) else { return Outcome::NotFound };
         let fresh = known.acted.is_some_and(|acted| now < acted + lag);
         if fresh && self.rng.percent(lagging) { Outcome::NotFound } else { self.tell(now, known) }
     }
 
     /// Lets every pending operation be decided by a time.
     pub fn settle(&mut self, now: u64) {
-        let keys: Vec<OperationKey> = self.known.keys().copied().collect();
+        let keys: Vec<_> = self.known.keys().cloned().collect();
         keys.iter().for_each(|key| self.settle_pending(now, key));
     }
 }
@@ -335,6 +338,11 @@ impl Course {
     pub const fn is_mangled(&self) -> bool {
         self.mangled
     }
+}
+
+/// Where what is known of a call is noted.
+fn page(call: &Call) -> (String, OperationKey) {
+    (call.gateway.name.clone(), call.operation_key)
 }
 
 /// The id that is minted for a key: always the same.

@@ -30,6 +30,8 @@ mod people;
 
 mod news;
 
+mod routing;
+
 mod deaths;
 
 mod points;

@@ -20,7 +20,7 @@ impl World {
     /// News arrives. Who can be asked may be misquoted: nothing of that may be believed. Who cannot be asked is quoted
     /// rightly, for there is a signature.
     pub(super) fn news(&mut self, call: &Call, number: u64) {
-        let truth = self.gateway.say(self.now, &call.operation_key);
+        let truth = self.gateway.say(self.now, call);
         let outcome = match self.rules.contract.inquiry {
             Inquiry::None => truth,
             Inquiry::ByKey { .. } if self.rng.one_in(3) => truth,

@@ -86,12 +86,13 @@ impl World {
         };
         caller.asks_left -= 1;
         let id = caller.id();
+        let route = self.routing.as_mut().map_or(0, |chance| chance.below(2) as usize);
         let input = |order: &Order| Input::Pay {
             tenant: caller.tenant.clone(),
             key: caller.key.clone(),
             order: Box::new(order.clone()),
             request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
-            manner: Manner::default(),
+            manner: Manner { route, ..Manner::default() },
         };
         let mut inputs = vec![(id, input(&caller.order))];
         if conflicts {

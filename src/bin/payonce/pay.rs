@@ -55,6 +55,9 @@ pub(crate) struct PayArgs {
     /// Nothing is sent after this time, such as 2030-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
+    /// Pay although it looks like another payment of a moment ago
+    #[arg(long)]
+    meant: bool,
     /// The gateway that it must go to, by its name in the daemon's configuration
     #[arg(long, value_name = "NAME")]
     gateway: Option<String>,
@@ -79,6 +82,9 @@ pub(crate) fn run(args: &PayArgs) -> ExitCode {
     let mut ask = Ask::post("/v1/payments".to_owned(), order(args));
     ask.headers.push(("Idempotency-Key", quoted(key)));
     ask.headers.push(("Prefer", format!("wait={}", args.wait)));
+    if args.meant {
+        ask.headers.push(("Payonce-Duplicate", "meant".to_owned()));
+    }
     ask.wait = Duration::from_secs(args.wait);
     let told = match args.target.ask(ask) {
         Ok(told) => told,

@@ -66,6 +66,12 @@ pub(crate) struct ServeArgs {
     /// Money that moved before its void could stop it: adopt or refund [default: refund]
     #[arg(long, value_name = "POLICY")]
     late_void: Option<String>,
+    /// Hold what looks like another payment of so long ago, under another key, until its caller says that it is meant
+    #[arg(long, value_name = "TIME")]
+    duplicate_window: Option<String>,
+    /// The metadata in which callers name their sale: two names, two sales [default: reference]
+    #[arg(long, value_name = "KEY")]
+    duplicate_reference: Option<String>,
     /// How many callers may wait for the engine
     #[arg(long, value_name = "N")]
     queue: Option<String>,
@@ -188,6 +194,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
         ("namespace", &args.namespace),
         ("late_success", &args.late_success),
         ("late_void", &args.late_void),
+        ("duplicate_window", &args.duplicate_window),
+        ("duplicate_reference", &args.duplicate_reference),
         ("queue", &args.queue),
         ("gateway_slots", &args.gateway_slots),
         ("segment_bytes", &args.segment_bytes),
