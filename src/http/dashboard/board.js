@@ -206,6 +206,7 @@ function quantile(histogram, share) {
 const samples = [];
 const recent = [];
 let paused = false;
+let flooded = false;
 let view = { tick() {}, leave() {} };
 
 function sampleOf(stats) {
@@ -283,6 +284,7 @@ async function follow() {
 async function listen(from) {
   const stop = new AbortController();
   let heard = [];
+  flooded = false;
   try {
     const response = await fetch(API.events, { headers: { "Last-Event-ID": String(from) }, signal: stop.signal });
     if (!response.ok) return null;
@@ -300,7 +302,8 @@ async function listen(from) {
       const now = performance.now();
       heard = heard.filter((at) => now - at < 1000).concat(events.map(() => now));
       events.slice(-SHOWN_EVENTS).forEach(note);
-      if (heard.length > FLOOD) { stop.abort(); return null; }
+      flooded = heard.length > FLOOD;
+      if (flooded) { stop.abort(); return null; }
     }
   } catch {
     return from;
@@ -455,8 +458,12 @@ function home() {
       ? h("p", { class: "soft" }, "Nothing is in doubt, and nothing waits for a person.")
       : paymentTable(fresh));
   };
+  let told = false;
   const tell = () => {
-    feed.replaceChildren(...(recent.length ? recent.map(eventLine) : [h("li", { class: "soft" }, "Nothing since this page was opened.")]));
+    told = flooded;
+    const why = flooded ? "More happens than can be read: this list goes on in some seconds." : "Nothing since this page was opened.";
+    const quiet = flooded || recent.length === 0 ? [h("li", { class: "soft" }, why)] : [];
+    feed.replaceChildren(...quiet, ...recent.map(eventLine));
   };
   tell();
   return {
@@ -471,6 +478,7 @@ function home() {
       tiles.in_doubt.box.classList.toggle("alarm-doubt", unresolved.in_doubt > 0);
       tiles.parked.box.classList.toggle("alarm-bad", unresolved.parked > 0);
       tiles.queue.value.textContent = count(stats.queue.waiting + stats.queue.held);
+      if (told !== flooded) tell();
       charts.forEach(([one, rows]) => one.draw(rows()));
       settled.replaceChildren(settledTable(stats));
       gateways.replaceChildren(...stats.gateways.map((gateway) => gatewayBox(gateway, stats.gateways.length > 1)));
