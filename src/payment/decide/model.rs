@@ -7,8 +7,10 @@
 //! may be late with everything, a request may be acted on until the network and the gateway may no longer hold it, and
 //! to lose something is to let its time pass.
 //!
+//! One charge alone, with the longer times ([`charges`]); and what goes on from a payment, with shorter ones ([`operations`]).
+//!
 //! Bounded are the sendings and the crashes. Not bounded: time, how often callers and operators ask, how often a gateway
-//! that deduplicates gets the same request, inquiries and their answers. Not modelled: a wrong wall clock, a changed or
+//! that deduplicates gets the same request, inquiries and their answers, news. Not modelled: a wrong wall clock, a changed or
 //! copied gateway or folder, `expires_at`, and what a person decides against the truth (the table's walk has those).
 //!
 //! Knows nothing of journals, stores, threads or sockets: the simulation puts those under the same promises.
@@ -34,7 +36,7 @@ use self::{
     lane::{Lane, Worker},
     world::{Sin, World},
 };
-use super::{Encoder, FollowUp, Input, Outcome, Person, Reply, Resolution, Rules, Verdict};
+use super::{Encoder, FollowUp, Input, Person, Resolution, Rules, Verdict};
 use crate::payment::{Capture, Contract, Deduplication, Identity, Inquiry, Operation, Schedule, Standing};
 
 const fn millis(count: u64) -> Duration {
@@ -56,6 +58,8 @@ struct System {
     settled: bool,
     /// Whether the gateway also speaks up by itself.
     speaks: bool,
+    /// Whether answers may be overtaken on their way back.
+    stale: bool,
     /// States that are known to end if the gateway answers from there on.
     ending: Mutex<HashSet<u64>>,
 }
@@ -92,13 +96,30 @@ impl System {
         let (sendings, crashes) = if kind.deduplicates && kind.can_be_asked { (2, 1) } else { (3, 2) };
         let (sendings, crashes) = (bound("SENDINGS", sendings), bound("CRASHES", crashes));
         let [order, other_order] = [AMOUNT, 1].map(|amount| world::pay(amount, Capture::Automatic));
-        let (asks, settled, speaks, ending) = (Vec::new(), false, false, Mutex::default());
-        System { rules, nature, sendings, crashes, order, other_order, asks, settled, speaks, ending }
+        let (asks, settled, speaks, stale, ending) = (Vec::new(), false, false, true, Mutex::default());
+        System { rules, nature, sendings, crashes, order, other_order, asks, settled, speaks, stale, ending }
     }
 
     /// One whose first "not found" is a proof, if it was asked late enough.
     fn once(mut self) -> System {
         self.rules.contract.inquiry = Inquiry::ByKey { not_found_lag: millis(1), not_found_times: 1 };
+        self
+    }
+
+    /// One with the shortest times with which anything can be proven: where more than one operation is looked at.
+    fn brief(mut self) -> System {
+        let contract = &mut self.rules.contract;
+        contract.max_processing = millis(0);
+        contract.park_after = millis(3);
+        if self.nature.remembers.is_some() {
+            contract.deduplication = Deduplication::ByKey { ttl: millis(6) };
+            self.nature.remembers = Some(6);
+        }
+        if matches!(contract.inquiry, Inquiry::ByKey { .. }) {
+            contract.inquiry = Inquiry::ByKey { not_found_lag: millis(0), not_found_times: 1 };
+        }
+        (self.nature.max_processing, self.nature.lag) = (0, 0);
+        self.rules.schedule.check(&self.rules.contract).expect("a contract that an engine would open with");
         self
     }
 
@@ -188,8 +209,12 @@ impl Model for System {
     fn init_states(&self) -> Vec<World> {
         let mut world = World::new(self);
         if self.settled {
-            let done =
-                [Deed::Ask { same: true }, Deed::Leave(0), Deed::Deliver(0, 1, Said::Succeeded), Deed::Report(0, false)];
+            let done = [
+                Deed::Ask { same: true },
+                Deed::Leave(0),
+                Deed::Deliver(0, 1, Said::Succeeded),
+                Deed::Report(0, false),
+            ];
             done.into_iter().for_each(|deed| world.undergo(self, deed));
         }
         vec![world]
@@ -229,7 +254,7 @@ impl Model for System {
     }
 
     fn within_boundary(&self, world: &World) -> bool {
-        world.operations().all(|(operation, _)| operation.attempts <= self.sendings)
+        world.again < self.sendings
     }
 }
 
@@ -297,7 +322,12 @@ impl World {
             Deed::Deliver(number, attempt, said) => self.deliver(number, attempt, said),
             Deed::Report(number, lost) => self.report(system, number, lost),
             Deed::Decide(number, said) => self.gateway_decides(number, said),
-            Deed::Look(number, said) => self.look(number, said),
+            Deed::Look(number, said) => {
+                self.look(number, said);
+                if !system.stale {
+                    self.answered(system, number);
+                }
+            }
             Deed::Answered(number) => self.answered(system, number),
             Deed::News(number) => self.news(system, number),
             Deed::Due if system.nature.flaw == Some(Flaw::NeverWakes) => {}

@@ -8,7 +8,7 @@ use std::{
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::{Deed, Kind, Lane, Said, Sin, System, Worker, World};
-use crate::payment::{Kind as Asked, Operation, Standing, State, decide::Late};
+use crate::payment::{Kind as Asked, Operation, Reply, Standing, State, decide::Late};
 
 pub(super) const P1: &str = "P1: what leaves is what was recorded";
 pub(super) const P2: &str = "P2: money moves at most once";
@@ -38,7 +38,6 @@ pub(super) const BOTH: Kind = Kind { deduplicates: true, can_be_asked: true };
 pub(super) const DEDUPLICATES: Kind = Kind { deduplicates: true, can_be_asked: false };
 pub(super) const CAN_BE_ASKED: Kind = Kind { deduplicates: false, can_be_asked: true };
 pub(super) const NEITHER: Kind = Kind { deduplicates: false, can_be_asked: false };
-
 
 pub(super) fn all(system: &System) -> Vec<Property<System>> {
     let mut all = promises();
@@ -131,8 +130,8 @@ fn follows_the_policy(system: &System, world: &World) -> bool {
     let own: Vec<&str> = own.into_iter().filter(|key| key.starts_with("payonce:")).collect();
     let distinct: BTreeSet<&str> = own.iter().copied().collect();
     let late_void = |operation: &Operation| {
-        let canceled = matches!(operation.standing, Standing::Canceled(_));
-        operation.this.kind == Asked::Void && canceled && moved(world, Asked::Charge) > 0
+        let code = operation.reply().map_or("", Reply::code);
+        operation.this.kind == Asked::Void && ["refunded_instead", "too_late"].contains(&code)
     };
     let policies = system.rules.policies;
     let reasons = [

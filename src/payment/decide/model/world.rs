@@ -41,6 +41,8 @@ pub(super) struct World {
     pub(super) lanes: Vec<Lane>,
     /// How many since anything was last at rest.
     pub(super) crashes: u32,
+    /// How many further sendings of anything since then.
+    pub(super) again: u32,
     pub(super) sin: Option<Sin>,
     /// When whoever waited was told that the payment had settled.
     settled: Option<Timestamp>,
@@ -57,6 +59,7 @@ impl World {
             pursuits: Vec::new(),
             lanes: vec![Lane::new(system.nature)],
             crashes: 0,
+            again: 0,
             sin: None,
             settled: None,
             now: 0,
@@ -260,8 +263,8 @@ impl World {
         actions.into_iter().for_each(|action| self.start(action));
         self.tell();
         if self.is_at_rest() {
-            // What is asked for next is hit by crashes of its own.
-            self.crashes = 0;
+            // What is asked for next has crashes and sendings of its own.
+            (self.crashes, self.again) = (0, 0);
         }
         response
     }
@@ -270,9 +273,8 @@ impl World {
         for fact in facts {
             let Fact::Intended { operation, .. } = fact else { continue };
             if operation.number as usize >= self.lanes.len() {
-                // That something was not let go of does not turn.
-                let turns = system.nature.turns.filter(|_| operation.kind != Kind::Void);
-                self.lanes.push(Lane::new(super::Nature { turns, ..system.nature }));
+                // Only payments turn here.
+                self.lanes.push(Lane::new(super::Nature { turns: None, ..system.nature }));
             }
         }
     }
@@ -292,7 +294,8 @@ impl World {
     }
 
     fn examine(&mut self, fact: &Fact, system: &System) {
-        let Fact::AttemptStarted { operation, .. } = fact else { return };
+        let Fact::AttemptStarted { operation, attempt, .. } = fact else { return };
+        self.again += u32::from(*attempt > 1);
         let known = self.operation(operation.number);
         let sin = self.lane(operation.number).examine(known, fact, &system.rules.contract);
         // Where it cannot be asked, what it has is looked up by sending it once more.
@@ -359,7 +362,7 @@ impl Hash for World {
             let chase = self.pursuits.get(place).map(|pursuit| lens.chase(operation, pursuit, lane.question));
             (chase, lens.lane(lane, operation.is_at_rest())).hash(state);
         }
-        (self.crashes, self.sin, self.still_says_what_was_told()).hash(state);
+        (self.crashes, self.again, self.sin, self.still_says_what_was_told()).hash(state);
     }
 }
 
