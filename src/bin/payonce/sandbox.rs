@@ -1,5 +1,7 @@
 //! `payonce sandbox`: the faulty gateway over HTTP, to point `--gateway http://..` at.
 
+mod news;
+
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -28,6 +30,7 @@ use axum::{
     serve::{IncomingStream, Listener},
 };
 use clap::Args;
+use news::{NewsArgs, Voice};
 use payonce::{
     Amount, Currency, Invalid,
     gateway::sandbox::{Fault, Faults, Instruction, Movement, Sandbox, Shown, ShownAnswer},
@@ -60,6 +63,8 @@ pub(crate) struct SandboxArgs {
     /// What goes wrong, and how often (0 to 1), such as drop-after=0.2. Repeatable.
     #[arg(long = "fault", value_name = "KIND=PROBABILITY", value_parser = one_fault)]
     faults: Vec<String>,
+    #[command(flatten)]
+    news: NewsArgs,
 }
 
 fn one_fault(text: &str) -> Result<String, Invalid> {
@@ -82,9 +87,15 @@ async fn serve(args: SandboxArgs) -> io::Result<()> {
     let sandbox = Sandbox::open(&args.data, args.seed, faults.map_err(io::Error::other)?)?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.map_err(|why| io::Error::other(format!("cannot listen on {}: {why}", args.listen)))?;
+    let voice = Voice::of(&args.news, &sandbox, args.seed).map_err(io::Error::other)?;
     introduce(&sandbox, listener.local_addr()?, args.seed)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = router(sandbox.clone()).into_make_service_with_connect_info::<Line>();
+    let mut app = router(sandbox.clone());
+    if let Some(voice) = voice {
+        app = voice.over(app);
+        tokio::spawn(voice.speak());
+    }
+    let app = app.into_make_service_with_connect_info::<Line>();
     tokio::select! {
         ended = async { axum::serve(Lines { listener, sandbox }, app).await } => ended,
         _ = terminate.recv() => Ok(()),
@@ -438,7 +449,7 @@ impl LineIo {
         let mut first = [0; 16];
         let mut seen = ReadBuf::new(&mut first);
         ready!(self.stream.poll_peek(cx, &mut seen))?;
-        let exempt = ["PUT /faults", "GET /faults", "GET /statement", "POST /challenges"];
+        let exempt = ["PUT /faults", "GET /faults", "GET /statement", "GET /news", "POST /challenges"];
         let refused = !exempt.iter().any(|path| seen.filled().starts_with(path.as_bytes())) && sandbox.refuses();
         self.refusing = None;
         Poll::Ready(if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(()) })

@@ -19,6 +19,7 @@ pub(super) fn ended(operation: &Operation, attempt: u32, outcome: &Outcome, step
             learn_final(operation, outcome, Evidence::Reply, step);
         }
         Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => {
+            step.pursuit(operation).calling = false;
             contradict(operation, outcome, Evidence::Reply, step);
         }
     }
@@ -74,6 +75,7 @@ pub(super) fn answered(operation: &Operation, asked: Tick, outcome: &Outcome, st
             window::close(operation, *until, outcome, step);
         }
         Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => {
+            step.pursuit(operation).calling = false;
             contradict(operation, outcome, Evidence::Inquiry, step);
         }
     }
@@ -207,8 +209,7 @@ fn not_found(operation: &Operation, asked: Tick, step: &mut Step<'_>) {
         Inquiry::None => u32::MAX,
         Inquiry::ByKey { not_found_times, .. } => not_found_times,
     };
-    let spacing = step.rules.schedule.not_found_spacing;
-    let now = step.now.tick;
+    let (spacing, now) = (step.rules.schedule.not_found_spacing, step.now.tick);
     let pursuit = step.pursuit(operation);
     if asked < pursuit.believable_from {
         let believable_from = pursuit.believable_from;
@@ -414,7 +415,6 @@ pub(super) fn park(operation: &Operation, reason: ParkReason, step: &mut Step<'_
 
 /// News about what is final: recorded if it contradicts what was told, once. It rewrites nothing.
 pub(super) fn contradict(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
-    step.pursuit(operation).calling = false;
     let contradicts = match (&operation.standing, outcome) {
         (Standing::Declined { .. } | Standing::Canceled(_), Outcome::Succeeded(_))
         | (Standing::Succeeded(_), Outcome::Declined(_, _)) => operation.contradicted.is_none(),

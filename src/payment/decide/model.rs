@@ -7,17 +7,25 @@
 //! may be late with everything, a request may be acted on until the network and the gateway may no longer hold it, and
 //! to lose something is to let its time pass.
 //!
+//! One charge alone, with the longer times ([`charges`]); and what goes on from a payment, with shorter ones ([`operations`]).
+//!
 //! Bounded are the sendings and the crashes. Not bounded: time, how often callers and operators ask, how often a gateway
-//! that deduplicates gets the same request, inquiries and their answers. Not modelled: a wrong wall clock, a changed or
+//! that deduplicates gets the same request, inquiries and their answers, news. Not modelled: a wrong wall clock, a changed or
 //! copied gateway or folder, `expires_at`, and what a person decides against the truth (the table's walk has those).
 //!
 //! Knows nothing of journals, stores, threads or sockets: the simulation puts those under the same promises.
 
 mod gateway;
 
+mod lane;
+
 mod world;
 
 mod properties;
+
+mod charges;
+
+mod operations;
 
 use std::{collections::HashSet, sync::Mutex, time::Duration};
 
@@ -25,10 +33,11 @@ use stateright::Model;
 
 use self::{
     gateway::{Flaw, Gateway, Nature, Said},
-    world::{Sin, Worker, World},
+    lane::{Lane, Worker},
+    world::{Sin, World},
 };
-use super::{Input, Outcome, Person, Reply, Resolution, Rules, Verdict};
-use crate::payment::{Contract, Deduplication, Encoder, Identity, Inquiry, Schedule, Standing};
+use super::{FollowUp, Input, Person, Resolution, Rules, Verdict};
+use crate::payment::{Capture, Contract, Deduplication, Encoder, Identity, Inquiry, Operation, Schedule, Standing};
 
 const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -43,8 +52,24 @@ struct System {
     /// What callers ask: for the payment, and for another one under the same key.
     order: Input,
     other_order: Input,
+    /// What callers go on with.
+    asks: Vec<Ask>,
+    /// Whether all begins with a payment whose first operation has succeeded.
+    settled: bool,
+    /// Whether the gateway also speaks up by itself.
+    speaks: bool,
+    /// Whether answers may be overtaken on their way back.
+    stale: bool,
     /// States that are known to end if the gateway answers from there on.
     ending: Mutex<HashSet<u64>>,
+}
+
+/// What a caller goes on with from the payment, and what another one says under the same key.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    key: &'static str,
+    follow_up: FollowUp,
+    other: FollowUp,
 }
 
 /// The four kinds of contract.
@@ -70,13 +95,31 @@ impl System {
         // What can be asked and sent again has by far the most states: here a million transitions with 3 and 2.
         let (sendings, crashes) = if kind.deduplicates && kind.can_be_asked { (2, 1) } else { (3, 2) };
         let (sendings, crashes) = (bound("SENDINGS", sendings), bound("CRASHES", crashes));
-        let (order, other_order) = (world::pay(1050), world::pay(1));
-        System { rules, nature, sendings, crashes, order, other_order, ending: Mutex::default() }
+        let [order, other_order] = [AMOUNT, 1].map(|amount| world::pay(amount, Capture::Automatic));
+        let (asks, settled, speaks, stale, ending) = (Vec::new(), false, false, true, Mutex::default());
+        System { rules, nature, sendings, crashes, order, other_order, asks, settled, speaks, stale, ending }
     }
 
     /// One whose first "not found" is a proof, if it was asked late enough.
     fn once(mut self) -> System {
         self.rules.contract.inquiry = Inquiry::ByKey { not_found_lag: millis(1), not_found_times: 1 };
+        self
+    }
+
+    /// One with the shortest times with which anything can be proven: where more than one operation is looked at.
+    fn brief(mut self) -> System {
+        let contract = &mut self.rules.contract;
+        contract.max_processing = millis(0);
+        contract.park_after = millis(3);
+        if self.nature.remembers.is_some() {
+            contract.deduplication = Deduplication::ByKey { ttl: millis(6) };
+            self.nature.remembers = Some(6);
+        }
+        if matches!(contract.inquiry, Inquiry::ByKey { .. }) {
+            contract.inquiry = Inquiry::ByKey { not_found_lag: millis(0), not_found_times: 1 };
+        }
+        (self.nature.max_processing, self.nature.lag) = (0, 0);
+        self.rules.schedule.check(&self.rules.contract).expect("a contract that an engine would open with");
         self
     }
 
@@ -93,6 +136,9 @@ fn bound(of: &str, otherwise: u32) -> u32 {
     let said = std::env::var(format!("PAYONCE_MODEL_{of}")).ok();
     said.map_or(otherwise, |number| number.parse().expect("a number"))
 }
+
+/// What the payment is of.
+const AMOUNT: u64 = 100;
 
 /// For how long the gateway remembers keys: the least with which a not-found can be proven and acted upon in time.
 const TTL: u64 = 10;
@@ -120,63 +166,79 @@ fn schedule() -> Schedule {
     }
 }
 
-/// Something that happens.
+/// Something that happens; numbers are those of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
     /// A caller asks for the payment, under its key: with its parameters, or with others.
     Ask { same: bool },
+    /// A caller goes on from it, under that one's key: with its parameters, or with others.
+    Operate { which: usize, same: bool },
     /// The first byte of a request leaves.
-    Leave,
+    Leave(u32),
     /// The gateway gets an attempt's request and makes this of it.
-    Deliver(u32, Said),
+    Deliver(u32, u32, Said),
     /// The attempt's worker reports; `lost`: all it knows is that it does not know.
-    Report { lost: bool },
+    Report(u32, Lost),
     /// The gateway decides about what it called pending, or turns a decline.
-    Decide(Said),
+    Decide(u32, Said),
     /// The gateway looks up what it was asked about, and answers this.
-    Look(Said),
+    Look(u32, Said),
     /// Its answer arrives, and is processed.
-    Answered,
+    Answered(u32),
+    /// It says by itself what became of it.
+    News(u32),
     /// The schedule's time has come, and the engine gets to it.
     Due,
     /// A person wants the gateway asked now.
     Inquire,
-    /// A person wants it sent again, or canceled.
-    Resolve(Verdict),
+    /// A person decides.
+    Resolve(u32, Verdict),
     /// The process dies, and another one starts.
     Crash,
     /// A millisecond passes.
     Pass,
 }
 
+/// Whether a reply is lost, if there was any.
+type Lost = bool;
+
 impl Model for System {
     type State = World;
     type Action = Deed;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self)]
+        let mut world = World::new(self);
+        if self.settled {
+            let done = [
+                Deed::Ask { same: true },
+                Deed::Leave(0),
+                Deed::Deliver(0, 1, Said::Succeeded),
+                Deed::Report(0, false),
+            ];
+            done.into_iter().for_each(|deed| world.undergo(self, deed));
+        }
+        vec![world]
     }
 
     fn actions(&self, world: &World, deeds: &mut Vec<Deed>) {
         deeds.push(Deed::Ask { same: true });
-        let Some(operation) = world.operation() else { return };
+        if world.operation(0).is_none() {
+            return;
+        }
         deeds.extend([Deed::Ask { same: false }, Deed::Pass]);
-        far_deeds(world, deeds);
-        if world.crashes < self.crashes || operation.is_at_rest() {
+        self.go_on(world, deeds);
+        for (number, (operation, lane)) in (0..).zip(world.operations()) {
+            far_deeds(world, number, lane, deeds);
+            if self.speaks && matches!(lane.gateway.decision, Some(Said::Succeeded | Said::Declined)) {
+                deeds.push(Deed::News(number));
+            }
+            self.rulings(number, operation, lane, deeds);
+        }
+        if world.crashes < self.crashes || world.is_at_rest() {
             deeds.push(Deed::Crash);
         }
         if world.is_due() {
             deeds.push(Deed::Due);
-        }
-        match operation.standing {
-            Standing::AtGateway { .. } | Standing::InDoubt { .. } => {
-                deeds.extend([Deed::Inquire, Deed::Resolve(Verdict::Resend)]);
-            }
-            Standing::Parked { .. } => deeds.extend(
-                [Deed::Inquire, Deed::Resolve(Verdict::Resend), Deed::Resolve(Verdict::Cancel)], //
-            ),
-            Standing::Intended => deeds.push(Deed::Resolve(Verdict::Cancel)),
-            Standing::Sent { .. } | Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => {}
         }
     }
 
@@ -188,30 +250,66 @@ impl Model for System {
     }
 
     fn properties(&self) -> Vec<stateright::Property<System>> {
-        properties::all()
+        properties::all(self)
     }
 
     fn within_boundary(&self, world: &World) -> bool {
-        world.operation().is_none_or(|operation| operation.attempts <= self.sendings)
+        world.again < self.sendings
     }
 }
 
-/// What workers, the wire and the gateway may do.
-fn far_deeds(world: &World, deeds: &mut Vec<Deed>) {
-    if world.may_leave() {
-        deeds.push(Deed::Leave);
-    }
-    deeds.extend(world.deliveries().into_iter().map(|(attempt, said)| Deed::Deliver(attempt, said)));
-    if let Some(worker) = world.worker {
-        deeds.push(Deed::Report { lost: true });
-        if worker.reply.is_some() || !worker.left {
-            deeds.push(Deed::Report { lost: false });
+impl System {
+    /// What callers may ask who go on from the payment: again for what they know; and of those that are alike, one after
+    /// the other.
+    fn go_on(&self, world: &World, deeds: &mut Vec<Deed>) {
+        let known = |ask: &Ask| world.operations().any(|(operation, _)| operation.key.as_str() == ask.key);
+        for (which, ask) in self.asks.iter().enumerate() {
+            if known(ask) {
+                deeds.extend([true, false].map(|same| Deed::Operate { which, same }));
+            } else if !self.asks.iter().take(which).any(|other| other.follow_up == ask.follow_up && !known(other)) {
+                deeds.push(Deed::Operate { which, same: true });
+            }
         }
     }
-    deeds.extend(world.decisions().iter().copied().map(Deed::Decide));
-    deeds.extend(world.answers().into_iter().map(Deed::Look));
-    if world.question.is_some_and(|question| question.answer.is_some()) {
-        deeds.push(Deed::Answered);
+
+    /// What people may want done about an operation. About what really happened they do not lie, once it is certain and
+    /// they are asked to look.
+    fn rulings(&self, number: u32, operation: &Operation, lane: &Lane, deeds: &mut Vec<Deed>) {
+        let ruling = |verdict| Deed::Resolve(number, verdict);
+        match operation.standing {
+            Standing::AtGateway { .. } | Standing::InDoubt { .. } => {
+                deeds.extend([Deed::Inquire, ruling(Verdict::Resend)]);
+            }
+            Standing::Parked { .. } => {
+                deeds.extend([Deed::Inquire, ruling(Verdict::Resend), ruling(Verdict::Cancel)]);
+                match lane.gateway.decision {
+                    _ if self.asks.is_empty() || lane.gateway.may_act() => {}
+                    None | Some(Said::Declined) => deeds.push(ruling(Verdict::Declined)),
+                    Some(_) => {}
+                }
+            }
+            Standing::Intended => deeds.push(ruling(Verdict::Cancel)),
+            Standing::Sent { .. } | Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => {}
+        }
+    }
+}
+
+/// What an operation's worker, the wire and the gateway may do.
+fn far_deeds(world: &World, number: u32, lane: &Lane, deeds: &mut Vec<Deed>) {
+    if world.may_leave(number) {
+        deeds.push(Deed::Leave(number));
+    }
+    deeds.extend(world.deliveries(number).into_iter().map(|(attempt, said)| Deed::Deliver(number, attempt, said)));
+    if let Some(worker) = lane.worker {
+        deeds.push(Deed::Report(number, true));
+        if worker.reply.is_some() || !worker.left {
+            deeds.push(Deed::Report(number, false));
+        }
+    }
+    deeds.extend(world.decisions(number).iter().map(|said| Deed::Decide(number, *said)));
+    deeds.extend(world.answers(number).into_iter().map(|said| Deed::Look(number, said)));
+    if lane.question.is_some_and(|question| question.answer.is_some()) {
+        deeds.push(Deed::Answered(number));
     }
 }
 
@@ -219,18 +317,25 @@ impl World {
     fn undergo(&mut self, system: &System, deed: Deed) {
         match deed {
             Deed::Ask { same } => self.ask(system, same),
-            Deed::Leave => self.leave(),
-            Deed::Deliver(attempt, said) => self.deliver(attempt, said),
-            Deed::Report { lost } => self.report(system, lost),
-            Deed::Decide(said) => self.gateway_decides(said),
-            Deed::Look(said) => self.look(said),
-            Deed::Answered => self.answered(system),
+            Deed::Operate { which, same } => self.operate(system, which, same),
+            Deed::Leave(number) => self.leave(number),
+            Deed::Deliver(number, attempt, said) => self.deliver(number, attempt, said),
+            Deed::Report(number, lost) => self.report(system, number, lost),
+            Deed::Decide(number, said) => self.gateway_decides(number, said),
+            Deed::Look(number, said) => {
+                self.look(number, said);
+                if !system.stale {
+                    self.answered(system, number);
+                }
+            }
+            Deed::Answered(number) => self.answered(system, number),
+            Deed::News(number) => self.news(system, number),
             Deed::Due if system.nature.flaw == Some(Flaw::NeverWakes) => {}
             Deed::Due => drop(self.step(system, &Input::Due)),
             Deed::Inquire => drop(self.step(system, &Input::Inquire)),
-            Deed::Resolve(verdict) => {
+            Deed::Resolve(number, verdict) => {
                 let person = Person { actor: "ann".to_owned(), reason: "looked it up".to_owned() };
-                let resolution = Resolution { operation: None, verdict, reply: None, person };
+                let resolution = Resolution { operation: Some(number), verdict, reply: None, person };
                 drop(self.step(system, &Input::Resolve(resolution)));
             }
             Deed::Crash => self.crash(system),

@@ -56,6 +56,22 @@ impl Audit<'_> {
             self.record.broke(Promise::WrongMovement, format!("operation {key} moved money, and no payment knows it"));
         }
         self.compare(told, &states);
+        self.sandboxes.iter().try_for_each(|sandbox| self.count_news(sandbox))
+    }
+
+    /// What came of what a gateway has said by itself, if it does.
+    fn count_news(&self, sandbox: &str) -> Result<(), String> {
+        let news = self.wire.get(&format!("{sandbox}/news"))?.value();
+        let [taken, refused, forged] =
+            ["taken", "forged_refused", "forged_taken"].map(|name| news.get(name).and_then(Value::as_u64).unwrap_or(0));
+        self.record.note(|seen| {
+            seen.news += taken;
+            seen.forged_refused += refused;
+        });
+        if forged > 0 {
+            self.record
+                .broke(Promise::HeardForgery, format!("{forged} times what was not signed by the gateway was taken"));
+        }
         Ok(())
     }
 

@@ -9,6 +9,8 @@ mod record;
 
 mod process;
 
+mod relay;
+
 mod wire;
 
 mod asked;
@@ -70,6 +72,8 @@ KIND is write (EIO, half written), full (ENOSPC, half written), fsync (EIO, and 
 exit code 3 without another word, and the next start must come up with nothing lost.
 
 Callers also capture, void and refund, in parts, two at once, and void what is still under way.
+In two rounds of three the gateways also speak by themselves: before the reply, twice, out of order, or not at all; and
+somebody else speaks in their name.
 What is compared: every answer with every later one, and with the gateway's ledger. Rounds of 400 kills, each in a new
 folder, bound what the disk and the comparing take.
 Ctrl-C: no further kill, but what was done is compared and reported.

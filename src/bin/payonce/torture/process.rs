@@ -13,6 +13,9 @@ use std::{
 
 use super::record::GLANCE;
 
+/// What a gateway's news is signed with: only here, and worth nothing.
+const SECRET: (&str, &str) = ("PAYONCE_GATEWAY_WEBHOOK_SECRET", "whsec_dG9ydHVyZS10b3J0dXJlLXRvcnR1cmUtdG9ydHVyZQ==");
+
 /// The scratch folder of a run, and what is in it.
 pub(super) struct Site {
     pub(super) folder: PathBuf,
@@ -45,6 +48,7 @@ impl Site {
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PAYONCE")) {
             command.env_remove(key);
         }
+        command.env(SECRET.0, SECRET.1);
         let log = self.log(name)?;
         command.args(arguments).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         // Ctrl-C is meant for us: they are to end as we say.
@@ -96,6 +100,7 @@ impl Site {
         name: &str,
         seed: u64,
         faults: &[(String, f64)],
+        news: &[String],
     ) -> io::Result<(Process, String)> {
         let data = self.folder.join(name).display().to_string();
         let mut arguments: Vec<String> =
@@ -104,6 +109,7 @@ impl Site {
         for (kind, probability) in faults {
             arguments.extend(["--fault".to_owned(), format!("{kind}={probability}")]);
         }
+        arguments.extend_from_slice(news);
         let mut process = self.start(name, &arguments)?;
         match process.introduced(Duration::from_secs(60)) {
             Introduced::Said(line) => match line.trim_end().rsplit_once(' ') {

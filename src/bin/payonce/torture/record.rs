@@ -36,6 +36,8 @@ pub(super) enum Promise {
     SentAgain,
     /// Every payment is driven to the truth, or parked.
     Unresolved,
+    /// Nobody but the gateway is heard in its name.
+    HeardForgery,
     /// It always starts again.
     RefusedStart,
     /// It starts, and stops, within reasonable time.
@@ -122,6 +124,9 @@ pub(super) struct Seen {
     pub(super) further_attempts: u64,
     /// From the gateways' ledgers, at the end.
     pub(super) ledger: Summary,
+    /// News that was taken, and forged news that was refused.
+    pub(super) news: u64,
+    pub(super) forged_refused: u64,
     /// What the data folder took at the end of a round, at most.
     pub(super) data_bytes: u64,
     pub(super) broken: Vec<(Promise, String)>,
@@ -166,6 +171,8 @@ impl Seen {
             (&mut self.voids, other.voids),
             (&mut self.refunds, other.refunds),
             (&mut self.further_attempts, other.further_attempts),
+            (&mut self.news, other.news),
+            (&mut self.forged_refused, other.forged_refused),
             (&mut self.ledger.operations, other.ledger.operations),
             (&mut self.ledger.movements, other.ledger.movements),
             (&mut self.ledger.moved_twice, other.ledger.moved_twice),

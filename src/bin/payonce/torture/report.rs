@@ -59,6 +59,7 @@ impl Report<'_> {
                     seen.operations, seen.captures, seen.voids, seen.refunds, seen.impossible, seen.decided
                 ),
             ),
+            ("news", format!("{} taken, {} forged and refused", seen.news, seen.forged_refused)),
             ("ledger", format!("{} movements, {} moved twice", seen.ledger.movements, seen.ledger.moved_twice)),
             ("data", format!("{} MiB at the end of a round, at most", seen.data_bytes >> 20)),
             ("seed", format!("{}, {:.1} s", self.seed, self.lasted.as_secs_f64())),
@@ -144,6 +145,7 @@ impl Report<'_> {
             "operations": seen.operations, "captures": seen.captures, "voids": seen.voids, "refunds": seen.refunds,
             "impossible_refused": seen.impossible, "decided_by_person": seen.decided,
             "asked_too_much": seen.times(Promise::AskedTooMuch),
+            "news": seen.news, "forged_refused": seen.forged_refused, "forged_taken": seen.times(Promise::HeardForgery),
             "further_attempts": seen.further_attempts, "final_answers": seen.settled, "replays": seen.replays,
             "conflicts_refused": seen.conflicts, "storage_full": seen.no_room, "movements": seen.ledger.movements,
             "moved_twice": usize::try_from(seen.ledger.moved_twice).unwrap_or(usize::MAX)

@@ -17,6 +17,7 @@ use super::{
     person::Person,
     process::{Process, Site, disk_use},
     record::{Promise, Record},
+    relay::Relay,
     small_disk::SmallDisk,
     troubles,
     wire::Wire,
@@ -34,6 +35,8 @@ const CONTRACT: [&str; 3] = ["max_processing=5s", "not_found_lag=3s", "deadline=
 const SETTLE: Duration = Duration::from_secs(120);
 /// When a person looks: the last act of a gateway comes 3 s after a sending of at most 1 s.
 const PERSON: Duration = Duration::from_secs(10);
+/// In how many rounds gateways say nothing by themselves: one in so many.
+const SILENT: u64 = 3;
 /// How long nothing may be left to find out before the next gateway has its turn: a start takes up its payments sooner.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,8 @@ pub(super) struct Round<'a> {
     disk: Option<&'a SmallDisk>,
     record: &'a Record,
     dice: Rng,
+    /// The way to the daemon for gateways that speak by themselves, where they do.
+    relay: Option<Relay>,
     /// The gateways' processes, and where each is.
     sandboxes: Vec<(Process, String)>,
     /// The daemon's flags, one set for each gateway or account.
@@ -61,13 +66,15 @@ impl<'a> Round<'a> {
         let faults = faults(args);
         let names: &[&str] = if args.change_gateway { &["gateway", "stranger"] } else { &["gateway"] };
         let seed = dice.draw();
-        let started = names.iter().map(|name| site.start_sandbox(name, seed, &faults));
+        let relay = (!Rng::new(seed).one_in(SILENT)).then(Relay::new).transpose()?;
+        let news = relay.as_ref().map(Relay::flags).transpose()?.unwrap_or_default();
+        let started = names.iter().map(|name| site.start_sandbox(name, seed, &faults, &news));
         let sandboxes = started.collect::<io::Result<Vec<_>>>()?;
         let mut gateways: Vec<Vec<String>> = sandboxes.iter().map(|(_, url)| flags(args, url)).collect();
         if let (true, Some((_, url))) = (args.change_gateway, sandboxes.first()) {
             gateways.push([flags(args, url), vec!["--gateway-account".to_owned(), "another".to_owned()]].concat());
         }
-        Ok(Round { args, site, disk, record, dice, sandboxes, gateways })
+        Ok(Round { args, site, disk, record, dice, relay, sandboxes, gateways })
     }
 
     /// Kills so often at most, lets everything settle, and compares.
@@ -81,6 +88,9 @@ impl<'a> Round<'a> {
         let (daemon, told) = thread::scope(|scope| {
             let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky, crosses).run());
             let callers: Vec<_> = (0..).zip(dice).map(start).collect();
+            if let Some(relay) = self.relay.take() {
+                scope.spawn(move || relay.run(record));
+            }
             let settled = self.killer(kills).run().and_then(|()| self.settle(&audit, &callers));
             // Whoever is still at it would wait for ever.
             record.give_up();

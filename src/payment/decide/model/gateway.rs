@@ -119,7 +119,7 @@ impl Gateway {
     /// Returns whether it recognised the key.
     pub(super) fn deliver(&mut self, attempt: u32, said: Said, now: u64) -> bool {
         let refused = matches!(said, Said::RefusedForNow | Said::RefusedForGood);
-        let recognised = !refused && self.decision.is_some() && self.remembers(now);
+        let recognised = !refused && self.knows(now);
         if !refused && !recognised {
             self.decision = Some(said);
             (self.executed_at, self.decided_at) = (now, now);
@@ -199,8 +199,21 @@ impl Gateway {
         self.nature.remembers_at(self.seen(), at)
     }
 
+    /// Whether it would recognise the key.
+    pub(super) fn knows(&self, now: u64) -> bool {
+        self.decision.is_some() && self.remembers(now)
+    }
+
+    /// What it had not decided about it lets go of, because it was told to: no more comes of it.
+    pub(super) fn let_go(&mut self, now: u64) {
+        if self.decision == Some(Said::Pending) {
+            (self.decision, self.decided_at) = (Some(Said::Declined), now);
+        }
+    }
+
     /// Everything that matters for what can still happen, with times relative to now and cut where they stop mattering.
-    pub(super) fn essence(&self, now: u64, waiting: Option<u32>) -> impl std::hash::Hash + use<> {
+    /// `rests`: nobody here sends or asks any more; then only what was done matters, if nothing is under way.
+    pub(super) fn essence(&self, now: u64, waiting: Option<u32>, rests: bool) -> impl std::hash::Hash + use<> {
         let age = |at: u64, longest: u64| (now - at).min(longest);
         let requests: Vec<_> = self
             .requests
@@ -213,7 +226,8 @@ impl Gateway {
         let declined = self.nature.turns.filter(|_| self.decision == Some(Said::Declined));
         let decided = declined.map(|time| age(self.decided_at, time + 1));
         let facts = (self.moved, self.decision, self.turned);
-        (facts, requests, seen, executed, decided)
+        let over = rests && requests.is_empty() && self.decisions(now).is_empty();
+        (facts, (!over).then_some((requests, seen, executed, decided)))
     }
 }
 

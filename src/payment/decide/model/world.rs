@@ -1,39 +1,22 @@
-//! A state of the model: one payment, its process, its gateway, and what somebody was told.
+//! A state of the model: one payment, its process, its operations at their gateway, and what callers were told.
 
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
-use super::{Flaw, Gateway, Said, System};
+use super::{
+    Ask, Flaw, Said, System,
+    lane::{Lane, Lens, Question, Relevance, Worker, answer},
+};
 use crate::payment::{
-    Amount, Cause, Clock, Currency, Event, Fact, IdempotencyKey, Inquiry, Manner, Now, Operation, Order, Payment,
+    Amount, Capture, Clock, Currency, Event, Fact, IdempotencyKey, Kind, Manner, Now, Operation, Order, Payment,
     PaymentId, Pursuit, Standing, Tenant, Tick, Timestamp, apply,
     decide::{Action, Input, Response, decide},
 };
 
 /// Wall-clock time at the beginning.
-const START: u64 = 1_000_000_000_000;
-
-/// The task that sends an attempt: volatile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Worker {
-    pub(super) attempt: u32,
-    /// Whether a byte of it has left.
-    pub(super) left: bool,
-    /// The reply that is on its way back.
-    pub(super) reply: Option<Said>,
-    /// Whether the gateway recognised the key, and said what it did before.
-    pub(super) recognised: bool,
-}
-
-/// The task that asks the gateway: volatile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Question {
-    asked: Tick,
-    /// What the gateway has answered, on its way back.
-    pub(super) answer: Option<Said>,
-}
+pub(super) const START: u64 = 1_000_000_000_000;
 
 /// What must never be done. Noted where it is done, and asked for by a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,19 +29,23 @@ pub(super) enum Sin {
     DeadKey,
     /// A caller who repeats is not answered from the one payment, or one with other parameters is not refused.
     Misanswered,
+    /// What its caller has voided is sent once more.
+    Unwanted,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct World {
     pub(super) payment: Option<Arc<Payment>>,
     pub(super) pursuits: Vec<Pursuit>,
-    pub(super) worker: Option<Worker>,
-    pub(super) question: Option<Question>,
-    pub(super) gateway: Gateway,
+    /// One for each operation.
+    pub(super) lanes: Vec<Lane>,
+    /// How many since anything was last at rest.
     pub(super) crashes: u32,
+    /// How many further sendings of anything since then.
+    pub(super) again: u32,
     pub(super) sin: Option<Sin>,
-    /// What whoever waited was told when the payment settled, and when it did.
-    told: Option<(Standing, Option<Timestamp>)>,
+    /// When whoever waited was told that the payment had settled.
+    settled: Option<Timestamp>,
     now: u64,
     /// When the process started: its ticks begin there.
     started: u64,
@@ -70,30 +57,45 @@ impl World {
         World {
             payment: None,
             pursuits: Vec::new(),
-            worker: None,
-            question: None,
-            gateway: Gateway::new(system.nature),
+            lanes: vec![Lane::new(system.nature)],
             crashes: 0,
+            again: 0,
             sin: None,
-            told: None,
+            settled: None,
             now: 0,
             started: 0,
             relevance: Relevance::of(system),
         }
     }
 
-    pub(super) fn operation(&self) -> Option<&Operation> {
-        self.payment.as_ref()?.first()
+    /// The operations so far, each with all that belongs to it.
+    pub(super) fn operations(&self) -> impl Iterator<Item = (&Operation, &Lane)> {
+        self.payment.iter().flat_map(|payment| &payment.operations).zip(&self.lanes)
+    }
+
+    pub(super) fn operation(&self, number: u32) -> Option<&Operation> {
+        self.payment.as_ref()?.operations.get(place(number))
+    }
+
+    pub(super) fn lane(&self, number: u32) -> &Lane {
+        &self.lanes[place(number)]
+    }
+
+    fn lane_mut(&mut self, number: u32) -> &mut Lane {
+        &mut self.lanes[place(number)]
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.operation().is_some_and(Operation::is_at_rest)
+        self.payment.as_ref().is_some_and(|payment| payment.is_at_rest())
     }
 
     /// Whether the engine would wake up for the payment now.
     pub(super) fn is_due(&self) -> bool {
-        let waits = self.operation().is_some_and(|operation| !operation.is_at_rest());
-        waits && self.pursuits.iter().any(|pursuit| !pursuit.calling && pursuit.due <= self.clocks().tick)
+        let waits = self.payment.as_ref().is_some_and(|payment| !payment.is_at_rest());
+        let due = |(pursuit, (one, _)): (&Pursuit, (&Operation, &Lane))| {
+            !one.is_at_rest() && !pursuit.calling && pursuit.due <= self.clocks().tick
+        };
+        waits && self.pursuits.iter().zip(self.operations()).any(due)
     }
 
     fn clocks(&self) -> Now {
@@ -104,7 +106,8 @@ impl World {
     /// A millisecond passes.
     pub(super) fn pass(&mut self) {
         self.now += 1;
-        self.gateway.forget(self.now);
+        let now = self.now;
+        self.lanes.iter_mut().for_each(|lane| lane.gateway.forget(now));
     }
 
     /// A caller asks, with the payment's own parameters or with others.
@@ -112,7 +115,7 @@ impl World {
         let known = self.payment.clone();
         let response = self.step(system, if same { &system.order } else { &system.other_order });
         let expected = match &known {
-            None if self.told.is_none() => Response::Fresh,
+            None if self.lane(0).told.is_none() => Response::Fresh,
             None => Response::Replayed,
             Some(_) if !same => Response::Conflict(vec!["amount"]),
             Some(payment) if payment.is_settled() => Response::Replayed,
@@ -124,85 +127,121 @@ impl World {
         }
     }
 
-    /// The first byte of the request leaves.
-    pub(super) fn leave(&mut self) {
-        if let Some(worker) = &mut self.worker {
-            worker.left = true;
-            self.gateway.sent(worker.attempt, self.now);
-        }
-    }
-
-    /// Whether the worker may let its first byte go.
-    pub(super) fn may_leave(&self) -> bool {
-        let in_time = match self.operation().map(|operation| &operation.standing) {
-            Some(Standing::Sent { not_after }) => self.clocks().wall <= *not_after,
+    /// A caller goes on from the payment, under a key of that operation's own, with its parameters or with others.
+    pub(super) fn operate(&mut self, system: &System, which: usize, same: bool) {
+        let Ask { key, follow_up, other } = &system.asks[which];
+        let (before, key) = (self.payment.clone(), IdempotencyKey::new(key).expect("a key"));
+        let known = before.as_ref().and_then(|payment| payment.follow_up(&key));
+        let follow_up = if same { *follow_up } else { *other };
+        let response = self.step(system, &Input::Operate { tenant: Tenant::default(), key: key.clone(), follow_up });
+        let right = match (known, &response) {
+            (Some(_), Some(Response::Conflict(fields))) => !same && !fields.is_empty(),
+            (Some(known), Some(Response::Replayed)) => same && known.is_final(),
+            (Some(known), Some(Response::Attached)) => same && !known.is_final(),
+            (None, Some(Response::Fresh)) => self.payment.as_ref().is_some_and(|it| it.follow_up(&key).is_some()),
+            (None, Some(Response::AmountTooLarge { .. } | Response::InvalidState(_))) => self.payment == before,
             _ => false,
         };
-        in_time && self.worker.is_some_and(|worker| !worker.left)
-    }
-
-    pub(super) fn deliveries(&self) -> Vec<(u32, Said)> {
-        self.gateway.deliveries(self.now, self.waiting())
-    }
-
-    /// The attempt that waits for a reply.
-    fn waiting(&self) -> Option<u32> {
-        self.worker.filter(|worker| worker.left && worker.reply.is_none()).map(|worker| worker.attempt)
-    }
-
-    pub(super) fn deliver(&mut self, attempt: u32, said: Said) {
-        let waited_for = self.waiting() == Some(attempt);
-        let recognised = self.gateway.deliver(attempt, said, self.now);
-        if let Some(worker) = self.worker.as_mut().filter(|_| waited_for) {
-            (worker.reply, worker.recognised) = (Some(said), recognised);
+        let disturbed = known.is_some() && self.payment != before;
+        if !right || disturbed {
+            self.sin = Some(Sin::Misanswered);
         }
     }
 
-    /// The worker reports: the reply if there is one and it is not lost, else that nothing is known, or nothing left.
-    pub(super) fn report(&mut self, system: &System, lost: bool) {
-        let Some(worker) = self.worker.take() else { return };
-        let outcome = match worker.reply.filter(|_| !lost) {
-            Some(said) => said.outcome(system.nature.turns.is_some()),
-            None if worker.left || lost => Said::Nothing.outcome(false),
-            None => super::Outcome::NotSent(super::Reply::new("unreachable", "")),
-        };
-        let _ = self.step(system, &Input::Ended { operation: 0, attempt: worker.attempt, outcome });
+    pub(super) fn leave(&mut self, number: u32) {
+        let now = self.now;
+        self.lane_mut(number).leave(now);
     }
 
-    pub(super) fn decisions(&self) -> &'static [Said] {
-        self.gateway.decisions(self.now)
+    pub(super) fn may_leave(&self, number: u32) -> bool {
+        self.operation(number).is_some_and(|operation| self.lane(number).may_leave(operation, self.clocks().wall))
     }
 
-    pub(super) fn gateway_decides(&mut self, said: Said) {
-        self.gateway.decide(said, self.now);
-    }
-
-    pub(super) fn answers(&self) -> Vec<Said> {
-        let unanswered = self.question.is_some_and(|question| question.answer.is_none());
-        if unanswered { self.gateway.answers(self.now) } else { Vec::new() }
-    }
-
-    pub(super) fn look(&mut self, said: Said) {
-        if let Some(question) = &mut self.question {
-            question.answer = Some(said);
+    /// What may happen to the requests of an operation: what a gateway makes of a void depends on what it is to undo.
+    pub(super) fn deliveries(&self, number: u32) -> Vec<(u32, Said)> {
+        let lane = self.lane(number);
+        let mut possible = lane.gateway.deliveries(self.now, lane.waiting());
+        if self.kind(number) == Some(Kind::Void) && !lane.gateway.knows(self.now) {
+            possible.retain(|(_, said)| self.may_void(*said));
         }
+        possible
+    }
+
+    /// A gateway lets go at once of what it has not decided about, and perhaps later of what it holds. What has moved, or
+    /// is not there, it does not let go of. How much is captured or moves back it does not count: that is for us to.
+    fn may_void(&self, said: Said) -> bool {
+        let held = self.kind(0) == Some(Kind::Authorize);
+        match (said, self.lane(0).gateway.decision) {
+            (Said::Succeeded, Some(Said::Pending)) => true,
+            (Said::Succeeded | Said::Pending, Some(Said::Succeeded)) => held,
+            (Said::Succeeded | Said::Pending, _) => false,
+            (Said::Declined | Said::RefusedForNow | Said::RefusedForGood | Said::NotFound | Said::Nothing, _) => true,
+        }
+    }
+
+    pub(super) fn kind(&self, number: u32) -> Option<Kind> {
+        self.operation(number).map(|operation| operation.this.kind)
+    }
+
+    pub(super) fn deliver(&mut self, number: u32, attempt: u32, said: Said) {
+        let now = self.now;
+        let acted = self.lane_mut(number).deliver(attempt, said, now);
+        if acted && said == Said::Succeeded && self.kind(number) == Some(Kind::Void) {
+            self.lane_mut(0).gateway.let_go(now);
+        }
+    }
+
+    pub(super) fn report(&mut self, system: &System, number: u32, lost: bool) {
+        if let Some((attempt, outcome)) = self.lane_mut(number).report(lost) {
+            let _ = self.step(system, &Input::Ended { operation: number, attempt, outcome });
+        }
+    }
+
+    /// What the gateway may decide by itself. What was let go of stays so.
+    pub(super) fn decisions(&self, number: u32) -> &'static [Said] {
+        let is_void = |one: &Operation| one.this.kind == Kind::Void;
+        let voided = self.operations().any(|(one, lane)| is_void(one) && lane.gateway.moved > 0);
+        if number == 0 && voided { &[] } else { self.lane(number).gateway.decisions(self.now) }
+    }
+
+    pub(super) fn gateway_decides(&mut self, number: u32, said: Said) {
+        let now = self.now;
+        self.lane_mut(number).gateway.decide(said, now);
+    }
+
+    pub(super) fn answers(&self, number: u32) -> Vec<Said> {
+        self.lane(number).answers(self.now)
+    }
+
+    pub(super) fn look(&mut self, number: u32, said: Said) {
+        self.lane_mut(number).look(said);
     }
 
     /// The answer comes back.
-    pub(super) fn answered(&mut self, system: &System) {
-        let Some((asked, said)) = self.question.take().and_then(|asked| Some((asked.asked, asked.answer?))) else {
-            return;
-        };
-        let outcome = said.outcome(system.nature.turns.is_some());
-        let _ = self.step(system, &Input::Answered { operation: 0, asked, outcome });
+    pub(super) fn answered(&mut self, system: &System, operation: u32) {
+        if let Some((asked, outcome)) = self.lane_mut(operation).answered() {
+            let _ = self.step(system, &Input::Answered { operation, asked, outcome });
+        }
+    }
+
+    /// The gateway says by itself what became of an operation.
+    pub(super) fn news(&mut self, system: &System, number: u32) {
+        let (Some(operation), lane) = (self.operation(number), self.lane(number)) else { return };
+        let Some(decision) = lane.gateway.decision else { return };
+        let (key, amount) = (operation.operation_key, operation.this.amount.minor_units());
+        let said = Some((lane.outcome(decision), amount, "USD".to_owned()));
+        let _ = self.step(system, &Input::Hint { operation: key, from: system.rules.contract.identity.clone(), said });
     }
 
     /// The process dies, and another one takes up what it finds. How long that takes is for time to say.
     pub(super) fn crash(&mut self, system: &System) {
         self.crashes += u32::from(!self.is_at_rest());
-        (self.question, self.started) = (None, self.now);
+        self.started = self.now;
         self.pursuits.clear();
-        self.worker = self.worker.filter(|_| system.nature.flaw == Some(Flaw::WorkersSurvive));
+        for lane in &mut self.lanes {
+            lane.question = None;
+            lane.worker = lane.worker.filter(|_| system.nature.flaw == Some(Flaw::WorkersSurvive));
+        }
         if system.nature.flaw == Some(Flaw::LosesJournal) {
             self.payment = None;
         }
@@ -216,15 +255,28 @@ impl World {
         if system.nature.flaw == Some(Flaw::ReleasesEarly) {
             decision.clone().release().0.into_iter().for_each(|action| self.start(action));
         }
+        self.make_lanes(&decision.facts, system);
         decision.facts.iter().for_each(|fact| self.examine(fact, system));
         self.fold(&decision.facts, now.wall);
         self.pursuits.clone_from(&decision.pursuits);
         let (actions, response) = decision.release();
         actions.into_iter().for_each(|action| self.start(action));
-        if self.told.is_none() {
-            self.told = self.answer();
+        self.tell();
+        if self.is_at_rest() {
+            // What is asked for next has crashes and sendings of its own.
+            (self.crashes, self.again) = (0, 0);
         }
         response
+    }
+
+    fn make_lanes(&mut self, facts: &[Fact], system: &System) {
+        for fact in facts {
+            let Fact::Intended { operation, .. } = fact else { continue };
+            if place(operation.number) >= self.lanes.len() {
+                // Only payments turn here.
+                self.lanes.push(Lane::new(super::Nature { turns: None, ..system.nature }));
+            }
+        }
     }
 
     fn fold(&mut self, facts: &[Fact], at: Timestamp) {
@@ -241,155 +293,76 @@ impl World {
         self.payment = payment.map(Arc::new);
     }
 
-    /// Whether an attempt may be started here, by what the gateway really did and may still do.
     fn examine(&mut self, fact: &Fact, system: &System) {
-        let Fact::AttemptStarted { not_after, cause, .. } = fact else { return };
-        let acted = self.gateway.decision.is_some();
-        let believed = self.operation().is_some_and(|operation| operation.may_have_acted);
-        if !acted && !self.gateway.may_act() && !believed {
-            return;
-        }
-        let pending = matches!(self.operation().map(|o| &o.standing), Some(Standing::AtGateway { .. }));
-        let proven = match (system.rules.contract.inquiry, cause) {
-            // Asked about the one truth, it must have told it.
-            (Inquiry::ByKey { .. }, Cause::ProvenNotFound { .. } | Cause::Person(_)) => {
-                !acted && !self.gateway.may_act()
-            }
-            // It cannot say what it did, but all it did is done, or it has said that it has it.
-            (Inquiry::None, Cause::SameKey | Cause::Person(_)) => pending || !self.gateway.may_act(),
-            (Inquiry::ByKey { .. }, Cause::SameKey)
-            | (Inquiry::None, Cause::ProvenNotFound { .. })
-            | (_, Cause::First | Cause::NothingHappened) => false,
-        };
-        let left = not_after.as_millis() - START;
-        if !proven {
-            self.sin = Some(Sin::Unproven);
-        } else if !self.gateway.will_remember(left) {
-            self.sin = Some(Sin::DeadKey);
-        }
+        let Fact::AttemptStarted { operation, attempt, .. } = fact else { return };
+        self.again += u32::from(*attempt > 1);
+        let known = self.operation(operation.number);
+        let sin = self.lane(operation.number).examine(known, fact, &system.rules.contract);
+        // Where it cannot be asked, what it has is looked up by sending it once more.
+        let has_it = matches!(known.map(|known| &known.standing), Some(Standing::AtGateway { .. }));
+        let voided = self.payment.as_ref().is_some_and(|payment| payment.voiding().is_some());
+        let unwanted = operation.number == 0 && voided && !has_it;
+        self.sin = sin.or(unwanted.then_some(Sin::Unwanted)).or(self.sin);
     }
 
     fn start(&mut self, action: Action) {
         match action {
-            Action::Send { attempt, request, .. } => {
-                let recorded = self.operation().is_some_and(|operation| {
+            Action::Send { call, attempt, request, .. } => {
+                let recorded = self.operation(call.operation).is_some_and(|operation| {
                     matches!(operation.standing, Standing::Sent { .. })
                         && operation.attempts == attempt
                         && operation.request == request
+                        && operation.operation_key == call.operation_key
                 });
-                if !recorded || request != b"bytes" {
+                if !recorded || (call.operation == 0 && request != b"bytes") {
                     self.sin = Some(Sin::Unrecorded);
                 }
-                self.worker = Some(Worker { attempt, left: false, reply: None, recognised: false });
+                let worker = Worker { attempt, left: false, reply: None, recognised: false };
+                self.lane_mut(call.operation).worker = Some(worker);
             }
             Action::Prepare { .. } => unreachable!("no gateway here mints ids"),
-            Action::Inquire(_) => self.question = Some(Question { asked: self.clocks().tick, answer: None }),
+            Action::Inquire(call) => {
+                let asked = self.clocks().tick;
+                self.lane_mut(call.operation).question = Some(Question { asked, answer: None });
+            }
         }
     }
 
-    /// What a caller is told of a settled payment.
-    fn answer(&self) -> Option<(Standing, Option<Timestamp>)> {
-        let payment = self.payment.as_ref().filter(|payment| payment.is_settled())?;
-        let standing = match &payment.first()?.standing {
-            Standing::Declined { finality, reply, .. } => {
-                Standing::Declined { finality: *finality, open_until: None, reply: reply.clone() }
+    /// Whoever waits for an operation is told of it when it is final.
+    fn tell(&mut self) {
+        let Some(payment) = &self.payment else { return };
+        for (operation, lane) in payment.operations.iter().zip(&mut self.lanes) {
+            if lane.told.is_none() {
+                lane.told = answer(operation);
             }
-            other => other.clone(),
-        };
-        Some((standing, payment.settled_at))
+        }
+        self.settled = self.settled.or(payment.settled_at);
     }
 
     pub(super) fn still_says_what_was_told(&self) -> bool {
-        self.told == self.answer()
+        let settled = self.payment.as_ref().and_then(|payment| payment.settled_at);
+        let says = |number: u32| self.operation(number).and_then(answer);
+        settled == self.settled && (0..).zip(&self.lanes).all(|(number, lane)| lane.told == says(number))
     }
 }
 
-/// Which times a rule of this system can ask about at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Relevance {
-    /// Where nothing is sent again after doubt, nobody asks how old a key is.
-    key: bool,
-    /// Where the gateway can be asked, a pending operation is patient since it was last heard of.
-    asked: bool,
-    /// The longest age that makes a difference.
-    longest: u64,
-}
-
-impl Relevance {
-    fn of(system: &System) -> Relevance {
-        let life = system.rules.schedule.key_life(&system.rules.contract);
-        let longest = life.unwrap_or_default().max(system.rules.contract.park_after);
-        Relevance {
-            key: life.is_some(),
-            asked: matches!(system.rules.contract.inquiry, Inquiry::ByKey { .. }),
-            longest: u64::try_from(longest.as_millis()).expect("small") + 1,
-        }
-    }
-}
-
-/// Two states are one if nothing that can still happen tells them apart: words and absolute times do not, nor what no
-/// rule looks at where the operation stands.
+/// Two states are one if nothing that can still happen tells them apart.
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let payment =
-            self.payment.as_ref().map(|payment| (payment.is_contradicted(), self.essence(&payment.operations[0])));
-        let chase = self.pursuits.first().map(|pursuit| self.chase(pursuit));
-        let worker = self.worker.map(|worker| (worker.left, worker.reply, worker.recognised));
-        let far = self.gateway.essence(self.now, self.waiting());
-        (payment, chase, worker, far).hash(state);
-        let crashes = self.crashes.min(if self.is_at_rest() { 0 } else { u32::MAX });
-        (crashes, self.sin, self.still_says_what_was_told()).hash(state);
-    }
-}
-
-impl World {
-    fn essence(&self, operation: &Operation) -> impl Hash + use<> {
-        let wall = self.clocks().wall;
-        let relevant = self.relevance;
-        let age = |at: Timestamp| u64::try_from(wall.since(at).as_millis()).expect("small").min(relevant.longest);
-        let ahead = |at: Timestamp| (at.as_millis() + 1).saturating_sub(wall.as_millis());
-        let (standing, time) = match &operation.standing {
-            Standing::Intended => (0, 0),
-            Standing::Sent { not_after } => (1, ahead(*not_after)),
-            Standing::AtGateway { .. } if relevant.asked => (2, 0),
-            Standing::AtGateway { since, .. } => (2, age(*since)),
-            Standing::InDoubt { since, .. } => (3, age(*since)),
-            // Its `since` is asked about only once it is in doubt again, because another gateway was configured.
-            Standing::Parked { .. } => (4, 0),
-            Standing::Succeeded(_) => (5, 0),
-            Standing::Declined { open_until: None, .. } => (6, 0),
-            Standing::Declined { open_until: Some(until), .. } => (7, ahead(*until)),
-            Standing::Canceled(_) => (8, 0),
-        };
-        let sendings =
-            (operation.attempts, operation.may_have_acted, operation.first_sent.filter(|_| relevant.key).map(age));
-        (standing, time, Some(sendings).filter(|_| !operation.is_final()))
-    }
-
-    fn chase(&self, pursuit: &Pursuit) -> impl Hash + use<> {
-        let tick = self.clocks().tick;
-        let ahead = |at: Tick| at.as_millis().saturating_sub(tick.as_millis());
-        let age = |at: Tick| (tick.as_millis() - at.as_millis()).min(self.relevance.longest);
-        // Whether times matter: of a call under way, or where nothing is chased, some do not.
-        let (waits, doubt, pending) = match self.operation().map(|operation| &operation.standing) {
-            Some(Standing::InDoubt { .. } | Standing::Parked { .. }) => (true, true, false),
-            Some(Standing::AtGateway { .. }) => (true, true, true),
-            Some(Standing::Intended | Standing::Declined { open_until: Some(_), .. }) => (true, false, false),
-            _ => (false, false, false),
-        };
-        let heard = Some(age(pursuit.heard)).filter(|_| pending && self.relevance.asked);
-        // Only whether the next question comes a spacing after the last that counted: one millisecond.
-        let counted = Some((pursuit.not_founds.min(2), age(pursuit.not_found_asked).min(1)));
-        let question = self.question.map(|question| {
-            let believable = question.asked >= pursuit.believable_from;
-            let apart = pursuit.not_founds == 0 || question.asked > pursuit.not_found_asked;
-            (question.answer, doubt.then(|| (believable, apart, age(question.asked).min(1))))
-        });
-        let believable_from = Some(ahead(pursuit.believable_from)).filter(|_| !self.is_at_rest());
-        // Every pause is one millisecond here: the engine may be late anyway, which is a longer pause.
-        let due = Some(ahead(pursuit.due)).filter(|_| waits && !pursuit.calling);
-        let counted = counted.filter(|(times, _)| doubt && *times > 0);
-        (pursuit.calling, doubt && pursuit.inquiries > 0, counted, heard, believable_from, due, question)
+        let Now { wall, tick, .. } = self.clocks();
+        let lens = Lens { relevance: self.relevance, now: self.now, wall, tick };
+        if self.payment.is_none() {
+            lens.lane(&self.lanes[0], false).hash(state);
+        }
+        for (place, (operation, lane)) in self.operations().enumerate() {
+            // Two of one kind and amount are asked for in turn: which key came first tells nothing.
+            let own = operation.key.as_str().starts_with("payonce:");
+            (operation.this.kind, operation.this.amount.minor_units(), own).hash(state);
+            lens.operation(operation).hash(state);
+            let chase = self.pursuits.get(place).map(|pursuit| lens.chase(operation, pursuit, lane.question));
+            (chase, lens.lane(lane, operation.is_at_rest())).hash(state);
+        }
+        (self.crashes, self.again, self.sin, self.still_says_what_was_told()).hash(state);
     }
 }
 
@@ -397,9 +370,9 @@ fn id() -> PaymentId {
     PaymentId::derive(&Tenant::default(), &IdempotencyKey::new("order-1").expect("a key"))
 }
 
-pub(super) fn pay(amount: u64) -> Input {
+pub(super) fn pay(amount: u64, capture: Capture) -> Input {
     let (amount, currency) = (Amount::new(amount).expect("an amount"), Currency::new("USD").expect("a currency"));
-    let order = Order::new(amount, currency, "a", "b").expect("an order");
+    let order = Order::new(amount, currency, "a", "b").expect("an order").with_capture(capture);
     let key = IdempotencyKey::new("order-1").expect("a key");
     Input::Pay {
         tenant: Tenant::default(),
@@ -408,4 +381,8 @@ pub(super) fn pay(amount: u64) -> Input {
         request: Ok(b"bytes".to_vec()),
         manner: Manner::default(),
     }
+}
+
+fn place(number: u32) -> usize {
+    usize::try_from(number).expect("few")
 }
