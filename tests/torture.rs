@@ -36,6 +36,7 @@ fn assert_kept((code, report): &(Option<i32>, Value)) {
         "refused_starts",
         "hung",
         "went_on",
+        "forged_taken",
         "in_doubt",
     ] {
         assert_eq!(report[broken], 0, "{broken}: {report}");
@@ -61,6 +62,9 @@ fn random_kills() {
     assert_kept(&kept);
     assert_eq!(kept.1["rounds"], 2, "{}", kept.1);
     assert!(kept.1["operations"].as_u64() > Some(0), "callers also capture, void and refund: {}", kept.1);
+    for spoken in ["news", "forged_refused"] {
+        assert!(kept.1[spoken].as_u64() > Some(0), "gateways also speak by themselves: {spoken}: {}", kept.1);
+    }
     assert_eq!(kept.1["parked"], 0, "where the gateway deduplicates, nothing has to park: {}", kept.1);
 }
 

@@ -209,7 +209,8 @@ fn not_found(operation: &Operation, asked: Tick, step: &mut Step<'_>) {
         Inquiry::None => u32::MAX,
         Inquiry::ByKey { not_found_times, .. } => not_found_times,
     };
-    let (spacing, now) = (step.rules.schedule.not_found_spacing, step.now.tick);
+    let spacing = step.rules.schedule.not_found_spacing;
+    let now = step.now.tick;
     let pursuit = step.pursuit(operation);
     if asked < pursuit.believable_from {
         let believable_from = pursuit.believable_from;
@@ -387,8 +388,7 @@ fn await_pending(operation: &Operation, step: &mut Step<'_>) {
 
 /// When to look again: 1, 2, 4 .. 60 s, or rarely once parked.
 pub(super) fn await_news(operation: &Operation, step: &mut Step<'_>) {
-    let schedule = &step.rules.schedule;
-    let now = step.now.tick;
+    let (schedule, now) = (&step.rules.schedule, step.now.tick);
     let pause = if matches!(operation.standing, Standing::Parked { .. }) {
         schedule.pause_parked
     } else {

@@ -221,11 +221,13 @@ impl Model for System {
     }
 
     fn actions(&self, world: &World, deeds: &mut Vec<Deed>) {
-        deeds.push(Deed::Ask { same: true });
         if world.operation(0).is_none() {
-            return;
+            return deeds.push(Deed::Ask { same: true });
         }
-        deeds.extend([Deed::Ask { same: false }, Deed::Pass]);
+        deeds.push(Deed::Pass);
+        if self.asks.is_empty() {
+            deeds.extend([true, false].map(|same| Deed::Ask { same }));
+        }
         self.go_on(world, deeds);
         for (number, (operation, lane)) in (0..).zip(world.operations()) {
             far_deeds(world, number, lane, deeds);

@@ -1,21 +1,24 @@
 //! One data folder through processes and machines, as a script tells.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     super::{
         Fault, Loss, Rng, SimDisk, Violation,
         start::{Boot, keep, start},
     },
-    scripts::{Act, End, Part, Script},
+    scripts::{Act, End, Like, Part, Script},
 };
 use crate::{
-    engine::{self, Admission, Carrying, Machine, Recovered, Stopped},
+    engine::{self, Admission, Carrying, Machine, Received, Recovered, Stopped},
     journal,
     payment::{
-        Action, Amount, Capture, Clock, Currency, Encoder, Finality, FollowUp, IdempotencyKey, Input, Kind, Lasting,
-        Manner, Now, Order, Outcome, Payment, PaymentId, Person, Reply, Resolution, Rules, Standing, Tenant, Tick,
-        Timestamp, Verdict,
+        Action, Amount, Call, Capture, Clock, Currency, Encoder, Finality, FollowUp, IdempotencyKey, Input, Kind,
+        Lasting, Manner, Namespace, Now, Operation, OperationKey, Order, Outcome, Payment, PaymentId, Person, Reply,
+        Resolution, Rules, Standing, Tenant, Tick, Timestamp, Verdict, Webhook,
     },
     store::{MemoryStore, Store},
 };
@@ -53,6 +56,10 @@ pub(super) struct Life {
     known: BTreeMap<PaymentId, Arc<Payment>>,
     /// What was said last about each: recorded or not, it is true.
     heard: BTreeMap<(PaymentId, u32), End>,
+    /// The gateway's own ids under which something was sent.
+    sent_under: BTreeMap<PaymentId, String>,
+    /// The news of which the gateway has heard that it came.
+    news: BTreeSet<&'static str>,
 }
 
 impl Life {
@@ -69,6 +76,8 @@ impl Life {
             tick: 0,
             known: BTreeMap::new(),
             heard: BTreeMap::new(),
+            sent_under: BTreeMap::new(),
+            news: BTreeSet::new(),
         }
     }
 
@@ -76,7 +85,8 @@ impl Life {
     /// a start that has to rebuild it reads most.
     pub(super) fn fork(&self) -> Life {
         let (known, heard, disk) = (self.known.clone(), self.heard.clone(), Arc::new(self.disk.fork()));
-        Life { disk, store: Arc::new(MemoryStore::new()), machine: None, broken: None, known, heard, ..*self }
+        let (sent_under, news, store) = (self.sent_under.clone(), self.news.clone(), Arc::new(MemoryStore::new()));
+        Life { disk, store, machine: None, broken: None, known, heard, sent_under, news, ..*self }
     }
 
     pub(super) fn die(&self, loss: Loss, rng: &mut Rng) -> Life {
@@ -130,6 +140,11 @@ impl Life {
             }
             Act::Answer(number, end) => self.answer(number, 0, end),
             Act::AnswerOf(number, operation, end) => self.answer(number, operation, end),
+            Act::Prepared(from, to, end) => {
+                let tick = self.tick;
+                self.turn((from..to).map(|number| prepared(number, end, tick)).collect())
+            }
+            Act::News(number, event, end) => self.hear(number, event, end),
             Act::Due => {
                 self.tick += 2 * 3_600_000;
                 let now = self.now();
@@ -160,6 +175,27 @@ impl Life {
         let (asked, (id, _)) = (self.now().tick, id(number));
         self.heard.insert((id, operation), end);
         self.turn(vec![(id, Input::Answered { operation, asked, outcome: end.outcome() })])
+    }
+
+    /// News of a payment itself: first the turn, then it is kept, and only then the gateway hears that it came.
+    fn hear(&mut self, number: u32, event: &'static str, end: End) -> Result<(), Stopped> {
+        let (id, key) = id(number);
+        let operation = OperationKey::derive(&Namespace::default(), &id, Kind::Charge, &key);
+        let at = self.now().wall;
+        let (gateway, event_id) = ("sim".to_owned(), event.to_owned());
+        let news = Webhook { gateway, event_id, at, operation_key: Some(operation), body: vec![b'n'; 200] };
+        if self.machine()?.knows(&news) {
+            return Ok(());
+        }
+        let said = Some((end.outcome(), amount(number).minor_units(), "USD".to_owned()));
+        self.turn(vec![(id, Input::Hint { operation, from: self.script.contract().identity, said })])?;
+        if self.machine()?.receive(at, vec![news])? == Received::Kept {
+            if self.disk.unsynced() > 0 {
+                self.breaks("P1", Some(id), "news is acknowledged, and not synced");
+            }
+            self.news.insert(event);
+        }
+        Ok(())
     }
 
     /// The end of an operation's latest attempt, if it has one.
@@ -237,7 +273,13 @@ impl Life {
     /// P2: what was sent under a name, and may have been acted on, is sent again only under it, with the same bytes, and
     /// after it was proven not to be there.
     fn leaves(&mut self, action: &Action) {
+        if let Action::Prepare { call, .. } = action
+            && self.sent_under.contains_key(&call.payment)
+        {
+            self.breaks("P2", Some(call.payment), "an id is asked for again, and one was sent under before");
+        }
         let Action::Send { call, attempt, request, .. } = action else { return };
+        self.leaves_under(call);
         let known = self.known.get(&call.payment).and_then(|payment| payment.operations.get(call.operation as usize));
         let Some(known) = known else { return };
         let said = matches!(self.heard.get(&(call.payment, call.operation)), Some(End::NotSent | End::NotFound));
@@ -247,9 +289,26 @@ impl Life {
             Standing::AtGateway { .. } | Standing::Parked { .. } => false,
             Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_) => false,
         };
-        let same = known.operation_key == call.operation_key && known.request == *request;
+        // Where an id is minted first, the bytes are frozen with it.
+        let frozen = known.attempts > 0 || known.prepared.is_some() || self.script.like != Like::Minting;
+        let same = known.operation_key == call.operation_key && (known.request == *request || !frozen);
         if !proven || !same || *attempt != known.attempts + 1 {
             let what = format!("attempt {attempt} leaves; same name and bytes: {same}; known {:?}", known.standing);
+            self.breaks("P2", Some(call.payment), what);
+        }
+    }
+
+    /// Where an id is minted first, nothing leaves without it, and nothing ever under another one.
+    fn leaves_under(&mut self, call: &Call) {
+        if self.script.like != Like::Minting || call.operation != 0 {
+            return;
+        }
+        let Some(id) = call.reference.clone() else {
+            return self.breaks("P2", Some(call.payment), "it leaves without the gateway's id");
+        };
+        let first = self.sent_under.entry(call.payment).or_insert_with(|| id.clone());
+        if *first != id {
+            let what = format!("it leaves under {id}, and left under {first} before");
             self.breaks("P2", Some(call.payment), what);
         }
     }
@@ -280,7 +339,18 @@ impl Life {
         }
         let before = self.broken.take();
         let lost = || known.iter().find_map(|(id, before)| self.lost(*id, before));
-        before.or_else(lost).map_or(Start::Kept, Start::Broken)
+        before.or_else(lost).or_else(|| self.lost_news()).map_or(Start::Kept, Start::Broken)
+    }
+
+    /// What the gateway need not say again must be known.
+    fn lost_news(&self) -> Option<Violation> {
+        let knows = |event: &str| {
+            let (gateway, event_id) = ("sim".to_owned(), event.to_owned());
+            let news = Webhook { gateway, event_id, at: self.now().wall, operation_key: None, body: Vec::new() };
+            self.machine.as_ref().is_some_and(|machine| machine.knows(&news))
+        };
+        let event = self.news.iter().find(|event| !knows(event))?;
+        Some(Violation { promise: "P6", payment: None, what: format!("news {event} was acknowledged, and is gone") })
     }
 
     fn lost(&self, id: PaymentId, before: &Payment) -> Option<Violation> {
@@ -294,8 +364,11 @@ impl Life {
         before.operations.iter().find_map(|before| {
             let now = after.next();
             let kept = now.is_some_and(|now| match before.is_final() {
-                true => now == before,
-                false => now.operation_key == before.operation_key && now.attempts >= before.attempts,
+                true => is_still(now, before),
+                false => {
+                    let minted = before.prepared.is_none() || now.prepared == before.prepared;
+                    now.operation_key == before.operation_key && now.attempts >= before.attempts && minted
+                }
             });
             if kept { None } else { broken("P3", format!("it was {before:?}, and is {now:?}")) }
         })
@@ -307,11 +380,33 @@ fn id(number: u32) -> (PaymentId, IdempotencyKey) {
     (PaymentId::derive(&Tenant::default(), &key), key)
 }
 
+/// As it was, but for news against it that nobody may have heard of yet.
+fn is_still(now: &Operation, before: &Operation) -> bool {
+    *now == Operation { contradicted: before.contradicted.or(now.contradicted), ..before.clone() }
+}
+
+fn amount(number: u32) -> Amount {
+    Amount::new(u64::from(number) + 1_000).unwrap_or_else(|_| unreachable!("in range"))
+}
+
+/// An id of the gateway's own: another one each time that it is asked.
+fn prepared(number: u32, end: End, tick: u64) -> (PaymentId, Input) {
+    let outcome = match end.outcome() {
+        Outcome::Succeeded(reply) => Outcome::Succeeded(reply.with_reference(&format!("minted_{number}_{tick}"))),
+        other @ (Outcome::Declined(_, _)
+        | Outcome::Pending(_, _)
+        | Outcome::NotSent(_)
+        | Outcome::Refused(_, _)
+        | Outcome::NotFound
+        | Outcome::Unknown(_)) => other,
+    };
+    (id(number).0, Input::Prepared { operation: 0, outcome })
+}
+
 fn pay(number: u32, capture: Capture) -> (PaymentId, Input) {
     let (id, key) = id(number);
-    let amount = Amount::new(u64::from(number) + 1_000).unwrap_or_else(|_| unreachable!("in range"));
     let currency = Currency::new("USD").unwrap_or_else(|_| unreachable!("a currency"));
-    let order = Order::new(amount, currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
+    let order = Order::new(amount(number), currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
     let order = order.with_capture(capture);
     let request = Ok(vec![b'r'; 300 + number as usize]);
     (id, Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request, manner: Manner::default() })

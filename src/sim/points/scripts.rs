@@ -19,6 +19,10 @@ pub(super) enum Act {
     Answer(u32, End),
     /// An inquiry about one's later operation is answered so.
     AnswerOf(u32, u32, End),
+    /// The gateway has been asked for ids of its own for these, and that ended so.
+    Prepared(u32, u32, End),
+    /// The gateway says by itself that this became of one, under a name of its own for that piece of news.
+    News(u32, &'static str, End),
     /// Hours pass, and the schedule acts on what is due.
     Due,
     /// A person ends one.
@@ -53,9 +57,22 @@ pub(super) enum End {
     NotFound,
 }
 
+/// What the gateway is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Like {
+    /// It deduplicates, and can be asked.
+    Deduplicating,
+    /// It can be asked.
+    Forgetting,
+    /// It deduplicates, can be asked, and mints an id of its own first.
+    Minting,
+    /// It does none of that: what it says by itself is all the evidence there is.
+    Mute,
+}
+
 /// A life, and the gateway that it is lived with.
 pub(super) struct Script {
-    pub(super) deduplicates: bool,
+    pub(super) like: Like,
     pub(super) acts: &'static [Act],
 }
 
@@ -63,14 +80,19 @@ impl Script {
     pub(super) fn contract(&self) -> Contract {
         let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
         contract.inquiry = Inquiry::ByKey { not_found_lag: std::time::Duration::ZERO, not_found_times: 2 };
-        if !self.deduplicates {
-            contract.deduplication = Deduplication::None;
+        match self.like {
+            Like::Deduplicating => {}
+            Like::Forgetting => contract.deduplication = Deduplication::None,
+            Like::Minting => contract.mints_id_first = true,
+            Like::Mute => (contract.deduplication, contract.inquiry) = (Deduplication::None, Inquiry::None),
         }
         contract
     }
 }
 
-use Act::{Answer, AnswerOf, Authorize, Checkpoint, Close, Confirm, Due, EndOf, Kill, Pay, Resolve, Then};
+use Act::{
+    Answer, AnswerOf, Authorize, Checkpoint, Close, Confirm, Due, EndOf, Kill, News, Pay, Prepared, Resolve, Then,
+};
 use End::{Declined, NotFound, NotSent, Pending, Refused, Succeeded, Unknown};
 
 /// A payment that there is none of.
@@ -79,7 +101,7 @@ const NOBODY: u32 = 99;
 pub(super) const SCRIPTS: &[Script] = &[
     // Plain payments, and one in doubt that is found.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[
             Pay(0, 3),
             Act::End(0, 2, Succeeded),
@@ -91,17 +113,17 @@ pub(super) const SCRIPTS: &[Script] = &[
     },
     // A checkpoint with something between its halves, a kill, and more.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[Pay(0, 4), Checkpoint(0), Act::End(1, 4, Succeeded), Kill, Pay(4, 6), Act::End(4, 5, Succeeded)],
     },
     // Orderly stops and kills in turn.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[Pay(0, 2), Act::End(0, 1, Succeeded), Close, Pay(2, 3), Kill, Checkpoint(1), Close, Pay(3, 4)],
     },
     // More than a segment holds.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[
             Pay(0, 7),
             Act::End(0, 7, Succeeded),
@@ -114,7 +136,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     },
     // A request that was lost, is proven not to be there, and is sent again under its own key.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[
             Pay(0, 2),
             Act::End(0, 1, Unknown),
@@ -130,7 +152,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     },
     // Nothing left; a refusal; a decline; a payment that waits at the gateway.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[
             Pay(0, 4),
             Act::End(0, 1, NotSent),
@@ -145,7 +167,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     },
     // Without deduplication: what is not found is parked, and a person ends it.
     Script {
-        deduplicates: false,
+        like: Like::Forgetting,
         acts: &[
             Pay(0, 2),
             Act::End(0, 2, Unknown),
@@ -163,7 +185,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     },
     // Two refunds at once of which only one fits, one of them in doubt; a capture of what came to rest long before.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[
             Authorize(0, 2),
             Act::End(0, 2, Succeeded),
@@ -182,7 +204,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     },
     // Voids that cross: one of a charge that happened, which goes back; one of a charge that did not; one that waits.
     Script {
-        deduplicates: true,
+        like: Like::Deduplicating,
         acts: &[
             Pay(0, 3),
             Then(0, "v", Part::Void),
@@ -197,6 +219,66 @@ pub(super) const SCRIPTS: &[Script] = &[
             AnswerOf(0, 2, Succeeded),
             Answer(2, Declined),
             Due,
+        ],
+    },
+    // Ids that are minted first: recorded, lost before they were recorded, refused; and what is sent under one again.
+    Script {
+        like: Like::Minting,
+        acts: &[
+            Pay(0, 4),
+            Prepared(0, 2, Succeeded),
+            Prepared(2, 3, Unknown),
+            Prepared(3, 4, Refused),
+            Act::End(0, 1, Succeeded),
+            Act::End(1, 2, Unknown),
+            Due,
+            Kill,
+            Prepared(2, 3, Succeeded),
+            Due,
+            Answer(1, NotFound),
+            Due,
+            Answer(1, NotFound),
+            Checkpoint(2),
+            Kill,
+            Answer(1, Succeeded),
+        ],
+    },
+    // News: before the reply, twice, out of order, of what is over, and across stops.
+    Script {
+        like: Like::Deduplicating,
+        acts: &[
+            Pay(0, 3),
+            News(0, "e1", Succeeded),
+            Act::End(0, 1, Unknown),
+            News(0, "e1", Succeeded),
+            News(1, "e2", Declined),
+            Act::End(1, 2, Succeeded),
+            Kill,
+            News(0, "e3", Declined),
+            Answer(0, Succeeded),
+            News(1, "e2", Declined),
+            Checkpoint(2),
+            News(2, "e4", Succeeded),
+            Close,
+            News(2, "e4", Succeeded),
+        ],
+    },
+    // News as the only evidence: it ends what is parked and what is under way, and contradicts what was told.
+    Script {
+        like: Like::Mute,
+        acts: &[
+            Pay(0, 3),
+            Act::End(0, 1, Unknown),
+            News(0, "e1", Succeeded),
+            News(1, "e2", Declined),
+            Act::End(1, 2, Unknown),
+            Kill,
+            News(0, "e1", Succeeded),
+            News(2, "e3", Succeeded),
+            Checkpoint(NOBODY),
+            News(1, "e4", Succeeded),
+            Close,
+            News(1, "e4", Succeeded),
         ],
     },
 ];

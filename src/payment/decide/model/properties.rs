@@ -102,8 +102,10 @@ pub(super) fn moved(world: &World, kind: Asked) -> u64 {
 }
 
 pub(super) fn was_sent_again((operation, lane): (&Operation, &Lane), recognised: bool) -> bool {
-    let done = |worker: Worker| worker.reply == Some(Said::Succeeded) && worker.recognised == recognised;
-    operation.may_have_acted && lane.worker.is_some_and(done)
+    let done =
+        |worker: Worker| worker.attempt > 1 && worker.reply == Some(Said::Succeeded) && worker.recognised == recognised;
+    // What news has ended meanwhile was not in doubt when it was sent.
+    operation.may_have_acted && !operation.is_final() && lane.worker.is_some_and(done)
 }
 
 fn state(world: &World) -> Option<State> {
@@ -126,9 +128,9 @@ fn says_what_is_so(world: &World, (operation, lane): (&Operation, &Lane)) -> boo
 
 /// What the engine begins by itself: at most one operation for one reason, and none where what moved is to stay.
 fn follows_the_policy(system: &System, world: &World) -> bool {
-    let own: Vec<&str> = world.operations().map(|(operation, _)| operation.key.as_str()).collect();
-    let own: Vec<&str> = own.into_iter().filter(|key| key.starts_with("payonce:")).collect();
-    let distinct: BTreeSet<&str> = own.iter().copied().collect();
+    let keys = || world.operations().map(|(operation, _)| operation.key.as_str());
+    let own = || keys().filter(|key| key.starts_with("payonce:"));
+    let once = own().all(|key| keys().filter(|other| *other == key).count() == 1);
     let late_void = |operation: &Operation| {
         let code = operation.reply().map_or("", Reply::code);
         operation.this.kind == Asked::Void && ["refunded_instead", "too_late"].contains(&code)
@@ -138,16 +140,15 @@ fn follows_the_policy(system: &System, world: &World) -> bool {
         ("payonce:void-", policies.late_void, world.operations().any(|(one, _)| late_void(one))),
         ("payonce:late-", policies.late_success, world.operations().any(|(one, _)| one.contradicted.is_some())),
     ];
-    let Some(payment) = &world.payment else { return own.is_empty() };
-    distinct.len() == own.len()
-        && reasons.into_iter().all(|(key, policy, happened)| {
-            let begun = own.iter().any(|own| own.starts_with(key));
-            match policy {
-                Late::Adopt => !begun,
-                // Its caller may have been quicker.
-                Late::Refund => begun == happened || (happened && payment.refunded() > 0),
-            }
-        })
+    let returned = world.payment.as_ref().is_some_and(|payment| payment.refunded() > 0);
+    once && reasons.into_iter().all(|(key, policy, happened)| {
+        let begun = own().any(|own| own.starts_with(key));
+        match policy {
+            Late::Adopt => !begun,
+            // Its caller may have been quicker.
+            Late::Refund => begun == happened || (happened && returned),
+        }
+    })
 }
 
 /// Whether the payment ends if from here on the process lives, and the gateway gets and answers everything at once.

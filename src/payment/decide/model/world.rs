@@ -2,7 +2,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use super::{
@@ -367,7 +367,9 @@ impl Hash for World {
 }
 
 fn id() -> PaymentId {
-    PaymentId::derive(&Tenant::default(), &IdempotencyKey::new("order-1").expect("a key"))
+    static ID: LazyLock<PaymentId> =
+        LazyLock::new(|| PaymentId::derive(&Tenant::default(), &IdempotencyKey::new("order-1").expect("a key")));
+    *ID
 }
 
 pub(super) fn pay(amount: u64, capture: Capture) -> Input {
