@@ -25,6 +25,10 @@ pub(super) enum Ticket {
     Probe,
     /// It may not.
     Shut,
+    /// A question about what is in doubt: it may always be asked, at its own pace, and shows nothing of whether payments
+    /// are taken. Questions without an answer must not hold up callers, nor answered ones send them to a gateway that
+    /// takes nothing.
+    Question,
 }
 
 /// What is known of one gateway's answering.
@@ -58,6 +62,7 @@ impl Breaker {
     pub(super) fn note(&mut self, ticket: Ticket, outcome: &Outcome, now: Instant) {
         let open = self.shut_until.is_none();
         match (answered(outcome), ticket) {
+            (_, Ticket::Question) => {}
             (true, _) => *self = Breaker::default(),
             (false, Ticket::Probe) => self.shut(now),
             (false, Ticket::Open) if open => {
@@ -151,6 +156,18 @@ mod tests {
         assert!(!breaker.is_shut(now + FIRST));
         breaker.note(Ticket::Open, &Outcome::NotFound, now);
         assert_eq!(breaker.ticket(now), Ticket::Open, "any answer opens it");
+    }
+
+    #[test]
+    fn questions_neither_shut_it_nor_open_it() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for _ in 0..400 {
+            breaker.note(Ticket::Question, &lost(), now);
+        }
+        assert!(!breaker.is_shut(now));
+        fail(&mut breaker, FAILURES, now);
+        breaker.note(Ticket::Question, &Outcome::NotFound, now);
+        assert!(breaker.is_shut(now));
     }
 
     #[test]

@@ -118,7 +118,12 @@ impl Calls {
             if not_after.is_some_and(|not_after| Instant::now() >= not_after) {
                 return report.give(unsent("too_late", "its time was over before it was sent"));
             }
-            let ticket = line.ticket();
+            let ticket = match asking {
+                Asking::Inquire => Ticket::Question,
+                // Nothing else could take it: held back, it would only be late.
+                Asking::Send | Asking::Prepare if lines.iter().count() == 1 => Ticket::Question,
+                Asking::Send | Asking::Prepare => line.ticket(),
+            };
             if ticket == Ticket::Shut {
                 return report
                     .give(unsent("gateway_shut", "the gateway has not answered for a while, and was left alone"));
