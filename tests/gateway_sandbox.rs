@@ -4,7 +4,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -18,7 +19,11 @@ use payonce::{
         sandbox::{Faults, Sandbox, SandboxGateway},
     },
     payment::{Kind, OperationKey, Outcome, Reply},
+    signature::Secret,
 };
+
+/// Where a sandbox that speaks finds what it signs with.
+const NEWS_SECRET: (&str, &str) = ("PAYONCE_GATEWAY_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 
 /// Longer than any fault lasts.
 const PATIENT: Duration = Duration::from_secs(60);
@@ -79,8 +84,13 @@ impl OverHttp {
     }
 
     fn at(folder: PathBuf) -> OverHttp {
+        OverHttp::with(folder, &[])
+    }
+
+    fn with(folder: PathBuf, flags: &[&str]) -> OverHttp {
         let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-        command.args(["sandbox", "--listen", "127.0.0.1:0", "--data"]).arg(&folder).stdout(Stdio::piped());
+        command.env(NEWS_SECRET.0, NEWS_SECRET.1).args(["sandbox", "--listen", "127.0.0.1:0", "--data"]).arg(&folder);
+        command.args(flags).stdout(Stdio::piped());
         let mut child = command.spawn().expect("starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
@@ -389,4 +399,64 @@ fn requests_that_are_not_the_protocol_are_never_executed() {
     assert_eq!(post("/charges", &key, &good), 200);
     assert_eq!(post("/charges", &key, &good.replace(":1,", ":2,")), 422);
     assert_eq!(face.truth(), [1, 1, 0]);
+}
+
+/// Takes one request, answers 204, and returns its headers, with names in lower case, and its body.
+fn take_one(listener: &TcpListener) -> (BTreeMap<String, String>, Vec<u8>) {
+    let (mut stream, _) = listener.accept().expect("somebody comes");
+    let mut said = BufReader::new(stream.try_clone().expect("cloned"));
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        said.read_line(&mut line).expect("a line");
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        headers.insert(name.to_lowercase(), value.to_owned());
+    }
+    let mut body = vec![0; headers["content-length"].parse().expect("a number")];
+    said.read_exact(&mut body).expect("a body");
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").expect("taken");
+    (headers, body)
+}
+
+#[test]
+fn a_sandbox_that_is_told_to_speaks_of_what_moved_and_signs_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/news", listener.local_addr().expect("bound"));
+    let folder = std::env::temp_dir().join(format!("payonce-sandbox-news-{}", std::process::id()));
+    let face = OverHttp::with(folder, &["--webhook", &url, "--webhook-fault", "early=100"]);
+    let key = OperationKey::from_bytes([1; 16]).to_string();
+    let charge = format!(r#"{{"reference":"{key}","amount":7,"currency":"USD","source":"a","destination":"b"}}"#);
+    let post = || ureq::post(format!("{}/charges", face.url)).header("idempotency-key", &key).send(&charge);
+    let heard = std::thread::scope(|scope| {
+        let heard = scope.spawn(|| take_one(&listener));
+        assert_eq!(post().expect("answers").status(), 200);
+        heard.join().expect("news came")
+    });
+    let (headers, body) = heard;
+    let secret = Secret::parse(NEWS_SECRET.1).expect("a secret");
+    let at = headers["webhook-timestamp"].parse().expect("seconds");
+    assert!(secret.verifies(&headers["webhook-id"], at, &body, &headers["webhook-signature"]));
+    let news: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!((&news["reference"], &news["status"], &news["amount"]), (&key.into(), &"succeeded".into(), &7.into()));
+    let began = Instant::now();
+    while !face.get("/news").contains("\"taken\":1") {
+        assert!(began.elapsed() < PATIENT, "{}", face.get("/news"));
+    }
+}
+
+#[test]
+fn a_sandbox_that_has_nothing_to_sign_with_does_not_speak() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
+    command.env_remove(NEWS_SECRET.0).args(["sandbox", "--listen", "127.0.0.1:0", "--webhook", "http://127.0.0.1:9"]);
+    let data = std::env::temp_dir().join(format!("payonce-sandbox-mute-{}", std::process::id()));
+    let output = command.arg("--data").arg(&data).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(NEWS_SECRET.0), "{said}");
+    let _ = std::fs::remove_dir_all(data);
 }

@@ -99,11 +99,10 @@ fn void_under(key: &'static str) -> Ask {
 /// One world, small enough to be seen whole within seconds.
 fn world(kind: Kind, asks: &[Ask]) -> System {
     let system = System::new(kind).brief();
-    let (sendings, crashes) = (super::bound("SENDINGS", 2), super::bound("CRASHES", 1));
     // Where it can be asked, news only has it asked, and people do that at any time. That an answer may be overtaken by
     // what happens meanwhile is shown with one charge; here it takes minutes.
     let (speaks, stale) = (kind == NEITHER || (long() && !kind.can_be_asked), long());
-    System { asks: asks.to_vec(), sendings, crashes, speaks, stale, ..system }
+    System { asks: asks.to_vec(), sendings: 2, crashes: 1, speaks, stale, ..system }
 }
 
 /// Whether there are minutes instead of seconds: `PAYONCE_MODEL_LONG=1`.
