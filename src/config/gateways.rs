@@ -68,6 +68,8 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// Whether there has to be one.
     pub needed: bool,
+    /// The key that can name a file, for whoever misses it.
+    pub file_key: &'static str,
 }
 
 impl Source {
@@ -81,13 +83,15 @@ impl Source {
             return std::fs::read_to_string(file).map(|text| Some(text.trim().to_owned())).map_err(cannot);
         }
         match &self.variable {
-            Some(variable) if self.needed => Err(ConfigError::new(format!("a secret is missing: set {variable}"))),
+            Some(variable) if self.needed => {
+                Err(ConfigError::new(format!("a secret is missing: set {variable}, or {}", self.file_key)))
+            }
             Some(_) | None => Ok(None),
         }
     }
 
     fn variable(name: &str) -> Source {
-        Source { variable: Some(name.to_owned()), ..Source::default() }
+        Source { variable: Some(name.to_owned()), file_key: "credential_file", ..Source::default() }
     }
 }
 
@@ -112,7 +116,7 @@ impl Settings {
             GatewayChoice::Http(_) => Source::variable(CREDENTIAL),
             GatewayChoice::Stripe(_) => {
                 let file = self.stripe_api_key_file.clone();
-                Source { file, needed: true, ..Source::variable(STRIPE_KEY) }
+                Source { file, needed: true, file_key: "stripe_api_key_file", ..Source::variable(STRIPE_KEY) }
             }
         };
         GatewaySettings {
@@ -236,7 +240,8 @@ fn source(table: &toml::Table, of: &str) -> Result<Source, String> {
         return Err(format!("say {of}_env or {of}_file, not both"));
     }
     let needed = variable.is_some();
-    Ok(Source { variable, file, needed })
+    let file_key = if of == "credential" { "credential_file" } else { "webhook_secret_file" };
+    Ok(Source { variable, file, needed, file_key })
 }
 
 fn needed(table: &toml::Table, key: &str) -> Result<String, String> {
@@ -268,7 +273,8 @@ mod tests {
         assert_eq!((eu.name.as_str(), eu.account.as_deref(), eu.slots), ("eu", Some("main"), Some(7)));
         assert_eq!((eu.contract, eu.currencies.len()), (vec!["dedup=none".to_owned()], 2));
         assert_eq!(eu.credential, Source { needed: true, ..Source::variable("EU") });
-        assert_eq!(eu.webhook_secret, Source { file: Some(PathBuf::from("/s")), ..Source::default() });
+        let file_key = "webhook_secret_file";
+        assert_eq!(eu.webhook_secret, Source { file: Some(PathBuf::from("/s")), file_key, ..Source::default() });
         assert_eq!((us.return_url.as_deref(), us.off_session), (Some("https://r"), true));
         assert_eq!(us.credential, Source { needed: true, ..Source::variable("STRIPE_API_KEY") });
     }
@@ -332,7 +338,7 @@ mod tests {
     fn a_secret_that_has_to_be_there_is_missed_by_name() {
         let missing = Source { needed: true, ..Source::variable("PAYONCE_TEST_NOT_SET") };
         let why = missing.read().expect_err("not set").to_string();
-        assert_eq!(why, "a secret is missing: set PAYONCE_TEST_NOT_SET");
+        assert_eq!(why, "a secret is missing: set PAYONCE_TEST_NOT_SET, or credential_file");
         let gone = Source { file: Some(PathBuf::from("/nowhere/at/all")), ..Source::default() };
         assert!(gone.read().is_err_and(|why| why.to_string().starts_with("/nowhere/at/all: cannot be read")));
     }
