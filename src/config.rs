@@ -7,7 +7,8 @@
 //! Knows nothing of HTTP routes, engines at work, or the command line's grammar.
 
 mod gateways;
-
+mod source;
+mod table;
 mod webhooks;
 
 use std::{
@@ -29,8 +30,9 @@ use crate::{
     runtime::{Options, Watch},
 };
 
-pub use gateways::{GatewaySettings, Source};
-pub use webhooks::{SecretSource, Webhook};
+pub use gateways::GatewaySettings;
+pub use source::Source;
+pub use webhooks::{Webhook, WebhookSecret};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "payonce.toml";
@@ -71,18 +73,9 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where to listen. Default: `127.0.0.1:7411`, this machine only: whoever can connect can pay.
     pub listen: SocketAddr,
-    /// Which gateway to ask. Default: `sandbox`, in this process: a first try must not need an account anywhere.
-    pub gateway: GatewayChoice,
-    /// The account at the gateway. Default: none: the URL's origin and path are its identity.
-    pub gateway_account: Option<String>,
-    /// What the gateway promises other than its adapter says, as `KEY=VALUE`. Default: nothing.
-    pub gateway_contract: Vec<String>,
-    /// Where Stripe's secret key is, if it is not in `STRIPE_API_KEY`. Default: nowhere.
-    pub stripe_api_key_file: Option<PathBuf>,
-    /// Where Stripe sends payers back to after 3-D Secure. Default: none: a payment that needs it cannot go on.
-    pub stripe_return_url: Option<String>,
-    /// Whether Stripe is told that payers are away. Default: no: the order comes from a payer who is there.
-    pub stripe_off_session: bool,
+    /// The only gateway, as the keys that begin with `gateway` and `stripe` say. Default: the sandbox in this process:
+    /// a first try must not need an account anywhere.
+    pub gateway: GatewaySettings,
     /// Keeps installs apart that share an account. Default: empty: there is one install.
     pub namespace: Namespace,
     /// What becomes of money that has moved although a caller was told, or wished, that it would not: `adopt` or
@@ -122,12 +115,7 @@ impl Default for Settings {
         Settings {
             data: PathBuf::from("./payonce-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 7411)),
-            gateway: GatewayChoice::Sandbox,
-            gateway_account: None,
-            gateway_contract: Vec::new(),
-            stripe_api_key_file: None,
-            stripe_return_url: None,
-            stripe_off_session: false,
+            gateway: GatewaySettings::default(),
             namespace: Namespace::default(),
             policies: Policies::default(),
             duplicate_window: None,
@@ -248,12 +236,12 @@ impl Settings {
         match key {
             "data" => self.data = PathBuf::from(not_empty(value)?),
             "listen" => self.listen = parsed(value, "an address and a port, such as 127.0.0.1:7411")?,
-            "gateway" => self.gateway = gateway(value)?,
-            "gateway_account" => self.gateway_account = Some(not_empty(value)?.to_owned()),
+            "gateway" => self.gateway.choice = gateway(value)?,
+            "gateway_account" => self.gateway.account = Some(not_empty(value)?.to_owned()),
             "gateway_contract" => self.add_contract(value)?,
-            "stripe_api_key_file" => self.stripe_api_key_file = Some(PathBuf::from(not_empty(value)?)),
-            "stripe_return_url" => self.stripe_return_url = Some(not_empty(value)?.to_owned()),
-            "stripe_off_session" => self.stripe_off_session = parsed(value, "true or false")?,
+            "stripe_api_key_file" => self.gateway.credential.file = Some(PathBuf::from(not_empty(value)?)),
+            "stripe_return_url" => self.gateway.return_url = Some(not_empty(value)?.to_owned()),
+            "stripe_off_session" => self.gateway.off_session = parsed(value, "true or false")?,
             "namespace" => self.namespace = Namespace::new(value).map_err(|invalid| invalid.why.to_owned())?,
             "late_success" => self.policies.late_success = late(value)?,
             "late_void" => self.policies.late_void = late(value)?,
@@ -289,8 +277,8 @@ impl Settings {
             // A trial on a contract that is thrown away: what is wrong is said where it was set.
             apply_override(&mut Contract::standard(Identity::default()), pair).map_err(|error| error.to_string())?;
             let key = |pair: &str| pair.split('=').next().map(str::to_owned);
-            self.gateway_contract.retain(|known| key(known) != key(pair));
-            self.gateway_contract.push(pair.to_owned());
+            self.gateway.contract.retain(|known| key(known) != key(pair));
+            self.gateway.contract.push(pair.to_owned());
         }
         Ok(())
     }

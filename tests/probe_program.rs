@@ -54,7 +54,7 @@ fn the_lines_for_the_configuration_file_configure_the_contract_that_follows() {
     let file = printed.split("In payonce.toml:\n").nth(1).expect("lines to paste");
     let mut settings = payonce::config::Settings::default();
     settings.read_toml(file).expect("a configuration");
-    assert!(settings.gateway_contract.contains(&"dedup=none".to_owned()), "{:?}", settings.gateway_contract);
+    assert!(settings.gateway.contract.contains(&"dedup=none".to_owned()), "{:?}", settings.gateway.contract);
 }
 
 #[test]

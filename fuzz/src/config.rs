@@ -76,17 +76,17 @@ fn check(settings: &Settings) {
     let mut say = |key: &str, value: &str| again.set_flag(key, value).unwrap_or_else(|why| panic!("{why}"));
     say("data", settings.data.to_str().expect("it was text"));
     say("listen", &settings.listen.to_string());
-    match &settings.gateway {
+    match &settings.gateway.choice {
         GatewayChoice::Sandbox => say("gateway", "sandbox"),
         GatewayChoice::Http(url) => say("gateway", url),
         GatewayChoice::Stripe(url) => say("gateway", &format!("stripe:{url}")),
     }
-    settings.gateway_account.iter().for_each(|account| say("gateway_account", account));
-    settings.gateway_contract.iter().for_each(|pair| say("gateway_contract", pair));
-    let key_file = settings.stripe_api_key_file.iter().map(|file| file.to_str().expect("it was text"));
+    settings.gateway.account.iter().for_each(|account| say("gateway_account", account));
+    settings.gateway.contract.iter().for_each(|pair| say("gateway_contract", pair));
+    let key_file = settings.gateway.credential.file.iter().map(|file| file.to_str().expect("it was text"));
     key_file.for_each(|file| say("stripe_api_key_file", file));
-    settings.stripe_return_url.iter().for_each(|url| say("stripe_return_url", url));
-    say("stripe_off_session", &settings.stripe_off_session.to_string());
+    settings.gateway.return_url.iter().for_each(|url| say("stripe_return_url", url));
+    say("stripe_off_session", &settings.gateway.off_session.to_string());
     say("namespace", settings.namespace.as_str());
     settings.queue.iter().for_each(|number| say("queue", &number.to_string()));
     settings.gateway_slots.iter().for_each(|number| say("gateway_slots", &number.to_string()));
@@ -98,7 +98,7 @@ fn check(settings: &Settings) {
     match settings.contract(&Contract::standard(Identity::default())) {
         Ok(contract) => sane(&contract),
         // Each was tried alone; only one thing can contradict another.
-        Err(why) => assert!(settings.gateway_contract.iter().any(|pair| pair.starts_with("inquiry")), "{why}"),
+        Err(why) => assert!(settings.gateway.contract.iter().any(|pair| pair.starts_with("inquiry")), "{why}"),
     }
 }
 

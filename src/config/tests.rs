@@ -37,9 +37,9 @@ fn every_key_is_set_from_the_file() {
     .expect("valid");
     assert_eq!(settings.data, PathBuf::from("/d"));
     assert_eq!(settings.listen.to_string(), "[::1]:1");
-    assert_eq!(settings.gateway, GatewayChoice::Http("http://h:1/p".to_owned()));
-    assert_eq!(settings.stripe_api_key_file, Some(PathBuf::from("/k")));
-    assert_eq!((settings.stripe_return_url.as_deref(), settings.stripe_off_session), (Some("https://r"), true));
+    assert_eq!(settings.gateway.choice, GatewayChoice::Http("http://h:1/p".to_owned()));
+    assert_eq!(settings.gateway.credential.file, Some(PathBuf::from("/k")));
+    assert_eq!((settings.gateway.return_url.as_deref(), settings.gateway.off_session), (Some("https://r"), true));
     let options = settings.options(true);
     assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
     assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));

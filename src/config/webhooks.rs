@@ -1,20 +1,15 @@
 //! `[[webhooks]]`: who is told of what happens. The secret is looked up only where it is used, and never kept.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
+use super::{
+    Source,
+    table::{self, Table},
 };
-
-use super::unknown;
 use crate::{
     deliver::{Endpoint, Kind},
     signature::Secret,
 };
 
 const KEYS: [&str; 7] = ["name", "url", "secret", "secret_env", "secret_file", "events", "from_start"];
-/// The most that is read of a secret's file: a few secrets fit.
-const MAX_SECRET: u64 = 4096;
 
 /// One receiver, as written in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +19,7 @@ pub struct Webhook {
     /// Where to.
     pub url: String,
     /// What signs for it.
-    pub secret: SecretSource,
+    pub secret: WebhookSecret,
     /// What it hears of; everything if empty.
     pub events: Vec<Kind>,
     /// Whether it is told everything that ever happened, if it is new. Default: what happens from now on, since most
@@ -32,25 +27,13 @@ pub struct Webhook {
     pub from_start: bool,
 }
 
-/// Where a secret is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In the configuration.
+/// What signs for a receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookSecret {
+    /// As written in the configuration.
     Here(Secret),
-    /// In a variable of the environment.
-    Variable(String),
-    /// In a file.
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for SecretSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SecretSource::Here(secret) => secret.fmt(f),
-            SecretSource::Variable(name) => f.debug_tuple("Variable").field(name).finish(),
-            SecretSource::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
+    /// Where it is.
+    Elsewhere(Source),
 }
 
 impl Webhook {
@@ -63,87 +46,48 @@ impl Webhook {
     }
 }
 
-impl SecretSource {
+impl WebhookSecret {
     fn read(&self) -> Result<Secret, String> {
-        let (text, whence) = match self {
-            SecretSource::Here(secret) => return Ok(secret.clone()),
-            SecretSource::Variable(name) => {
-                (std::env::var(name).map_err(|why| format!("secret_env {name}: {why}"))?, format!("secret_env {name}"))
+        match self {
+            WebhookSecret::Here(secret) => Ok(secret.clone()),
+            WebhookSecret::Elsewhere(source) => {
+                let text = source.read().map_err(|why| why.to_string())?.ok_or("its secret is missing")?;
+                Secret::parse(&text).map_err(|why| format!("its secret {why}"))
             }
-            SecretSource::File(path) => {
-                let whence = format!("secret_file {}", path.display());
-                (text_of(path).map_err(|why| format!("{whence}: {why}"))?, whence)
-            }
-        };
-        Secret::parse(&text).map_err(|why| format!("{whence} {why}"))
+        }
     }
-}
-
-fn text_of(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_SECRET).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Reads the tables; an error says in which, by name or number.
 pub(super) fn read(value: &toml::Value) -> Result<Vec<Webhook>, String> {
-    let tables = value.as_array().ok_or("webhooks must be tables, each under [[webhooks]]")?;
-    let mut webhooks: Vec<Webhook> = Vec::new();
-    for (number, table) in tables.iter().enumerate() {
-        let table = table.as_table().ok_or("webhooks must be tables, each under [[webhooks]]")?;
-        let name = table.get("name").and_then(toml::Value::as_str);
-        let which = name.map_or_else(|| format!("webhooks number {}", number + 1), |name| format!("webhooks {name}"));
-        let webhook = one(table).map_err(|why| format!("{which}: {why}"))?;
-        if webhooks.iter().any(|known| known.name == webhook.name) {
-            return Err(format!("{which}: there are two of this name"));
-        }
-        webhooks.push(webhook);
-    }
-    Ok(webhooks)
+    table::each("webhooks", value, &KEYS, |table| one(table).map(|webhook| (webhook.name.clone(), webhook)))
 }
 
-fn one(table: &toml::Table) -> Result<Webhook, String> {
-    if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(format!("{key} {}", unknown(key, &KEYS)));
-    }
-    let (name, url) = (needed(table, "name")?, needed(table, "url")?);
-    let given = ["secret", "secret_env", "secret_file"].map(|key| text(table, key));
-    let secret = match given {
-        [Some(secret), None, None] => {
-            SecretSource::Here(Secret::parse(&secret?).map_err(|why| format!("secret {why}"))?)
-        }
-        [None, Some(variable), None] => SecretSource::Variable(variable?),
-        [None, None, Some(file)] => SecretSource::File(PathBuf::from(file?)),
-        _ => return Err("needs one of secret, secret_env and secret_file".to_owned()),
+fn one(table: &Table<'_>) -> Result<Webhook, String> {
+    let kind = |name: &str| {
+        Kind::parse(name).ok_or_else(|| format!("there is no {name:?}; there are {}", Kind::all().join(", ")))
     };
-    let from_start = match table.get("from_start") {
-        None => false,
-        Some(value) => value.as_bool().ok_or("from_start must be true or false")?,
+    let webhook = Webhook {
+        name: table.needed("name")?,
+        url: table.needed("url")?,
+        secret: secret(table)?,
+        events: table.list("events", "names, such as [\"payment.succeeded\", \"payment.parked\"]", kind)?,
+        from_start: table.flag("from_start")?,
     };
-    let webhook = Webhook { name, url, secret, events: events(table)?, from_start };
     // Whether name and URL can be used shows with any secret.
     let any = Secret::parse("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").map_err(str::to_owned)?;
     Endpoint::new(&webhook.name, &webhook.url, any).map(|_| webhook)
 }
 
-fn events(table: &toml::Table) -> Result<Vec<Kind>, String> {
-    let Some(value) = table.get("events") else { return Ok(Vec::new()) };
-    let wrong = || "events must be a list of names, such as [\"payment.succeeded\", \"payment.parked\"]".to_owned();
-    let list = value.as_array().filter(|list| !list.is_empty()).ok_or_else(wrong)?;
-    let kind = |value: &toml::Value| {
-        let name = value.as_str().ok_or_else(wrong)?;
-        Kind::parse(name).ok_or_else(|| format!("events: there is no {name:?}; there are {}", Kind::all().join(", ")))
-    };
-    list.iter().map(kind).collect()
-}
-
-fn needed(table: &toml::Table, key: &str) -> Result<String, String> {
-    text(table, key).unwrap_or_else(|| Err(format!("needs a {key}")))
-}
-
-fn text(table: &toml::Table, key: &str) -> Option<Result<String, String>> {
-    let value = table.get(key)?;
-    Some(value.as_str().map(str::to_owned).ok_or_else(|| format!("{key} must be a text")))
+fn secret(table: &Table<'_>) -> Result<WebhookSecret, String> {
+    let source = table.source("secret")?;
+    match table.text("secret")? {
+        Some(text) if !source.is_named() => {
+            Secret::parse(&text).map(WebhookSecret::Here).map_err(|why| format!("secret {why}"))
+        }
+        None if source.is_named() => Ok(WebhookSecret::Elsewhere(source)),
+        Some(_) | None => Err("needs one of secret, secret_env and secret_file".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +117,7 @@ mod tests {
         assert!(shop.from_start && !ops.from_start && ops.events.is_empty());
         assert_eq!(shop.endpoint().expect("usable").name(), "shop");
         let why = ops.endpoint().expect_err("PATH is no secret");
-        assert!(why.starts_with("webhooks ops: secret_env PATH must be whsec_"), "{why}");
+        assert!(why.starts_with("webhooks ops: its secret must be whsec_"), "{why}");
         assert!(!format!("{both:?}").contains("MfKQ9"), "secrets are not shown");
     }
 
@@ -186,7 +130,7 @@ mod tests {
         std::fs::remove_file(&path).expect("removable");
         assert!(endpoint.is_ok(), "{endpoint:?}");
         let gone = settings(&table).expect("valid").endpoints().expect_err("gone").to_string();
-        assert!(gone.starts_with("webhooks a: secret_file /"), "{gone}");
+        assert!(gone.starts_with("webhooks a: /"), "{gone}");
     }
 
     #[test]

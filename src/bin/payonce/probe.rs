@@ -123,7 +123,7 @@ impl From<Invalid> for Failure {
 async fn probe(args: &ProbeArgs) -> Result<ExitCode, Failure> {
     let settings = args.gateway.settings()?;
     let mut plan = plan(args)?;
-    let (GatewayChoice::Http(url) | GatewayChoice::Stripe(url)) = &settings.gateway else {
+    let (GatewayChoice::Http(url) | GatewayChoice::Stripe(url)) = &settings.gateway.choice else {
         let gateway = sandbox(args, &settings)?;
         plan.declining_source.get_or_insert_with(|| SANDBOX_DECLINES.to_owned());
         let sandbox = gateway.sandbox().clone();
