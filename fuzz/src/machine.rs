@@ -505,7 +505,8 @@ impl World {
         for key in self.ledger.pending() {
             self.ledger.settle(self.now, key, true);
         }
-        for _ in 0..3_000 {
+        // Two payments that look every minute until a doubtful clock has let a day pass wake up three thousand times.
+        for _ in 0..20_000 {
             if self.machine.is_none() {
                 self.start();
             }
