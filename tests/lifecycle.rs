@@ -67,7 +67,7 @@ async fn a_lost_reply_is_asked_about_and_never_sent_again() {
     let answer = engine.pay("order-1", order(1050)).await.unwrap();
     assert_eq!(answer.payment.state(), State::Succeeded);
     assert_eq!((gateway.moved(), gateway.sent()), ((1, 1), 1));
-    let told: Vec<&str> = answer.payment.timeline.iter().map(|moment| moment.what.as_str()).collect();
+    let told: Vec<&str> = answer.payment.timeline.iter().map(|moment| moment.what.as_ref()).collect();
     assert_eq!(
         told,
         [

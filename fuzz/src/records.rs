@@ -146,7 +146,7 @@ fn standing(c: &mut Choices<'_>) -> Standing {
 }
 
 fn moment(c: &mut Choices<'_>) -> Moment {
-    Moment { at: time(c), operation: small(c), what: c.text(9), evidence: c.yes().then(|| evidence(c)) }
+    Moment { at: time(c), operation: small(c), what: c.text(9).into(), evidence: c.yes().then(|| evidence(c)) }
 }
 
 fn finality(c: &mut Choices<'_>) -> Finality {

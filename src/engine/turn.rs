@@ -11,8 +11,8 @@ use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, guard, overlay::
 use crate::{
     journal::{Lsn, Record},
     payment::{
-        Action, Decision, Event, Input, Now, Order, Payment, PaymentId, Pursuit, Response, State, Tick, apply, decide,
-        park_for_defect,
+        Action, Decision, Event, Input, Misfit, Now, Order, Payment, PaymentId, Pursuit, Response, State, Tick, apply,
+        decide, park_for_defect,
     },
 };
 
@@ -75,8 +75,8 @@ pub struct Turned {
 /// What a turn made durable, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// How many facts of each name.
-    pub facts: BTreeMap<&'static str, u64>,
+    /// How many facts of each name that there was.
+    pub facts: Vec<(&'static str, u64)>,
     /// The payments whose answer became final: where each stands, and how long it took.
     pub settled: Vec<(State, Duration)>,
 }
@@ -84,14 +84,34 @@ pub struct Recorded {
 /// A payment in the making: what the inputs of this turn, so far, make of it.
 #[derive(Default)]
 struct Working {
-    payment: Option<Payment>,
+    /// As it was before this turn.
+    before: Option<Arc<Payment>>,
+    /// As the facts of this turn make it, once there is one; gone when it is published.
+    draft: Option<Payment>,
+    /// What was published of it.
+    changed: Option<Arc<Payment>>,
     pursuits: Vec<Pursuit>,
     lsn: Lsn,
-    changed: bool,
-    /// Its answer was final before this turn.
-    settled_before: bool,
     /// The store is out of use, and what it may know of this payment with it.
     unreadable: bool,
+}
+
+impl Working {
+    fn payment(&self) -> Option<&Payment> {
+        self.draft.as_ref().or(self.before.as_deref())
+    }
+
+    fn fold(&mut self, event: &Event) -> Result<(), Misfit> {
+        if self.draft.is_none() {
+            self.draft = self.before.as_deref().cloned();
+        }
+        apply(&mut self.draft, event)
+    }
+
+    /// As everybody may see it from now on.
+    fn published(&self) -> Option<&Arc<Payment>> {
+        self.changed.as_ref().or(self.before.as_ref())
+    }
 }
 
 /// What one input led to.
@@ -108,9 +128,9 @@ impl Machine {
         let mut working = self.load(inputs)?;
         let (steps, groups) = self.decide_all(&now, inputs, admit, &mut working)?;
         self.record(&now, &groups, &mut working)?;
-        let resting = self.publish(&working);
+        let resting = self.publish(&mut working);
         let recorded = Recorded { facts: names(&groups), settled: settled(&working) };
-        Ok(Turned { recorded, ..self.release(inputs, steps, &working, resting) })
+        Ok(Turned { recorded, ..release(inputs, steps, &working, resting) })
     }
 
     /// Up to `limit` payments whose time has come, as inputs for a turn.
@@ -136,9 +156,8 @@ impl Machine {
 
     fn load_one(&self, id: &PaymentId) -> Result<Working, Stopped> {
         if let Some(entry) = self.overlay.get(id) {
-            let (payment, pursuits) = (Some(entry.payment.as_ref().clone()), entry.pursuits.clone());
-            let settled_before = entry.payment.is_settled();
-            return Ok(Working { payment, pursuits, lsn: entry.lsn, settled_before, ..Working::default() });
+            let (before, pursuits) = (Some(entry.payment.clone()), entry.pursuits.clone());
+            return Ok(Working { before, pursuits, lsn: entry.lsn, ..Working::default() });
         }
         let found = match read(self.store.as_ref(), id) {
             Ok(found) => found,
@@ -146,8 +165,7 @@ impl Machine {
             Err(Unread::Bad(stopped)) => return Err(stopped),
         };
         Ok(found.map_or_else(Working::default, |(payment, lsn)| Working {
-            settled_before: payment.is_settled(),
-            payment: Some(payment),
+            before: Some(Arc::new(payment)),
             lsn,
             ..Working::default()
         }))
@@ -168,7 +186,7 @@ impl Machine {
         for (id, input) in inputs {
             let like = self.looks_like(now, id, input, working);
             let work = working.entry(*id).or_default();
-            if let Some(of) = like.filter(|_| work.payment.is_none()) {
+            if let Some(of) = like.filter(|_| work.payment().is_none()) {
                 steps.push(Step::Refused(Told::PossibleDuplicate { of }));
                 continue;
             }
@@ -177,9 +195,9 @@ impl Machine {
                 continue;
             }
             let (step, facts) = match self.decide_one(now, input, work) {
-                Ok(decision) => {
-                    work.pursuits.clone_from(&decision.pursuits);
-                    let facts = decision.facts.clone();
+                Ok(mut decision) => {
+                    work.pursuits = std::mem::take(&mut decision.pursuits);
+                    let facts = std::mem::take(&mut decision.facts);
                     (Step::Decided(decision), facts)
                 }
                 Err(parking) => {
@@ -195,8 +213,7 @@ impl Machine {
                 if let Some(guard) = &mut self.guard {
                     guard.note(event.at, *id, &event.fact);
                 }
-                apply(&mut work.payment, &event)?;
-                work.changed = true;
+                work.fold(&event)?;
                 group.push(Record::Event(event));
             }
             steps.push(step);
@@ -218,7 +235,7 @@ impl Machine {
             // It may be a payment that was made long ago: neither to be made again, nor to be denied.
             return Some(Told::NoSpace);
         }
-        let (true, Some(size)) = (self.rules.at(0).sending, begun(input, work.payment.as_ref())) else { return None };
+        let (true, Some(size)) = (self.rules.at(0).sending, begun(input, work.payment())) else { return None };
         let route = self.route_of(input, work);
         if calls.get(route).is_none_or(|calls| *calls == 0) {
             return Some(Told::NoCallFree { route });
@@ -238,15 +255,14 @@ impl Machine {
 
     /// A panic while deciding is a defect: it parks what is unresolved of that payment, and nothing else suffers.
     fn decide_one(&self, now: &Now, input: &Input, work: &Working) -> Result<Decision, Vec<crate::payment::Fact>> {
-        let rules = match &work.payment {
+        let rules = match work.payment() {
             Some(payment) => self.rules.of(payment),
             None => self.rules.at(self.route_of(input, work)),
         };
-        let decided =
-            catch_unwind(AssertUnwindSafe(|| decide(work.payment.as_ref(), &work.pursuits, input, now, rules)));
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(work.payment(), &work.pursuits, input, now, rules)));
         decided.map_err(|_| {
-            tracing::error!(payment = ?work.payment.as_ref().map(|p| p.id), ?input, "deciding panicked: a defect");
-            work.payment.as_ref().map(park_for_defect).unwrap_or_default()
+            tracing::error!(payment = ?work.payment().map(|p| p.id), ?input, "deciding panicked: a defect");
+            work.payment().map(park_for_defect).unwrap_or_default()
         })
     }
 
@@ -260,7 +276,7 @@ impl Machine {
     ) -> Option<PaymentId> {
         let (tenant, order) = guard::is_unsaid(input)?;
         let other = self.guard.as_ref()?.like(now.wall, id, tenant, order)?;
-        let counts = match working.get(&other).and_then(|work| work.payment.as_ref()) {
+        let counts = match working.get(&other).and_then(Working::payment) {
             Some(payment) => guard::counts(payment),
             // What cannot be read may count.
             None => self.get(&other).map_or(true, |payment| payment.is_none_or(|payment| guard::counts(&payment))),
@@ -270,7 +286,7 @@ impl Machine {
 
     /// The place of the gateway's route that an input concerns.
     fn route_of(&self, input: &Input, work: &Working) -> usize {
-        let first = work.payment.as_ref().and_then(Payment::first);
+        let first = work.payment().and_then(Payment::first);
         match (first, input) {
             (Some(first), _) => self.rules.place_of(&first.gateway).unwrap_or_default(),
             (None, Input::Pay { manner, .. }) => manner.route,
@@ -308,60 +324,56 @@ impl Machine {
     }
 
     /// Publishes the working copies. Returns those that have come to rest.
-    fn publish(&mut self, working: &BTreeMap<PaymentId, Working>) -> Vec<Resting> {
+    fn publish(&mut self, working: &mut BTreeMap<PaymentId, Working>) -> Vec<Resting> {
         let mut resting = Vec::new();
         for (id, work) in working {
-            let Some(payment) = &work.payment else { continue };
-            if !work.changed && self.overlay.get(id).is_none() {
+            work.changed = work.draft.take().map(Arc::new);
+            if work.changed.is_none() && self.overlay.get(id).is_none() {
                 continue; // At rest in the store, and looked at only.
             }
-            let payment = match self.overlay.get(id) {
-                Some(entry) if !work.changed => entry.payment.clone(),
-                Some(_) | None => Arc::new(payment.clone()),
-            };
-            if work.changed && payment.is_at_rest() {
+            let Some(payment) = work.published().cloned() else { continue };
+            if work.changed.is_some() && payment.is_at_rest() {
                 resting.push(Resting { lsn: work.lsn, payment: payment.clone() });
             }
-            self.overlay.put(Entry { payment, pursuits: work.pursuits.clone(), lsn: work.lsn });
+            self.overlay.put(Entry { payment, pursuits: std::mem::take(&mut work.pursuits), lsn: work.lsn });
         }
         resting
     }
+}
 
-    /// Everything behind it is durable: let it go.
-    fn release(
-        &self,
-        inputs: &[(PaymentId, Input)],
-        steps: Vec<Step>,
-        working: &BTreeMap<PaymentId, Working>,
-        resting: Vec<Resting>,
-    ) -> Turned {
-        let published = |id: &PaymentId| {
-            let found = self.overlay.get(id).map(|entry| entry.payment.clone());
-            found.or_else(|| working.get(id).and_then(|work| work.payment.clone()).map(Arc::new))
+/// Everything behind it is durable: let it go.
+fn release(
+    inputs: &[(PaymentId, Input)],
+    steps: Vec<Step>,
+    working: &BTreeMap<PaymentId, Working>,
+    resting: Vec<Resting>,
+) -> Turned {
+    let mut turned = Turned { resting, ..Turned::default() };
+    for ((id, _), step) in inputs.iter().zip(steps) {
+        let told = match step {
+            Step::Refused(told) => told,
+            Step::Decided(decision) => {
+                let (actions, response) = decision.release();
+                turned.actions.extend(actions);
+                let published = working.get(id).and_then(Working::published);
+                Told::Decided { payment: response.as_ref().and(published).cloned(), response }
+            }
         };
-        let mut turned = Turned { resting, ..Turned::default() };
-        for ((id, _), step) in inputs.iter().zip(steps) {
-            let told = match step {
-                Step::Refused(told) => told,
-                Step::Decided(decision) => {
-                    let (actions, response) = decision.release();
-                    turned.actions.extend(actions);
-                    Told::Decided { payment: response.as_ref().and_then(|_| published(id)), response }
-                }
-            };
-            turned.told.push(told);
-        }
-        turned.changed = working.iter().filter(|(_, work)| work.changed).filter_map(|(id, _)| published(id)).collect();
-        turned
+        turned.told.push(told);
     }
+    turned.changed = working.values().filter_map(|work| work.changed.clone()).collect();
+    turned
 }
 
 /// How many facts of each name were recorded.
-fn names(groups: &[Vec<Record>]) -> BTreeMap<&'static str, u64> {
-    let mut names = BTreeMap::new();
+fn names(groups: &[Vec<Record>]) -> Vec<(&'static str, u64)> {
+    let mut names: Vec<(&'static str, u64)> = Vec::new();
     for record in groups.iter().flatten() {
-        if let Record::Event(event) = record {
-            *names.entry(event.fact.name()).or_default() += 1;
+        let Record::Event(event) = record else { continue };
+        let name = event.fact.name();
+        match names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => names.push((name, 1)),
         }
     }
     names
@@ -369,9 +381,9 @@ fn names(groups: &[Vec<Record>]) -> BTreeMap<&'static str, u64> {
 
 /// Whose answer has become final in this turn.
 fn settled(working: &BTreeMap<PaymentId, Working>) -> Vec<(State, Duration)> {
-    let new = working.values().filter(|work| work.changed && !work.settled_before);
-    let settled = new.filter_map(|work| {
-        let payment = work.payment.as_ref()?;
+    let settled = working.values().filter_map(|work| {
+        let payment =
+            work.changed.as_ref().filter(|_| !work.before.as_ref().is_some_and(|before| before.is_settled()))?;
         Some((payment.state(), payment.settled_at?.since(payment.created_at)))
     });
     settled.collect()

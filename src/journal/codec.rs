@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bincode::Options as _;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::payment::{Event, Invalid, Payment};
 
@@ -72,8 +72,8 @@ pub fn encode_payment(payment: &Payment) -> Vec<u8> {
 /// Reads what [`encode_payment`] wrote. Never panics, whatever the bytes.
 pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
     match bytes.split_first() {
-        Some((&VERSION, payload)) => from_bytes::<format1::Payment>(payload)?.try_into(),
-        Some((&VERSION_2, payload)) => from_bytes::<format2::Payment>(payload)?.try_into(),
+        Some((&VERSION, payload)) => from_bytes::<format1::Payment<'_>>(payload)?.try_into(),
+        Some((&VERSION_2, payload)) => from_bytes::<format2::Payment<'_>>(payload)?.try_into(),
         Some((version, _)) => {
             Err(Malformed(format!("a payment of version {version}, which this payonce does not know")))
         }
@@ -175,10 +175,10 @@ impl Frame<'_> {
             _ => return Err(self.unknown()),
         }
         Ok(match self.kind {
-            kind::EVENT => Record::Event(from_bytes::<format1::Event>(payload)?.try_into()?),
-            kind::RELOGGED => Record::Relogged(from_bytes::<format1::Event>(payload)?.try_into()?),
-            kind::CARRIED => Record::Carried(Box::new(from_bytes::<format1::Payment>(payload)?.try_into()?)),
-            kind::INBOX => Record::Inbox(from_bytes::<format1::Webhook>(payload)?.into()),
+            kind::EVENT => Record::Event(from_bytes::<format1::Event<'_>>(payload)?.try_into()?),
+            kind::RELOGGED => Record::Relogged(from_bytes::<format1::Event<'_>>(payload)?.try_into()?),
+            kind::CARRIED => Record::Carried(Box::new(from_bytes::<format1::Payment<'_>>(payload)?.try_into()?)),
+            kind::INBOX => Record::Inbox(from_bytes::<format1::Webhook<'_>>(payload)?.into()),
             kind::OPENED => Record::Opened(from_bytes::<format1::Opened>(payload)?.into()),
             kind::CHECKPOINT => Record::Checkpoint(from_bytes::<format1::Checkpoint>(payload)?.into()),
             kind::CLOSED => Record::Closed(from_bytes::<format1::Closed>(payload)?.into()),
@@ -189,9 +189,9 @@ impl Frame<'_> {
     fn decode_version_2(&self) -> Result<Record, Malformed> {
         let payload = self.payload;
         Ok(match self.kind {
-            kind::EVENT => Record::Event(from_bytes::<format2::Event>(payload)?.try_into()?),
-            kind::RELOGGED => Record::Relogged(from_bytes::<format2::Event>(payload)?.try_into()?),
-            kind::CARRIED => Record::Carried(Box::new(from_bytes::<format2::Payment>(payload)?.try_into()?)),
+            kind::EVENT => Record::Event(from_bytes::<format2::Event<'_>>(payload)?.try_into()?),
+            kind::RELOGGED => Record::Relogged(from_bytes::<format2::Event<'_>>(payload)?.try_into()?),
+            kind::CARRIED => Record::Carried(Box::new(from_bytes::<format2::Payment<'_>>(payload)?.try_into()?)),
             _ => return Err(self.unknown()),
         })
     }
@@ -219,7 +219,7 @@ fn into<T: Serialize>(out: &mut Vec<u8>, value: &T) -> bool {
     options().serialize_into(out, value).is_ok()
 }
 
-fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
+fn from_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
     options().deserialize(bytes).map_err(|error| Malformed(format!("a record cannot be decoded: {error}")))
 }
 

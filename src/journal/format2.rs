@@ -18,39 +18,49 @@ use super::{
 use crate::payment as now;
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Event {
+pub(super) struct Event<'a> {
     #[serde(with = "id")]
     payment: [u8; 16],
     at: u64,
-    fact: Fact,
+    #[serde(borrow)]
+    fact: Fact<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Fact {
+enum Fact<'a> {
     /// 0
-    Accepted { tenant: String, key: String, namespace: String, order: format1::Order, gateway: Option<String> },
+    Accepted {
+        tenant: &'a str,
+        key: &'a str,
+        namespace: &'a str,
+        #[serde(borrow)]
+        order: format1::Order<'a>,
+        #[serde(borrow)]
+        gateway: Option<&'a str>,
+    },
     /// 1
     Rerouted {
         operation: format1::OperationRef,
-        gateway: format1::Identity,
-        #[serde(with = "bytes")]
-        request: Vec<u8>,
+        #[serde(borrow)]
+        gateway: format1::Identity<'a>,
+        #[serde(serialize_with = "bytes::serialize")]
+        request: &'a [u8],
     },
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// As written in version 2; `None` for what is written in version 1 only.
-    pub(super) fn of(event: &now::Event) -> Option<Event> {
+    pub(super) fn of(event: &'a now::Event) -> Option<Event<'a>> {
         let fact = match &event.fact {
             now::Fact::Accepted { tenant, key, namespace, order } => Fact::Accepted {
-                tenant: tenant.as_str().to_owned(),
-                key: key.as_str().to_owned(),
-                namespace: namespace.as_str().to_owned(),
+                tenant: tenant.as_str(),
+                key: key.as_str(),
+                namespace: namespace.as_str(),
                 order: order.into(),
-                gateway: order.gateway.clone(),
+                gateway: order.gateway.as_deref(),
             },
             now::Fact::Rerouted { operation, gateway, request } => {
-                Fact::Rerouted { operation: (*operation).into(), gateway: gateway.into(), request: request.clone() }
+                Fact::Rerouted { operation: (*operation).into(), gateway: gateway.into(), request }
             }
             now::Fact::Intended { .. }
             | now::Fact::Prepared { .. }
@@ -67,34 +77,41 @@ impl Event {
     }
 }
 
-impl TryFrom<Event> for now::Event {
+impl TryFrom<Event<'_>> for now::Event {
     type Error = Malformed;
 
-    fn try_from(event: Event) -> Result<now::Event, Malformed> {
+    fn try_from(event: Event<'_>) -> Result<now::Event, Malformed> {
         let fact = match event.fact {
             Fact::Accepted { tenant, key, namespace, order, gateway } => now::Fact::Accepted {
-                tenant: now::Tenant::new(&tenant)?,
-                key: now::IdempotencyKey::new(&key)?,
-                namespace: now::Namespace::new(&namespace)?,
+                tenant: now::Tenant::new(tenant)?,
+                key: now::IdempotencyKey::new(key)?,
+                namespace: now::Namespace::new(namespace)?,
                 order: with_gateway(order.try_into()?, gateway)?,
             },
-            Fact::Rerouted { operation, gateway, request } => {
-                now::Fact::Rerouted { operation: operation.try_into()?, gateway: gateway.into(), request }
-            }
+            Fact::Rerouted { operation, gateway, request } => now::Fact::Rerouted {
+                operation: operation.try_into()?,
+                gateway: gateway.into(),
+                request: request.to_owned(),
+            },
         };
         Ok(now::Event { payment: now::PaymentId::from_bytes(event.payment), at: from_time(event.at), fact })
     }
 }
 
-fn with_gateway(order: now::Order, gateway: Option<String>) -> Result<now::Order, Malformed> {
-    gateway.map_or(Ok(order.clone()), |name| Ok(order.with_gateway(&name)?))
+fn with_gateway(order: now::Order, gateway: Option<&str>) -> Result<now::Order, Malformed> {
+    match gateway {
+        Some(name) => Ok(order.with_gateway(name)?),
+        None => Ok(order),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Payment {
-    base: format1::Payment,
+pub(super) struct Payment<'a> {
+    #[serde(borrow)]
+    base: format1::Payment<'a>,
     contradictions: Vec<(u32, Contradiction)>,
-    gateway: Option<String>,
+    #[serde(borrow)]
+    gateway: Option<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,23 +120,23 @@ enum Contradiction {
     Reversed, // 1
 }
 
-impl From<&now::Payment> for Payment {
-    fn from(payment: &now::Payment) -> Payment {
+impl<'a> From<&'a now::Payment> for Payment<'a> {
+    fn from(payment: &'a now::Payment) -> Payment<'a> {
         let placed = payment.operations.iter().zip(0..);
         let contradicted = placed.filter_map(|(operation, place)| operation.contradicted.map(|what| (place, what)));
         let contradictions = contradicted.map(|(place, what)| match what {
             now::Contradiction::Moved => (place, Contradiction::Moved),
             now::Contradiction::Reversed => (place, Contradiction::Reversed),
         });
-        let gateway = payment.order.gateway.clone();
+        let gateway = payment.order.gateway.as_deref();
         Payment { base: payment.into(), contradictions: contradictions.collect(), gateway }
     }
 }
 
-impl TryFrom<Payment> for now::Payment {
+impl TryFrom<Payment<'_>> for now::Payment {
     type Error = Malformed;
 
-    fn try_from(payment: Payment) -> Result<now::Payment, Malformed> {
+    fn try_from(payment: Payment<'_>) -> Result<now::Payment, Malformed> {
         let mut read: now::Payment = payment.base.try_into()?;
         // Version 1's word for the first of them is not needed here: all are listed.
         read.operations.iter_mut().for_each(|operation| operation.contradicted = None);

@@ -2,7 +2,7 @@
 //!
 //! Deciding may change between versions; history may not. So nothing here looks at a contract, a clock or a rule.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::{
     Contradiction, Event, Fact, Identity, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply,
@@ -69,7 +69,8 @@ fn remember(timeline: &mut Vec<Moment>, moment: Moment) {
     let oldest = timeline.remove(MOMENTS / 2);
     if let Some(next) = timeline.get_mut(MOMENTS / 2) {
         let before = oldest.what.strip_prefix(LEFT_OUT).and_then(|count| count.parse::<u64>().ok());
-        *next = Moment { what: format!("{LEFT_OUT}{}", before.map_or(2, |count| count + 1)), evidence: None, ..oldest };
+        let what = format!("{LEFT_OUT}{}", before.map_or(2, |count| count + 1)).into();
+        *next = Moment { what, evidence: None, ..oldest };
     }
 }
 
@@ -237,16 +238,16 @@ fn moment(event: &Event, operation: u32) -> Moment {
     let (what, evidence) = match &event.fact {
         Fact::AttemptEnded { outcome, evidence, .. }
         | Fact::Learned { outcome, evidence, .. }
-        | Fact::Contradicted { outcome, evidence, .. } => (told(name, outcome), Some(evidence.clone())),
-        Fact::Parked { reason, .. } => (format!("{name}: {}", reason.as_str()), None),
-        Fact::Canceled { reply, .. } => (format!("{name}: {}", reply.code()), None),
+        | Fact::Contradicted { outcome, evidence, .. } => (told(name, outcome).into(), Some(evidence.clone())),
+        Fact::Parked { reason, .. } => (format!("{name}: {}", reason.as_str()).into(), None),
+        Fact::Canceled { reply, .. } => (format!("{name}: {}", reply.code()).into(), None),
         Fact::Accepted { .. }
         | Fact::Intended { .. }
         | Fact::Rerouted { .. }
         | Fact::Prepared { .. }
         | Fact::AttemptStarted { .. }
         | Fact::Unparked { .. }
-        | Fact::WindowClosed { .. } => (name.to_owned(), None),
+        | Fact::WindowClosed { .. } => (Cow::Borrowed(name), None),
     };
     Moment { at: event.at, operation, what, evidence }
 }
@@ -403,7 +404,7 @@ mod tests {
         let unnamed = Outcome::Unknown(Reply::default());
         let canceled = Fact::Canceled { operation: charge(), reply: Reply::new("expired", "too late") };
         let payment = folded(&[started(1), ended(1, unnamed), learned(Outcome::NotSent(reply())), parked(), canceled]);
-        let told: Vec<_> = payment.timeline.iter().map(|moment| (moment.what.as_str(), &moment.evidence)).collect();
+        let told: Vec<_> = payment.timeline.iter().map(|moment| (moment.what.as_ref(), &moment.evidence)).collect();
         assert_eq!(
             told,
             [
@@ -438,7 +439,7 @@ mod tests {
         assert_eq!(timeline.len(), MOMENTS);
         let left_out = &timeline[MOMENTS / 2];
         // 203 moments, of which 63 are kept; the 33rd is the first that is not.
-        assert_eq!(*left_out, Moment { at: at(33), operation: 0, what: "left_out: 140".to_owned(), evidence: None });
+        assert_eq!(*left_out, Moment { at: at(33), operation: 0, what: "left_out: 140".into(), evidence: None });
         assert_eq!((timeline[MOMENTS / 2 - 1].at, timeline[MOMENTS / 2 + 1].at), (at(32), at(173)));
     }
 }

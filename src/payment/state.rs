@@ -1,5 +1,7 @@
 //! A payment: the fold of its events.
 
+use std::borrow::Cow;
+
 use super::{
     Evidence, IdempotencyKey, Kind, Namespace, NextAction, Operation, Order, PaymentId, Standing, Tenant, Timestamp,
 };
@@ -37,7 +39,7 @@ pub struct Moment {
     /// Of which operation.
     pub operation: u32,
     /// What, such as `attempt_started` or `attempt_ended: unknown`.
-    pub what: String,
+    pub what: Cow<'static, str>,
     /// Why we believe it.
     pub evidence: Option<Evidence>,
 }

@@ -221,7 +221,7 @@ pub(crate) fn full_payment() -> Payment {
         standing,
         contradicted: (number == 0).then_some(Contradiction::Moved),
     };
-    let moment = |evidence| Moment { at: at(2), operation: 1, what: "attempt_ended: unknown".to_owned(), evidence };
+    let moment = |evidence| Moment { at: at(2), operation: 1, what: "attempt_ended: unknown".into(), evidence };
     let evidences = evidences().into_iter().map(Some).chain([None]);
     Payment {
         order: full_order(),

@@ -54,6 +54,10 @@ use tracing::level_filters::LevelFilter;
 
 use args::{Args, Command};
 
+/// A payment is some hundred small texts and buffers, made on one thread and dropped on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What the exit codes mean; 0 is fine.
 mod exit {
     use std::process::ExitCode;

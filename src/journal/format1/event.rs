@@ -9,64 +9,110 @@ use super::{
 };
 
 #[derive(Serialize, Deserialize)]
-pub(in super::super) struct Event {
+pub(in super::super) struct Event<'a> {
     #[serde(with = "id")]
     payment: [u8; 16],
     at: u64,
-    fact: Fact,
+    #[serde(borrow)]
+    fact: Fact<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Fact {
+enum Fact<'a> {
     /// 0
-    Accepted { tenant: String, key: String, namespace: String, order: Order },
+    Accepted {
+        tenant: &'a str,
+        key: &'a str,
+        namespace: &'a str,
+        #[serde(borrow)]
+        order: Order<'a>,
+    },
     /// 1
     Intended {
         operation: OperationRef,
-        key: String,
+        key: &'a str,
         #[serde(with = "id")]
         operation_key: [u8; 16],
-        gateway: Identity,
-        #[serde(with = "bytes")]
-        request: Vec<u8>,
+        #[serde(borrow)]
+        gateway: Identity<'a>,
+        #[serde(serialize_with = "bytes::serialize")]
+        request: &'a [u8],
     },
     /// 2
     Prepared {
         operation: OperationRef,
-        reference: String,
-        #[serde(with = "bytes")]
-        request: Vec<u8>,
+        reference: &'a str,
+        #[serde(serialize_with = "bytes::serialize")]
+        request: &'a [u8],
     },
     /// 3
-    AttemptStarted { operation: OperationRef, attempt: u32, not_after: u64, cause: Cause },
+    AttemptStarted {
+        operation: OperationRef,
+        attempt: u32,
+        not_after: u64,
+        #[serde(borrow)]
+        cause: Cause<'a>,
+    },
     /// 4
-    AttemptEnded { operation: OperationRef, attempt: u32, outcome: Outcome, evidence: Evidence },
+    AttemptEnded {
+        operation: OperationRef,
+        attempt: u32,
+        #[serde(borrow)]
+        outcome: Outcome<'a>,
+        #[serde(borrow)]
+        evidence: Evidence<'a>,
+    },
     /// 5
-    Learned { operation: OperationRef, outcome: Outcome, evidence: Evidence, open_until: Option<u64> },
+    Learned {
+        operation: OperationRef,
+        #[serde(borrow)]
+        outcome: Outcome<'a>,
+        #[serde(borrow)]
+        evidence: Evidence<'a>,
+        open_until: Option<u64>,
+    },
     /// 6
-    Parked { operation: OperationRef, reason: ParkReason, reply: Reply },
+    Parked {
+        operation: OperationRef,
+        reason: ParkReason,
+        #[serde(borrow)]
+        reply: Reply<'a>,
+    },
     /// 7
     Unparked { operation: OperationRef },
     /// 8
-    Canceled { operation: OperationRef, reply: Reply },
+    Canceled {
+        operation: OperationRef,
+        #[serde(borrow)]
+        reply: Reply<'a>,
+    },
     /// 9
-    Contradicted { operation: OperationRef, outcome: Outcome, evidence: Evidence },
+    Contradicted {
+        operation: OperationRef,
+        #[serde(borrow)]
+        outcome: Outcome<'a>,
+        #[serde(borrow)]
+        evidence: Evidence<'a>,
+    },
     /// 10
     WindowClosed { operation: OperationRef },
 }
 
 #[derive(Serialize, Deserialize)]
-enum Cause {
-    First,                         // 0
-    NothingHappened,               // 1
-    ProvenNotFound { times: u32 }, // 2
-    SameKey,                       // 3
-    Person(Person),                // 4
+enum Cause<'a> {
+    First,           // 0
+    NothingHappened, // 1
+    ProvenNotFound {
+        times: u32,
+    }, // 2
+    SameKey,         // 3
+    #[serde(borrow)]
+    Person(Person<'a>), // 4
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// As written in version 1; `None` for what that has no place for.
-    pub(in super::super) fn of(event: &now::Event) -> Option<Event> {
+    pub(in super::super) fn of(event: &'a now::Event) -> Option<Event<'a>> {
         Some(Event { payment: *event.payment.as_bytes(), at: time(event.at), fact: Fact::of(&event.fact)? })
     }
 }
@@ -89,10 +135,10 @@ pub(in super::super) fn says_all(event: &now::Event) -> bool {
     }
 }
 
-impl TryFrom<Event> for now::Event {
+impl TryFrom<Event<'_>> for now::Event {
     type Error = Malformed;
 
-    fn try_from(event: Event) -> Result<now::Event, Malformed> {
+    fn try_from(event: Event<'_>) -> Result<now::Event, Malformed> {
         Ok(now::Event {
             payment: now::PaymentId::from_bytes(event.payment),
             at: from_time(event.at),
@@ -101,28 +147,26 @@ impl TryFrom<Event> for now::Event {
     }
 }
 
-impl Fact {
-    fn of(fact: &now::Fact) -> Option<Fact> {
+impl<'a> Fact<'a> {
+    fn of(fact: &'a now::Fact) -> Option<Fact<'a>> {
         Some(match fact {
             now::Fact::Rerouted { .. } => return None,
             now::Fact::Accepted { tenant, key, namespace, order } => Fact::Accepted {
-                tenant: tenant.as_str().to_owned(),
-                key: key.as_str().to_owned(),
-                namespace: namespace.as_str().to_owned(),
+                tenant: tenant.as_str(),
+                key: key.as_str(),
+                namespace: namespace.as_str(),
                 order: order.into(),
             },
             now::Fact::Intended { operation, key, operation_key, gateway, request } => Fact::Intended {
                 operation: (*operation).into(),
-                key: key.as_str().to_owned(),
+                key: key.as_str(),
                 operation_key: *operation_key.as_bytes(),
                 gateway: gateway.into(),
-                request: request.clone(),
+                request,
             },
-            now::Fact::Prepared { operation, reference, request } => Fact::Prepared {
-                operation: (*operation).into(),
-                reference: reference.clone(),
-                request: request.clone(),
-            },
+            now::Fact::Prepared { operation, reference, request } => {
+                Fact::Prepared { operation: (*operation).into(), reference, request }
+            }
             now::Fact::AttemptStarted { operation, attempt, not_after, cause } => Fact::AttemptStarted {
                 operation: (*operation).into(),
                 attempt: *attempt,
@@ -158,27 +202,29 @@ impl Fact {
     }
 }
 
-impl TryFrom<Fact> for now::Fact {
+impl TryFrom<Fact<'_>> for now::Fact {
     type Error = Malformed;
 
-    fn try_from(fact: Fact) -> Result<now::Fact, Malformed> {
+    fn try_from(fact: Fact<'_>) -> Result<now::Fact, Malformed> {
         Ok(match fact {
             Fact::Accepted { tenant, key, namespace, order } => now::Fact::Accepted {
-                tenant: now::Tenant::new(&tenant)?,
-                key: now::IdempotencyKey::new(&key)?,
-                namespace: now::Namespace::new(&namespace)?,
+                tenant: now::Tenant::new(tenant)?,
+                key: now::IdempotencyKey::new(key)?,
+                namespace: now::Namespace::new(namespace)?,
                 order: order.try_into()?,
             },
             Fact::Intended { operation, key, operation_key, gateway, request } => now::Fact::Intended {
                 operation: operation.try_into()?,
-                key: now::IdempotencyKey::new(&key)?,
+                key: now::IdempotencyKey::new(key)?,
                 operation_key: now::OperationKey::from_bytes(operation_key),
                 gateway: gateway.into(),
-                request,
+                request: request.to_owned(),
             },
-            Fact::Prepared { operation, reference, request } => {
-                now::Fact::Prepared { operation: operation.try_into()?, reference, request }
-            }
+            Fact::Prepared { operation, reference, request } => now::Fact::Prepared {
+                operation: operation.try_into()?,
+                reference: reference.to_owned(),
+                request: request.to_owned(),
+            },
             Fact::AttemptStarted { operation, attempt, not_after, cause } => now::Fact::AttemptStarted {
                 operation: operation.try_into()?,
                 attempt,
@@ -214,8 +260,8 @@ impl TryFrom<Fact> for now::Fact {
     }
 }
 
-impl From<&now::Cause> for Cause {
-    fn from(cause: &now::Cause) -> Cause {
+impl<'a> From<&'a now::Cause> for Cause<'a> {
+    fn from(cause: &'a now::Cause) -> Cause<'a> {
         match cause {
             now::Cause::First => Cause::First,
             now::Cause::NothingHappened => Cause::NothingHappened,
@@ -226,8 +272,8 @@ impl From<&now::Cause> for Cause {
     }
 }
 
-impl From<Cause> for now::Cause {
-    fn from(cause: Cause) -> now::Cause {
+impl From<Cause<'_>> for now::Cause {
+    fn from(cause: Cause<'_>) -> now::Cause {
         match cause {
             Cause::First => now::Cause::First,
             Cause::NothingHappened => now::Cause::NothingHappened,
@@ -239,35 +285,35 @@ impl From<Cause> for now::Cause {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(in super::super) struct Webhook {
-    gateway: String,
-    event_id: String,
+pub(in super::super) struct Webhook<'a> {
+    gateway: &'a str,
+    event_id: &'a str,
     at: u64,
     operation_key: Option<[u8; 16]>,
-    #[serde(with = "bytes")]
-    body: Vec<u8>,
+    #[serde(serialize_with = "bytes::serialize")]
+    body: &'a [u8],
 }
 
-impl From<&now::Webhook> for Webhook {
-    fn from(webhook: &now::Webhook) -> Webhook {
+impl<'a> From<&'a now::Webhook> for Webhook<'a> {
+    fn from(webhook: &'a now::Webhook) -> Webhook<'a> {
         Webhook {
-            gateway: webhook.gateway.clone(),
-            event_id: webhook.event_id.clone(),
+            gateway: &webhook.gateway,
+            event_id: &webhook.event_id,
             at: time(webhook.at),
             operation_key: webhook.operation_key.map(|key| *key.as_bytes()),
-            body: webhook.body.clone(),
+            body: &webhook.body,
         }
     }
 }
 
-impl From<Webhook> for now::Webhook {
-    fn from(webhook: Webhook) -> now::Webhook {
+impl From<Webhook<'_>> for now::Webhook {
+    fn from(webhook: Webhook<'_>) -> now::Webhook {
         now::Webhook {
-            gateway: webhook.gateway,
-            event_id: webhook.event_id,
+            gateway: webhook.gateway.to_owned(),
+            event_id: webhook.event_id.to_owned(),
             at: from_time(webhook.at),
             operation_key: webhook.operation_key.map(now::OperationKey::from_bytes),
-            body: webhook.body,
+            body: webhook.body.to_owned(),
         }
     }
 }

@@ -9,6 +9,8 @@
 //! for none, 1 and the value for some. An enum: its variant's tag (u32), which is its place in the declaration and is
 //! written beside it, then its fields. Ids and uuids: 16 bytes. Times: milliseconds since 1970 (u64).
 //!
+//! Texts and bytes are borrowed, from what is written and from what is read: nothing is copied on the way.
+//!
 //! What is read is checked by the same constructors that checked it when it came in, so the rules of `payment` may be
 //! loosened but never tightened: a tightened rule would refuse history. Nothing here panics.
 //!
@@ -62,32 +64,12 @@ pub(super) fn from_time(millis: u64) -> now::Timestamp {
     now::Timestamp::from_millis(millis)
 }
 
-/// `Vec<u8>` in one piece. The bytes are those of a `Vec` of anything else, which is taken item by item.
+/// Bytes in one piece. They are written as a `Vec` of anything else is, which is taken item by item.
 pub(super) mod bytes {
-    use std::fmt;
+    use serde::Serializer;
 
-    use serde::{Deserializer, Serializer, de};
-
-    pub(in super::super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(bytes)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        deserializer.deserialize_byte_buf(Bytes)
-    }
-
-    struct Bytes;
-
-    impl de::Visitor<'_> for Bytes {
-        type Value = Vec<u8>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("bytes")
-        }
-
-        fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-            Ok(bytes)
-        }
     }
 }
 
@@ -137,23 +119,24 @@ impl TryFrom<OperationRef> for now::OperationRef {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Identity {
-    name: String,
-    account: String,
-    environment: String,
-    api_version: String,
+pub(super) struct Identity<'a> {
+    name: &'a str,
+    account: &'a str,
+    environment: &'a str,
+    api_version: &'a str,
 }
 
-impl From<&now::Identity> for Identity {
-    fn from(identity: &now::Identity) -> Identity {
-        let now::Identity { name, account, environment, api_version } = identity.clone();
+impl<'a> From<&'a now::Identity> for Identity<'a> {
+    fn from(identity: &'a now::Identity) -> Identity<'a> {
+        let now::Identity { name, account, environment, api_version } = identity;
         Identity { name, account, environment, api_version }
     }
 }
 
-impl From<Identity> for now::Identity {
-    fn from(identity: Identity) -> now::Identity {
-        let Identity { name, account, environment, api_version } = identity;
+impl From<Identity<'_>> for now::Identity {
+    fn from(identity: Identity<'_>) -> now::Identity {
+        let [name, account, environment, api_version] =
+            [identity.name, identity.account, identity.environment, identity.api_version].map(str::to_owned);
         now::Identity { name, account, environment, api_version }
     }
 }
@@ -167,43 +150,45 @@ enum Capture {
 mirror!(Capture, now::Capture: Automatic Manual);
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct Order<'a> {
     amount: u64,
     /// Three capital letters.
     currency: [u8; 3],
-    source: String,
-    destination: String,
+    source: &'a str,
+    destination: &'a str,
     capture: Capture,
-    description: Option<String>,
+    #[serde(borrow)]
+    description: Option<&'a str>,
     /// In the order of the keys.
-    metadata: Vec<(String, String)>,
+    #[serde(borrow)]
+    metadata: Vec<(&'a str, &'a str)>,
     expires_at: Option<u64>,
 }
 
-impl From<&now::Order> for Order {
-    fn from(order: &now::Order) -> Order {
+impl<'a> From<&'a now::Order> for Order<'a> {
+    fn from(order: &'a now::Order) -> Order<'a> {
         Order {
             amount: order.amount.minor_units(),
             currency: order.currency.as_str().as_bytes().try_into().unwrap_or_default(),
-            source: order.source.clone(),
-            destination: order.destination.clone(),
+            source: &order.source,
+            destination: &order.destination,
             capture: order.capture.into(),
-            description: order.description.clone(),
-            metadata: order.metadata.clone().into_iter().collect(),
+            description: order.description.as_deref(),
+            metadata: order.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             expires_at: order.expires_at.map(time),
         }
     }
 }
 
-impl TryFrom<Order> for now::Order {
+impl TryFrom<Order<'_>> for now::Order {
     type Error = Malformed;
 
-    fn try_from(order: Order) -> Result<now::Order, Malformed> {
+    fn try_from(order: Order<'_>) -> Result<now::Order, Malformed> {
         let currency = str::from_utf8(&order.currency).map_err(|_| malformed("currency"))?;
         let (amount, currency) = (now::Amount::new(order.amount)?, now::Currency::new(currency)?);
-        let mut made = now::Order::new(amount, currency, &order.source, &order.destination)?;
+        let mut made = now::Order::new(amount, currency, order.source, order.destination)?;
         made = made.with_capture(order.capture.into());
-        if let Some(description) = &order.description {
+        if let Some(description) = order.description {
             made = made.with_description(description)?;
         }
         if !order.metadata.is_sorted_by(|(one, _), (next, _)| one < next) {
@@ -218,52 +203,47 @@ impl TryFrom<Order> for now::Order {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Reply {
-    code: String,
-    message: String,
-    reference: Option<String>,
+struct Reply<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(borrow)]
+    reference: Option<&'a str>,
 }
 
-impl From<&now::Reply> for Reply {
-    fn from(reply: &now::Reply) -> Reply {
-        Reply {
-            code: reply.code().to_owned(),
-            message: reply.message().to_owned(),
-            reference: reply.reference().map(str::to_owned),
-        }
+impl<'a> From<&'a now::Reply> for Reply<'a> {
+    fn from(reply: &'a now::Reply) -> Reply<'a> {
+        Reply { code: reply.code(), message: reply.message(), reference: reply.reference() }
     }
 }
 
-impl TryFrom<Reply> for now::Reply {
+impl TryFrom<Reply<'_>> for now::Reply {
     type Error = Malformed;
 
-    fn try_from(reply: Reply) -> Result<now::Reply, Malformed> {
-        let mut made = now::Reply::new(&reply.code, &reply.message);
-        if let Some(reference) = &reply.reference {
+    fn try_from(reply: Reply<'_>) -> Result<now::Reply, Malformed> {
+        let mut made = now::Reply::new(reply.code, reply.message);
+        if let Some(reference) = reply.reference {
             made = made.with_reference(reference);
         }
-        let whole = made.code() == reply.code
-            && made.message() == reply.message
-            && made.reference() == reply.reference.as_deref();
+        let whole = made.code() == reply.code && made.message() == reply.message && made.reference() == reply.reference;
         if whole { Ok(made) } else { Err(malformed("reply")) }
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct NextAction {
-    url: String,
+struct NextAction<'a> {
+    url: &'a str,
     expires_at: Option<u64>,
 }
 
-impl From<&now::NextAction> for NextAction {
-    fn from(action: &now::NextAction) -> NextAction {
-        NextAction { url: action.url.clone(), expires_at: action.expires_at.map(time) }
+impl<'a> From<&'a now::NextAction> for NextAction<'a> {
+    fn from(action: &'a now::NextAction) -> NextAction<'a> {
+        NextAction { url: &action.url, expires_at: action.expires_at.map(time) }
     }
 }
 
-impl From<NextAction> for now::NextAction {
-    fn from(action: NextAction) -> now::NextAction {
-        now::NextAction { url: action.url, expires_at: action.expires_at.map(from_time) }
+impl From<NextAction<'_>> for now::NextAction {
+    fn from(action: NextAction<'_>) -> now::NextAction {
+        now::NextAction { url: action.url.to_owned(), expires_at: action.expires_at.map(from_time) }
     }
 }
 
@@ -310,18 +290,21 @@ impl TryFrom<Lasting> for now::Lasting {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Outcome {
-    Succeeded(Reply),                   // 0
-    Declined(Finality, Reply),          // 1
-    Pending(Option<NextAction>, Reply), // 2
-    NotSent(Reply),                     // 3
-    Refused(Lasting, Reply),            // 4
-    NotFound,                           // 5
-    Unknown(Reply),                     // 6
+enum Outcome<'a> {
+    #[serde(borrow)]
+    Succeeded(Reply<'a>), // 0
+    Declined(Finality, #[serde(borrow)] Reply<'a>), // 1
+    Pending(#[serde(borrow)] Option<NextAction<'a>>, #[serde(borrow)] Reply<'a>), // 2
+    #[serde(borrow)]
+    NotSent(Reply<'a>),         // 3
+    Refused(Lasting, #[serde(borrow)] Reply<'a>),   // 4
+    NotFound,                                       // 5
+    #[serde(borrow)]
+    Unknown(Reply<'a>),         // 6
 }
 
-impl From<&now::Outcome> for Outcome {
-    fn from(outcome: &now::Outcome) -> Outcome {
+impl<'a> From<&'a now::Outcome> for Outcome<'a> {
+    fn from(outcome: &'a now::Outcome) -> Outcome<'a> {
         match outcome {
             now::Outcome::Succeeded(reply) => Outcome::Succeeded(reply.into()),
             now::Outcome::Declined(finality, reply) => Outcome::Declined((*finality).into(), reply.into()),
@@ -334,10 +317,10 @@ impl From<&now::Outcome> for Outcome {
     }
 }
 
-impl TryFrom<Outcome> for now::Outcome {
+impl TryFrom<Outcome<'_>> for now::Outcome {
     type Error = Malformed;
 
-    fn try_from(outcome: Outcome) -> Result<now::Outcome, Malformed> {
+    fn try_from(outcome: Outcome<'_>) -> Result<now::Outcome, Malformed> {
         Ok(match outcome {
             Outcome::Succeeded(reply) => now::Outcome::Succeeded(reply.try_into()?),
             Outcome::Declined(finality, reply) => now::Outcome::Declined(finality.into(), reply.try_into()?),
@@ -351,17 +334,18 @@ impl TryFrom<Outcome> for now::Outcome {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Evidence {
-    NoByteLeft,     // 0
-    Reply,          // 1
-    Inquiry,        // 2
-    Webhook,        // 3
-    Person(Person), // 4
-    Stopped,        // 5
+enum Evidence<'a> {
+    NoByteLeft, // 0
+    Reply,      // 1
+    Inquiry,    // 2
+    Webhook,    // 3
+    #[serde(borrow)]
+    Person(Person<'a>), // 4
+    Stopped,    // 5
 }
 
-impl From<&now::Evidence> for Evidence {
-    fn from(evidence: &now::Evidence) -> Evidence {
+impl<'a> From<&'a now::Evidence> for Evidence<'a> {
+    fn from(evidence: &'a now::Evidence) -> Evidence<'a> {
         match evidence {
             now::Evidence::NoByteLeft => Evidence::NoByteLeft,
             now::Evidence::Reply => Evidence::Reply,
@@ -373,8 +357,8 @@ impl From<&now::Evidence> for Evidence {
     }
 }
 
-impl From<Evidence> for now::Evidence {
-    fn from(evidence: Evidence) -> now::Evidence {
+impl From<Evidence<'_>> for now::Evidence {
+    fn from(evidence: Evidence<'_>) -> now::Evidence {
         match evidence {
             Evidence::NoByteLeft => now::Evidence::NoByteLeft,
             Evidence::Reply => now::Evidence::Reply,
@@ -387,20 +371,20 @@ impl From<Evidence> for now::Evidence {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Person {
-    actor: String,
-    reason: String,
+struct Person<'a> {
+    actor: &'a str,
+    reason: &'a str,
 }
 
-impl From<&now::Person> for Person {
-    fn from(person: &now::Person) -> Person {
-        Person { actor: person.actor.clone(), reason: person.reason.clone() }
+impl<'a> From<&'a now::Person> for Person<'a> {
+    fn from(person: &'a now::Person) -> Person<'a> {
+        Person { actor: &person.actor, reason: &person.reason }
     }
 }
 
-impl From<Person> for now::Person {
-    fn from(person: Person) -> now::Person {
-        now::Person { actor: person.actor, reason: person.reason }
+impl From<Person<'_>> for now::Person {
+    fn from(person: Person<'_>) -> now::Person {
+        now::Person { actor: person.actor.to_owned(), reason: person.reason.to_owned() }
     }
 }
 
@@ -422,17 +406,17 @@ mirror!(ParkReason, now::ParkReason:
 mod tests {
     use super::*;
 
-    fn order(metadata: &[&str]) -> Order {
-        let pairs = metadata.iter().map(|key| ((*key).to_owned(), "v".to_owned())).collect();
+    fn read(metadata: &[&'static str]) -> Result<now::Order, Malformed> {
         let made =
             now::Order::new(now::Amount::new(1).expect("legal"), now::Currency::new("USD").expect("legal"), "a", "b");
-        Order { metadata: pairs, ..Order::from(&made.expect("legal")) }
+        let made = made.expect("legal");
+        Order { metadata: metadata.iter().map(|key| (*key, "v")).collect(), ..Order::from(&made) }.try_into()
     }
 
     #[test]
     fn metadata_that_is_out_of_order_or_names_a_key_twice_was_never_written() {
-        assert!(now::Order::try_from(order(&["a", "b", "c"])).is_ok());
-        assert!(now::Order::try_from(order(&["b", "a"])).is_err());
-        assert!(now::Order::try_from(order(&["a", "a"])).is_err());
+        assert!(read(&["a", "b", "c"]).is_ok());
+        assert!(read(&["b", "a"]).is_err());
+        assert!(read(&["a", "a"]).is_err());
     }
 }

@@ -10,28 +10,31 @@ use super::{
 };
 
 #[derive(Serialize, Deserialize)]
-pub(in super::super) struct Payment {
+pub(in super::super) struct Payment<'a> {
     #[serde(with = "id")]
     id: [u8; 16],
-    tenant: String,
-    key: String,
-    namespace: String,
-    order: Order,
-    operations: Vec<Operation>,
+    tenant: &'a str,
+    key: &'a str,
+    namespace: &'a str,
+    #[serde(borrow)]
+    order: Order<'a>,
+    #[serde(borrow)]
+    operations: Vec<Operation<'a>>,
     created_at: u64,
     settled_at: Option<u64>,
     updated_at: u64,
     contradicted: bool,
-    timeline: Vec<Moment>,
+    #[serde(borrow)]
+    timeline: Vec<Moment<'a>>,
 }
 
-impl From<&now::Payment> for Payment {
-    fn from(payment: &now::Payment) -> Payment {
+impl<'a> From<&'a now::Payment> for Payment<'a> {
+    fn from(payment: &'a now::Payment) -> Payment<'a> {
         Payment {
             id: *payment.id.as_bytes(),
-            tenant: payment.tenant.as_str().to_owned(),
-            key: payment.key.as_str().to_owned(),
-            namespace: payment.namespace.as_str().to_owned(),
+            tenant: payment.tenant.as_str(),
+            key: payment.key.as_str(),
+            namespace: payment.namespace.as_str(),
             order: (&payment.order).into(),
             operations: payment.operations.iter().map(Into::into).collect(),
             created_at: time(payment.created_at),
@@ -43,15 +46,15 @@ impl From<&now::Payment> for Payment {
     }
 }
 
-impl TryFrom<Payment> for now::Payment {
+impl TryFrom<Payment<'_>> for now::Payment {
     type Error = Malformed;
 
-    fn try_from(payment: Payment) -> Result<now::Payment, Malformed> {
+    fn try_from(payment: Payment<'_>) -> Result<now::Payment, Malformed> {
         let mut read = now::Payment {
             id: now::PaymentId::from_bytes(payment.id),
-            tenant: now::Tenant::new(&payment.tenant)?,
-            key: now::IdempotencyKey::new(&payment.key)?,
-            namespace: now::Namespace::new(&payment.namespace)?,
+            tenant: now::Tenant::new(payment.tenant)?,
+            key: now::IdempotencyKey::new(payment.key)?,
+            namespace: now::Namespace::new(payment.namespace)?,
             order: payment.order.try_into()?,
             operations: payment.operations.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
             created_at: from_time(payment.created_at),
@@ -90,60 +93,64 @@ pub(in super::super) fn fits(payment: &now::Payment) -> bool {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Moment {
+struct Moment<'a> {
     at: u64,
     operation: u32,
-    what: String,
-    evidence: Option<Evidence>,
+    what: &'a str,
+    #[serde(borrow)]
+    evidence: Option<Evidence<'a>>,
 }
 
-impl From<&now::Moment> for Moment {
-    fn from(moment: &now::Moment) -> Moment {
+impl<'a> From<&'a now::Moment> for Moment<'a> {
+    fn from(moment: &'a now::Moment) -> Moment<'a> {
         Moment {
             at: time(moment.at),
             operation: moment.operation,
-            what: moment.what.clone(),
+            what: &moment.what,
             evidence: moment.evidence.as_ref().map(Into::into),
         }
     }
 }
 
-impl From<Moment> for now::Moment {
-    fn from(moment: Moment) -> now::Moment {
+impl From<Moment<'_>> for now::Moment {
+    fn from(moment: Moment<'_>) -> now::Moment {
         now::Moment {
             at: from_time(moment.at),
             operation: moment.operation,
-            what: moment.what,
+            what: moment.what.to_owned().into(),
             evidence: moment.evidence.map(Into::into),
         }
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Operation {
+struct Operation<'a> {
     this: OperationRef,
-    key: String,
+    key: &'a str,
     #[serde(with = "id")]
     operation_key: [u8; 16],
-    gateway: Identity,
-    #[serde(with = "bytes")]
-    request: Vec<u8>,
-    prepared: Option<String>,
+    #[serde(borrow)]
+    gateway: Identity<'a>,
+    #[serde(serialize_with = "bytes::serialize")]
+    request: &'a [u8],
+    #[serde(borrow)]
+    prepared: Option<&'a str>,
     attempts: u32,
     first_sent: Option<u64>,
     may_have_acted: bool,
-    standing: Standing,
+    #[serde(borrow)]
+    standing: Standing<'a>,
 }
 
-impl From<&now::Operation> for Operation {
-    fn from(operation: &now::Operation) -> Operation {
+impl<'a> From<&'a now::Operation> for Operation<'a> {
+    fn from(operation: &'a now::Operation) -> Operation<'a> {
         Operation {
             this: operation.this.into(),
-            key: operation.key.as_str().to_owned(),
+            key: operation.key.as_str(),
             operation_key: *operation.operation_key.as_bytes(),
             gateway: (&operation.gateway).into(),
-            request: operation.request.clone(),
-            prepared: operation.prepared.clone(),
+            request: &operation.request,
+            prepared: operation.prepared.as_deref(),
             attempts: operation.attempts,
             first_sent: operation.first_sent.map(time),
             may_have_acted: operation.may_have_acted,
@@ -152,17 +159,17 @@ impl From<&now::Operation> for Operation {
     }
 }
 
-impl TryFrom<Operation> for now::Operation {
+impl TryFrom<Operation<'_>> for now::Operation {
     type Error = Malformed;
 
-    fn try_from(operation: Operation) -> Result<now::Operation, Malformed> {
+    fn try_from(operation: Operation<'_>) -> Result<now::Operation, Malformed> {
         Ok(now::Operation {
             this: operation.this.try_into()?,
-            key: now::IdempotencyKey::new(&operation.key)?,
+            key: now::IdempotencyKey::new(operation.key)?,
             operation_key: now::OperationKey::from_bytes(operation.operation_key),
             gateway: operation.gateway.into(),
-            request: operation.request,
-            prepared: operation.prepared,
+            request: operation.request.to_owned(),
+            prepared: operation.prepared.map(str::to_owned),
             attempts: operation.attempts,
             first_sent: operation.first_sent.map(from_time),
             may_have_acted: operation.may_have_acted,
@@ -173,27 +180,49 @@ impl TryFrom<Operation> for now::Operation {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Standing {
+enum Standing<'a> {
     /// 0
     Intended,
     /// 1
     Sent { not_after: u64 },
     /// 2
-    AtGateway { next_action: Option<NextAction>, reply: Reply, since: u64 },
+    AtGateway {
+        #[serde(borrow)]
+        next_action: Option<NextAction<'a>>,
+        #[serde(borrow)]
+        reply: Reply<'a>,
+        since: u64,
+    },
     /// 3
-    InDoubt { reply: Reply, since: u64 },
+    InDoubt {
+        #[serde(borrow)]
+        reply: Reply<'a>,
+        since: u64,
+    },
     /// 4
-    Parked { reason: ParkReason, reply: Reply, since: u64 },
+    Parked {
+        reason: ParkReason,
+        #[serde(borrow)]
+        reply: Reply<'a>,
+        since: u64,
+    },
     /// 5
-    Succeeded(Reply),
+    #[serde(borrow)]
+    Succeeded(Reply<'a>),
     /// 6
-    Declined { finality: Finality, open_until: Option<u64>, reply: Reply },
+    Declined {
+        finality: Finality,
+        open_until: Option<u64>,
+        #[serde(borrow)]
+        reply: Reply<'a>,
+    },
     /// 7
-    Canceled(Reply),
+    #[serde(borrow)]
+    Canceled(Reply<'a>),
 }
 
-impl From<&now::Standing> for Standing {
-    fn from(standing: &now::Standing) -> Standing {
+impl<'a> From<&'a now::Standing> for Standing<'a> {
+    fn from(standing: &'a now::Standing) -> Standing<'a> {
         match standing {
             now::Standing::Intended => Standing::Intended,
             now::Standing::Sent { not_after } => Standing::Sent { not_after: time(*not_after) },
@@ -217,10 +246,10 @@ impl From<&now::Standing> for Standing {
     }
 }
 
-impl TryFrom<Standing> for now::Standing {
+impl TryFrom<Standing<'_>> for now::Standing {
     type Error = Malformed;
 
-    fn try_from(standing: Standing) -> Result<now::Standing, Malformed> {
+    fn try_from(standing: Standing<'_>) -> Result<now::Standing, Malformed> {
         Ok(match standing {
             Standing::Intended => now::Standing::Intended,
             Standing::Sent { not_after } => now::Standing::Sent { not_after: from_time(not_after) },

@@ -241,7 +241,7 @@ fn a_timeline_keeps_its_ends_and_counts_what_lies_between() {
     }
     let timeline = &story.payment.as_ref().unwrap().timeline;
     assert_eq!(timeline.len(), 64);
-    assert_eq!((timeline[0].what.as_str(), timeline[63].what.as_str()), ("accepted", "attempt_started"));
+    assert_eq!((timeline[0].what.as_ref(), timeline[63].what.as_ref()), ("accepted", "attempt_started"));
     let left_out: Vec<_> = timeline.iter().filter_map(|moment| moment.what.strip_prefix("left_out: ")).collect();
     // Accepted, intended, started; then two moments for each of 499 attempts.
     assert_eq!(left_out, [(3 + 2 * 499 - 63).to_string()]);

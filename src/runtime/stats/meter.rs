@@ -300,7 +300,7 @@ mod tests {
         let meter = Meter::new(&[]);
         meter.turned(Duration::from_micros(50), 0, 0, Recorded::default());
         let settled = vec![(State::Succeeded, Duration::from_millis(20))];
-        let recorded = Recorded { facts: BTreeMap::from([("accepted", 2)]), settled };
+        let recorded = Recorded { facts: vec![("accepted", 2)], settled };
         meter.turned(Duration::from_millis(1), 3, 512, recorded);
         let stats = read(&meter);
         assert_eq!((stats.turn.count(), stats.batch_records.count(), stats.settle.count()), (2, 1, 1));
