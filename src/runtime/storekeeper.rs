@@ -6,6 +6,7 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -24,6 +25,11 @@ enum Job {
 
 /// Rows gathered before they are put: as many as one sled batch takes well.
 const GATHERED: usize = 500;
+
+/// How long the first of them waits for the others. Memory answers for them meanwhile, and a start replays from the last
+/// checkpoint anyway; but sled's own threads write something for every batch, however small: with a batch for each turn,
+/// they took a fifth of the daemon's processor time.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 pub(super) struct StoreKeeper {
     jobs: Option<Sender<Job>>,
@@ -70,19 +76,7 @@ fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake, meter: &Met
     while let Some(job) = next.take() {
         match job {
             Job::Put(mut rows, mut mark) => {
-                while rows.len() < GATHERED {
-                    match waiting.try_recv() {
-                        Ok(Job::Put(more, later)) => {
-                            rows.extend(more);
-                            mark = later;
-                        }
-                        Ok(Job::Flush) => {
-                            next = Some(Job::Flush);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
+                next = gather(waiting, &mut rows, &mut mark);
                 if let Err(stopped) = engine::put(store, &rows, &mark) {
                     return intake.report(Report::StoreFailed(stopped.why));
                 }
@@ -100,4 +94,20 @@ fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake, meter: &Met
         }
         next = next.or_else(|| waiting.recv().ok());
     }
+}
+
+/// Adds rows until they are enough, or the first has waited long enough. Returns the job that ended it, if one did.
+fn gather(waiting: &Receiver<Job>, rows: &mut Vec<Resting>, mark: &mut Mark) -> Option<Job> {
+    let until = Instant::now() + PATIENCE;
+    while rows.len() < GATHERED {
+        match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Job::Put(more, later)) => {
+                rows.extend(more);
+                *mark = later;
+            }
+            Ok(Job::Flush) => return Some(Job::Flush),
+            Err(_) => break,
+        }
+    }
+    None
 }
