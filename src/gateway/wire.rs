@@ -15,7 +15,7 @@ use std::{
     fmt,
     future::poll_fn,
     io,
-    os::fd::AsFd,
+    mem::MaybeUninit,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -30,6 +30,7 @@ use hyper::{
     header::RETRY_AFTER,
 };
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -352,8 +353,7 @@ impl Stream {
             Stream::Plain(plain) => (plain, false),
             Stream::Secure(secure) => (secure.get_ref().0, true),
         };
-        let Ok(handle) = socket.as_fd().try_clone_to_owned() else { return false };
-        match std::net::TcpStream::from(handle).peek(&mut [0]) {
+        match SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => true,
             // TLS has messages of its own.
             Ok(_) => !secure,
