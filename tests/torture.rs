@@ -65,6 +65,10 @@ fn random_kills() {
     for spoken in ["news", "forged_refused"] {
         assert!(kept.1[spoken].as_u64() > Some(0), "gateways also speak by themselves: {spoken}: {}", kept.1);
     }
+    assert_eq!(kept.1["rounds_of_two"], 1, "{}", kept.1);
+    for failed_over in ["outages", "rerouted"] {
+        assert!(kept.1[failed_over].as_u64() > Some(0), "what one does not take, the other does: {}", kept.1);
+    }
     assert_eq!(kept.1["parked"], 0, "where the gateway deduplicates, nothing has to park: {}", kept.1);
 }
 

@@ -4,21 +4,24 @@
 use super::world::World;
 use crate::{
     engine::Machine,
-    payment::{Contract, Identity, Route, Rulebook},
+    payment::{Contract, Identity, Route, Rulebook, Rules},
 };
+
+/// The rules of a gateway, and of another one that is like it.
+pub(super) fn two(rules: Rules) -> Rulebook {
+    let ours = &rules.contract;
+    let identity = Identity { name: format!("{}, the other", ours.identity.name), ..ours.identity.clone() };
+    let other = Contract { identity, ..ours.clone() };
+    let routes = [("one", ours.clone()), ("other", other)];
+    let routes = routes.map(|(name, contract)| Route::new(name, contract, rules.encoder.clone()));
+    Rulebook::of_routes(rules, routes.to_vec())
+}
 
 impl World {
     /// The rules of each gateway that there is.
     pub(super) fn rulebook(&self) -> Rulebook {
-        if self.routing.is_none() {
-            return self.rules.clone().into();
-        }
-        let ours = &self.rules.contract;
-        let identity = Identity { name: format!("{}, the other", ours.identity.name), ..ours.identity.clone() };
-        let other = Contract { identity, ..ours.clone() };
-        let routes = [("one", ours.clone()), ("other", other)];
-        let routes = routes.map(|(name, contract)| Route::new(name, contract, self.rules.encoder.clone()));
-        Rulebook::of_routes(self.rules.clone(), routes.to_vec())
+        let rules = self.rules.clone();
+        if self.routing.is_some() { two(rules) } else { rules.into() }
     }
 
     /// Now and then one of them, or both, or none, are held to be down.

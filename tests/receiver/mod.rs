@@ -1,6 +1,6 @@
 //! A receiver of webhooks that does as it is told, checks signatures by itself, and notes what it took.
 
-#![allow(clippy::as_conversions, reason = "digits and bytes")]
+#![allow(dead_code, clippy::as_conversions, reason = "each test uses a part; digits and bytes")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -75,6 +75,11 @@ impl Receiver {
         self.state.lock().unwrap().asked
     }
 
+    /// How many it took.
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().unwrap().taken.len()
+    }
+
     pub(crate) fn taken(&self) -> Vec<Heard> {
         self.state.lock().unwrap().taken.clone()
     }
@@ -111,7 +116,8 @@ impl Receiver {
                 return None;
             }
         };
-        write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n").ok()
+        // At once: what is written in pieces waits for the other side to acknowledge each.
+        stream.write_all(format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n").as_bytes()).ok()
     }
 
     /// The status that it answers with, if it answers.

@@ -127,6 +127,37 @@ fn too_late(void: &Operation, step: &mut Step<'_>) {
     step.facts.push(Fact::Canceled { operation: void.this, reply });
 }
 
+/// A void was sent, the gateway would not carry it out, and the charge has happened: as after a void that comes too late,
+/// by policy it is refunded, and what was told stays. Whichever of the two is known last is known since this step.
+pub(super) fn refund_in_place_of_void(step: &mut Step<'_>) {
+    let sent = |one: &&Operation| one.this.kind == Kind::Void && one.attempts > 0 && !one.is_own();
+    let Some(void) = step.payment.operations.iter().rfind(sent) else { return };
+    let is_news = step.speaks_of(void) || step.payment.first().is_some_and(|first| step.speaks_of(first));
+    let Some(now) = step.folded().filter(|_| is_news) else { return };
+    let has_begun = now.operations.len() > step.payment.operations.len();
+    let refused = now.operations.iter().find(|one| one.this == void.this).is_some_and(was_not_carried_out);
+    let charged = now.first().is_some_and(|first| first.this.kind == Kind::Charge && first.has_happened());
+    if let (false, true, true, Late::Refund, Ok(left)) =
+        (has_begun, refused, charged, step.rules.policies.late_void, Amount::new(now.refundable()))
+    {
+        operate::intend_own(Kind::Refund, &format!("void-{}", void.this.number), left, step);
+    }
+}
+
+/// Declined, or refused for good; but not taken back by a person.
+fn was_not_carried_out(void: &Operation) -> bool {
+    match &void.standing {
+        Standing::Declined { open_until, .. } => open_until.is_none() && !void.has_happened(),
+        Standing::Canceled(reply) => reply.code() != "canceled",
+        Standing::Intended
+        | Standing::Sent { .. }
+        | Standing::AtGateway { .. }
+        | Standing::InDoubt { .. }
+        | Standing::Parked { .. }
+        | Standing::Succeeded(_) => false,
+    }
+}
+
 /// Money has moved after its caller was told that it would not: by policy it goes back.
 pub(super) fn late_success(operation: &Operation, step: &mut Step<'_>) {
     let undo = match operation.this.kind {

@@ -40,8 +40,8 @@ mod model;
 pub use rules::{Late, Policies, Rulebook, Rules};
 
 use super::{
-    Amount, Currency, Fact, IdempotencyKey, Identity, Invalid, Kind, Now, Operation, OperationKey, Order, Outcome,
-    ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp,
+    Amount, Currency, Event, Fact, IdempotencyKey, Identity, Invalid, Kind, Now, Operation, OperationKey, Order, Outcome,
+    ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp, apply,
 };
 
 /// Something that a payment has to answer to.
@@ -333,6 +333,7 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
         Input::Inquire => person::inquire(&mut step),
         Input::Resolve(resolution) => person::resolve(resolution, &mut step),
     }
+    gate::refund_in_place_of_void(&mut step);
     step.finish()
 }
 
@@ -408,6 +409,16 @@ impl<'a> Step<'a> {
     /// Whether something has been decided about an operation in this step.
     fn speaks_of(&self, operation: &Operation) -> bool {
         self.facts.iter().any(|fact| fact.operation() == Some(operation.this))
+    }
+
+    /// The payment as it will be when this is recorded.
+    fn folded(&self) -> Option<Payment> {
+        let mut payment = Some(self.payment.clone());
+        for fact in &self.facts {
+            let event = Event { payment: self.payment.id, at: self.now.wall, fact: fact.clone() };
+            apply(&mut payment, &event).ok()?;
+        }
+        payment
     }
 
     /// When the last byte of a sending that starts now may leave. The order's expiry is that of its first operation:

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        Fault, Loss, Rng, SimDisk, Violation,
+        Fault, Loss, Rng, SimDisk, Violation, routing,
         start::{Boot, keep, start},
     },
     scripts::{Act, End, Like, Part, Script},
@@ -16,9 +16,9 @@ use crate::{
     engine::{self, Admission, Carrying, Machine, Received, Recovered, Stopped},
     journal,
     payment::{
-        Action, Amount, Call, Capture, Clock, Currency, Encoder, Finality, FollowUp, IdempotencyKey, Input, Kind,
-        Lasting, Manner, Namespace, Now, Operation, OperationKey, Order, Outcome, Payment, PaymentId, Person, Reply,
-        Resolution, Rules, Standing, Tenant, Tick, Timestamp, Verdict, Webhook,
+        Action, Amount, Call, Capture, Clock, Currency, Encoder, Finality, FollowUp, IdempotencyKey, Identity, Input,
+        Kind, Lasting, Manner, Namespace, Now, Operation, OperationKey, Order, Outcome, Payment, PaymentId, Person,
+        Reply, Resolution, Rules, Standing, Tenant, Tick, Timestamp, Verdict, Webhook,
     },
     store::{MemoryStore, Store},
 };
@@ -58,6 +58,8 @@ pub(super) struct Life {
     heard: BTreeMap<(PaymentId, u32), End>,
     /// The gateway's own ids under which something was sent.
     sent_under: BTreeMap<PaymentId, String>,
+    /// The gateways at which what was sent may have acted: by what was heard, recorded or not.
+    sent_to: BTreeMap<(PaymentId, u32), Identity>,
     /// The news of which the gateway has heard that it came.
     news: BTreeSet<&'static str>,
 }
@@ -77,6 +79,7 @@ impl Life {
             known: BTreeMap::new(),
             heard: BTreeMap::new(),
             sent_under: BTreeMap::new(),
+            sent_to: BTreeMap::new(),
             news: BTreeSet::new(),
         }
     }
@@ -85,8 +88,9 @@ impl Life {
     /// a start that has to rebuild it reads most.
     pub(super) fn fork(&self) -> Life {
         let (known, heard, disk) = (self.known.clone(), self.heard.clone(), Arc::new(self.disk.fork()));
-        let (sent_under, news, store) = (self.sent_under.clone(), self.news.clone(), Arc::new(MemoryStore::new()));
-        Life { disk, store, machine: None, broken: None, known, heard, sent_under, news, ..*self }
+        let (sent_under, sent_to, news) = (self.sent_under.clone(), self.sent_to.clone(), self.news.clone());
+        let store = Arc::new(MemoryStore::new());
+        Life { disk, store, machine: None, broken: None, known, heard, sent_under, sent_to, news, ..*self }
     }
 
     pub(super) fn die(&self, loss: Loss, rng: &mut Rng) -> Life {
@@ -204,6 +208,9 @@ impl Life {
         let payment = self.machine.as_ref()?.get(&id).ok()??;
         let attempt = payment.operations.get(operation as usize)?.attempts;
         self.heard.insert((id, operation), end);
+        if matches!(end, End::NotSent | End::Busy) && attempt == 1 {
+            self.sent_to.remove(&(id, operation));
+        }
         Some((id, Input::Ended { operation, attempt, outcome: end.outcome() }))
     }
 
@@ -280,9 +287,15 @@ impl Life {
         }
         let Action::Send { call, attempt, request, .. } = action else { return };
         self.leaves_under(call);
+        let first = self.sent_to.entry((call.payment, call.operation)).or_insert_with(|| call.gateway.clone());
+        if *first != call.gateway {
+            let what = format!("it leaves for {}, and may have acted at {first}", call.gateway);
+            self.breaks("P2", Some(call.payment), what);
+        }
         let known = self.known.get(&call.payment).and_then(|payment| payment.operations.get(call.operation as usize));
         let Some(known) = known else { return };
-        let said = matches!(self.heard.get(&(call.payment, call.operation)), Some(End::NotSent | End::NotFound));
+        let said =
+            matches!(self.heard.get(&(call.payment, call.operation)), Some(End::NotSent | End::Busy | End::NotFound));
         let proven = match known.standing {
             Standing::Intended => true,
             Standing::Sent { .. } | Standing::InDoubt { .. } => said,
@@ -322,8 +335,9 @@ impl Life {
     fn recover(&mut self) -> Result<Recovered, engine::OpenError> {
         let found = journal::open(self.disk.clone(), JOURNAL)?;
         self.epochs += 1;
+        let rules = Rules::new(self.script.contract(), Encoder::plain());
         let boot = Boot {
-            rules: Rules::new(self.script.contract(), Encoder::plain()).into(),
+            rules: if self.script.like == Like::Two { routing::two(rules) } else { rules.into() },
             boot_id: [self.boot; 16],
             salt: 1_000 + self.epochs,
             now: self.now().wall,
@@ -367,7 +381,8 @@ impl Life {
                 true => is_still(now, before),
                 false => {
                     let minted = before.prepared.is_none() || now.prepared == before.prepared;
-                    now.operation_key == before.operation_key && now.attempts >= before.attempts && minted
+                    let stays = now.operation_key == before.operation_key && now.gateway == before.gateway;
+                    stays && now.attempts >= before.attempts && minted
                 }
             });
             if kept { None } else { broken("P3", format!("it was {before:?}, and is {now:?}")) }
@@ -430,6 +445,7 @@ impl End {
             End::Succeeded => Outcome::Succeeded(reply("approved")),
             End::Declined => Outcome::Declined(Finality::Hard, reply("declined")),
             End::Refused => Outcome::Refused(Lasting::ForGood, reply("refused")),
+            End::Busy => Outcome::Refused(Lasting::ForNow { retry_after: None }, reply("busy")),
             End::NotSent => Outcome::NotSent(reply("nobody_listens")),
             End::Pending => Outcome::Pending(None, reply("pending")),
             End::Unknown => Outcome::Unknown(reply("timeout")),

@@ -51,6 +51,8 @@ pub(super) enum End {
     Succeeded,
     Declined,
     Refused,
+    /// Refused for now.
+    Busy,
     NotSent,
     Pending,
     Unknown,
@@ -68,6 +70,8 @@ pub(super) enum Like {
     Minting,
     /// It does none of that: what it says by itself is all the evidence there is.
     Mute,
+    /// It deduplicates, and can be asked; and there is another one like it.
+    Two,
 }
 
 /// A life, and the gateway that it is lived with.
@@ -81,7 +85,7 @@ impl Script {
         let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
         contract.inquiry = Inquiry::ByKey { not_found_lag: std::time::Duration::ZERO, not_found_times: 2 };
         match self.like {
-            Like::Deduplicating => {}
+            Like::Deduplicating | Like::Two => {}
             Like::Forgetting => contract.deduplication = Deduplication::None,
             Like::Minting => contract.mints_id_first = true,
             Like::Mute => (contract.deduplication, contract.inquiry) = (Deduplication::None, Inquiry::None),
@@ -93,7 +97,7 @@ impl Script {
 use Act::{
     Answer, AnswerOf, Authorize, Checkpoint, Close, Confirm, Due, EndOf, Kill, News, Pay, Prepared, Resolve, Then,
 };
-use End::{Declined, NotFound, NotSent, Pending, Refused, Succeeded, Unknown};
+use End::{Busy, Declined, NotFound, NotSent, Pending, Refused, Succeeded, Unknown};
 
 /// A payment that there is none of.
 const NOBODY: u32 = 99;
@@ -279,6 +283,46 @@ pub(super) const SCRIPTS: &[Script] = &[
             News(1, "e4", Succeeded),
             Close,
             News(1, "e4", Succeeded),
+        ],
+    },
+    // What the first gateway is not reached with, or refuses for now, goes to the other; there it is done, or lost as well.
+    Script {
+        like: Like::Two,
+        acts: &[
+            Pay(0, 3),
+            Act::End(0, 1, NotSent),
+            Act::End(1, 2, Busy),
+            Due,
+            Act::End(0, 1, Succeeded),
+            Act::End(1, 2, NotSent),
+            Kill,
+            Due,
+            Act::End(1, 2, Succeeded),
+            Then(0, "r", Part::Refund(300)),
+            EndOf(0, 1, Succeeded),
+            Checkpoint(2),
+            Close,
+        ],
+    },
+    // A doubt at the first gateway stays there, also when what is sent again does not arrive; a kill before what goes to
+    // the other has left, and one before it has ended.
+    Script {
+        like: Like::Two,
+        acts: &[
+            Pay(0, 3),
+            Act::End(0, 1, Unknown),
+            Act::End(1, 3, NotSent),
+            Kill,
+            Act::End(1, 2, Succeeded),
+            Due,
+            Answer(0, NotFound),
+            Due,
+            Answer(0, NotFound),
+            Act::End(0, 1, NotSent),
+            Kill,
+            Due,
+            Answer(2, Succeeded),
+            Answer(0, Succeeded),
         ],
     },
 ];

@@ -7,6 +7,7 @@ use ureq::http::Method;
 
 use super::{
     asked::Told,
+    ledgers::{Ledgers, Moved},
     record::{Promise, Record},
     wire::{Wire, text},
 };
@@ -20,9 +21,6 @@ pub(super) struct Audit<'a> {
     /// Whether the gateways deduplicate.
     pub(super) deduplicates: bool,
 }
-
-/// What moved, by operation: the amounts.
-type Moved = BTreeMap<String, Vec<u64>>;
 
 impl Audit<'_> {
     /// Turns every fault off.
@@ -41,38 +39,29 @@ impl Audit<'_> {
     /// Compares everything. Errors are of the audit; what it finds is in the record.
     pub(super) fn run(&self, told: &[Told]) -> Result<(), String> {
         let Some(daemon) = self.record.daemon() else { return Ok(()) };
-        let moved = self.moved()?;
+        let ledgers = self.ledgers()?;
+        let mut kept = 0;
         let mut known = BTreeSet::new();
         let mut states = BTreeMap::new();
         for id in self.payments(&daemon)? {
             let payment = self.wire.get(&format!("{daemon}/v1/payments/{id}"))?.value();
-            self.check(&payment, &moved);
+            self.check(&payment, &ledgers);
+            kept += number(&payment, "captured") - number(&payment, "refunded");
             for operation in Line::all(&payment) {
                 states.insert((id.clone(), operation.number), operation.state);
                 known.insert(operation.key);
             }
         }
-        for key in moved.keys().filter(|key| !known.contains(*key)) {
+        // What is parked may have moved, or not.
+        if self.deduplicates && kept != ledgers.kept {
+            let what = format!("payments have captured {kept} more than refunded, and all ledgers {}", ledgers.kept);
+            self.record.broke(Promise::WrongMovement, what);
+        }
+        for key in ledgers.moved.keys().filter(|key| !known.contains(*key)) {
             self.record.broke(Promise::WrongMovement, format!("operation {key} moved money, and no payment knows it"));
         }
         self.compare(told, &states);
-        self.sandboxes.iter().try_for_each(|sandbox| self.count_news(sandbox))
-    }
-
-    /// What came of what a gateway has said by itself, if it does.
-    fn count_news(&self, sandbox: &str) -> Result<(), String> {
-        let news = self.wire.get(&format!("{sandbox}/news"))?.value();
-        let [taken, refused, forged] =
-            ["taken", "forged_refused", "forged_taken"].map(|name| news.get(name).and_then(Value::as_u64).unwrap_or(0));
-        self.record.note(|seen| {
-            seen.news += taken;
-            seen.forged_refused += refused;
-        });
-        if forged > 0 {
-            self.record
-                .broke(Promise::HeardForgery, format!("{forged} times what was not signed by the gateway was taken"));
-        }
-        Ok(())
+        self.sandboxes.iter().try_for_each(|sandbox| count_news(self.record, &self.wire, sandbox))
     }
 
     /// Whether nothing is left to be found out, but what waits for another gateway.
@@ -88,8 +77,8 @@ impl Audit<'_> {
     }
 
     /// Reads the ledgers.
-    fn moved(&self) -> Result<Moved, String> {
-        let mut moved = Moved::new();
+    fn ledgers(&self) -> Result<Ledgers, String> {
+        let mut all = Ledgers::default();
         for sandbox in self.sandboxes {
             let summary = self.wire.get(&format!("{sandbox}/statement/summary"))?.value();
             let count = |name| summary.get(name).and_then(Value::as_u64).ok_or("the sandbox has no summary");
@@ -105,18 +94,17 @@ impl Audit<'_> {
                 for line in lines.lines() {
                     let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
                     after = line.get("number").and_then(Value::as_u64).unwrap_or(after);
-                    let amount = line.get("amount").and_then(Value::as_u64).unwrap_or(0);
-                    moved.entry(text(&line, "/reference")).or_default().push(amount);
+                    all.add(&line, sandbox);
                 }
                 if lines.is_empty() {
                     break;
                 }
             }
         }
-        for (key, amounts) in moved.iter().filter(|(_, amounts)| amounts.len() > 1) {
+        for (key, amounts) in all.moved.iter().filter(|(_, amounts)| amounts.len() > 1) {
             self.record.broke(Promise::MovedTwice, format!("operation {key} moved money more than once: {amounts:?}"));
         }
-        Ok(moved)
+        Ok(all)
     }
 
     /// The id of every payment that the daemon lists.
@@ -133,10 +121,12 @@ impl Audit<'_> {
         }
     }
 
-    /// One payment against the ledger, and against the rules.
-    fn check(&self, payment: &Value, moved: &Moved) {
+    /// One payment against the ledgers, and against the rules.
+    fn check(&self, payment: &Value, ledgers: &Ledgers) {
         let operations = Line::all(payment);
-        for what in disagreements(payment, &operations, moved) {
+        let keys = operations.iter().map(|one| one.key.as_str());
+        let elsewhere = ledgers.elsewhere(payment, keys, self.sandboxes);
+        for what in disagreements(payment, &operations, &ledgers.moved).into_iter().chain(elsewhere) {
             self.record.broke(Promise::WrongMovement, format!("{what}: {payment}"));
         }
         for operation in operations.iter().skip(1) {
@@ -174,8 +164,10 @@ impl Audit<'_> {
     fn count(&self, payment: &Value, state: &str) {
         let attempts = payment.pointer("/operations/0/attempts").and_then(Value::as_u64).unwrap_or(0);
         let reason = text(payment, "/outcome/code");
+        let rerouted = u64::from(moments(payment).iter().any(|moment| moment.starts_with("rerouted")));
         self.record.note(|seen| {
             seen.payments += 1;
+            seen.rerouted += rerouted;
             seen.further_attempts += attempts.saturating_sub(1);
             match state {
                 "succeeded" => seen.succeeded += 1,
@@ -214,6 +206,32 @@ impl Audit<'_> {
             }
         }
     }
+}
+
+/// What came of what a gateway has said by itself, if it does.
+pub(super) fn count_news(record: &Record, wire: &Wire, sandbox: &str) -> Result<(), String> {
+    let news = wire.get(&format!("{sandbox}/news"))?.value();
+    let [taken, refused, forged] =
+        ["taken", "forged_refused", "forged_taken"].map(|name| news.get(name).and_then(Value::as_u64).unwrap_or(0));
+    record.note(|seen| {
+        seen.news += taken;
+        seen.forged_refused += refused;
+    });
+    if forged > 0 {
+        record.broke(Promise::HeardForgery, format!("{forged} times what was not signed by the gateway was taken"));
+    }
+    Ok(())
+}
+
+/// A number of a payment; 0 if it is not there.
+fn number(payment: &Value, name: &str) -> i128 {
+    payment.get(name).and_then(Value::as_u64).map_or(0, i128::from)
+}
+
+/// What happened to a payment, in words.
+fn moments(payment: &Value) -> Vec<String> {
+    let timeline = payment.get("timeline").and_then(Value::as_array);
+    timeline.into_iter().flatten().map(|moment| text(moment, "/event")).collect()
 }
 
 /// One operation, as a payment lists it.
@@ -289,8 +307,8 @@ fn disagreements(payment: &Value, operations: &[Line], moved: &Moved) -> Vec<Str
 
 /// What a gateway says of an operation for which the payment has nothing left. It must not have to.
 fn asked_too_much(payment: &Value) -> Option<&'static str> {
-    let moments = payment.get("timeline").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let said = |code: &&str| moments.iter().any(|moment| text(moment, "/event").ends_with(&format!("({code})")));
+    let moments = moments(payment);
+    let said = |code: &&str| moments.iter().any(|moment| moment.ends_with(&format!("({code})")));
     ["amount_too_large", "unknown_charge", "invalid_charge"].into_iter().find(said)
 }
 
@@ -298,8 +316,7 @@ fn asked_too_much(payment: &Value) -> Option<&'static str> {
 /// several, whether there are more further attempts than ones that ended without an effect. Where moments were left out
 /// of it, that cannot be told.
 fn sent_again(payment: &Value) -> bool {
-    let moments = payment.get("timeline").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let moments: Vec<String> = moments.iter().map(|moment| text(moment, "/event")).collect();
+    let moments = moments(payment);
     let is_harmless =
         |moment: &str| moment.starts_with("attempt_ended: not_sent") || moment.starts_with("attempt_ended: refused");
     let operations = Line::all(payment);

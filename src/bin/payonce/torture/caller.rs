@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{
     asked::{Asked, Told},
+    gateway::{ELSEWHERE, TWO},
     record::{Promise, Record},
     wire::{Reply, Wire},
 };
@@ -39,16 +40,26 @@ pub(super) struct Caller<'a> {
     made: u64,
     open: Vec<Asked>,
     told: Vec<Told>,
-    /// Whether it voids what is under way.
-    crosses: bool,
+    habits: Habits,
+}
+
+/// What callers of a round do, or do not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    /// Their orders are to fill a disk.
+    pub(super) bulky: bool,
+    /// They void what is under way.
+    pub(super) crosses: bool,
+    /// Some of their orders are for one of two gateways only.
+    pub(super) chooses: bool,
 }
 
 impl<'a> Caller<'a> {
-    pub(super) fn new(record: &'a Record, number: u64, dice: Rng, bulky: bool, crosses: bool) -> Caller<'a> {
+    pub(super) fn new(record: &'a Record, number: u64, dice: Rng, habits: Habits) -> Caller<'a> {
         let text = |number| (format!("note-{number}"), "x".repeat(BULK.1));
-        let metadata = if bulky { (0..BULK.0).map(text).collect() } else { BTreeMap::new() };
+        let metadata = if habits.bulky { (0..BULK.0).map(text).collect() } else { BTreeMap::new() };
         let name = format!("caller-{number}");
-        Caller { record, wire: Wire::new(), dice, name, metadata, made: 0, open: Vec::new(), told: Vec::new(), crosses }
+        Caller { record, wire: Wire::new(), dice, name, metadata, made: 0, open: Vec::new(), told: Vec::new(), habits }
     }
 
     /// Makes payments until the run is to be brought to an end, then brings its own to an end. Returns every final
@@ -114,7 +125,7 @@ impl<'a> Caller<'a> {
 
     /// Voids a payment that is still under way, at times.
     fn cross(&mut self) -> Option<Asked> {
-        if !self.crosses || !self.dice.one_in(3) {
+        if !self.habits.crosses || !self.dice.one_in(3) {
             return None;
         }
         let payment = self.open.iter().find_map(Asked::makes)?.to_owned();
@@ -139,9 +150,15 @@ impl<'a> Caller<'a> {
         let amount = self.dice.between(1, 1_000_000);
         let source = if self.dice.one_in(20) { "acct_decline" } else { "acct_alice" };
         let capture = if self.dice.one_in(3) { "manual" } else { "automatic" };
+        let (currency, gateway) = match self.habits.chooses.then(|| self.dice.below(10)) {
+            Some(0) => (ELSEWHERE, None),
+            Some(1) => ("USD", TWO.last()),
+            Some(2) => ("USD", TWO.first()),
+            Some(_) | None => ("USD", None),
+        };
         let body = json!({
-            "amount": amount, "currency": "USD", "source": source, "destination": "acct_bob", "capture": capture,
-            "metadata": self.metadata,
+            "amount": amount, "currency": currency, "source": source, "destination": "acct_bob", "capture": capture,
+            "metadata": self.metadata, "gateway": gateway, "description": gateway,
         });
         Asked::payment(self.key(), body.to_string())
     }

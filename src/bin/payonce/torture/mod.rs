@@ -11,6 +11,8 @@ mod process;
 
 mod relay;
 
+mod gateway;
+
 mod wire;
 
 mod asked;
@@ -24,6 +26,8 @@ mod killer;
 mod disk_fault;
 
 mod person;
+
+mod ledgers;
 
 mod audit;
 
@@ -71,6 +75,8 @@ KIND is write (EIO, half written), full (ENOSPC, half written), fsync (EIO, and 
 (EIO, and it stays for now), and N says which write or fsync of that process. When a batch is hit the daemon must stop with
 exit code 3 without another word, and the next start must come up with nothing lost.
 
+One round in two has two gateways in the daemon's configuration, of which one after the other is gone for up to a second,
+so that payments go over to the other one (not with --change-gateway).
 Callers also capture, void and refund, in parts, two at once, and void what is still under way.
 In two rounds of three the gateways also speak by themselves: before the reply, twice, out of order, or not at all; and
 somebody else speaks in their name.

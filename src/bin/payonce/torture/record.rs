@@ -120,6 +120,10 @@ pub(super) struct Seen {
     pub(super) refunds: u64,
     /// Why payments are parked, and how many for that reason.
     pub(super) parked_because: BTreeMap<String, u64>,
+    /// Rounds with two gateways, how often one of them was gone, and payments that went over to the other.
+    pub(super) rounds_of_two: u64,
+    pub(super) outages: u64,
+    pub(super) rerouted: u64,
     /// Attempts beyond the first of a payment.
     pub(super) further_attempts: u64,
     /// From the gateways' ledgers, at the end.
@@ -170,6 +174,9 @@ impl Seen {
             (&mut self.captures, other.captures),
             (&mut self.voids, other.voids),
             (&mut self.refunds, other.refunds),
+            (&mut self.rounds_of_two, other.rounds_of_two),
+            (&mut self.outages, other.outages),
+            (&mut self.rerouted, other.rerouted),
             (&mut self.further_attempts, other.further_attempts),
             (&mut self.news, other.news),
             (&mut self.forged_refused, other.forged_refused),

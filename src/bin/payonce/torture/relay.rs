@@ -24,9 +24,9 @@ impl Relay {
         Ok(Relay(listener))
     }
 
-    /// The flags of a sandbox that is to speak.
-    pub(super) fn flags(&self) -> io::Result<Vec<String>> {
-        let url = format!("http://{}/v1/webhooks/default", self.0.local_addr()?);
+    /// The flags of a sandbox that is to speak, and that the daemon calls so.
+    pub(super) fn flags(&self, gateway: &str) -> io::Result<Vec<String>> {
+        let url = format!("http://{}/v1/webhooks/{gateway}", self.0.local_addr()?);
         let faults = FAULTS.into_iter().flat_map(|fault| ["--webhook-fault", fault]);
         Ok(["--webhook", &url].into_iter().chain(faults).map(str::to_owned).collect())
     }

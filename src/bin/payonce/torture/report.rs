@@ -59,6 +59,13 @@ impl Report<'_> {
                     seen.operations, seen.captures, seen.voids, seen.refunds, seen.impossible, seen.decided
                 ),
             ),
+            (
+                "failover",
+                format!(
+                    "{} payments went to the other gateway; {} rounds with two, of which one was gone {} times",
+                    seen.rerouted, seen.rounds_of_two, seen.outages
+                ),
+            ),
             ("news", format!("{} taken, {} forged and refused", seen.news, seen.forged_refused)),
             ("ledger", format!("{} movements, {} moved twice", seen.ledger.movements, seen.ledger.moved_twice)),
             ("data", format!("{} MiB at the end of a round, at most", seen.data_bytes >> 20)),
@@ -180,6 +187,7 @@ impl Report<'_> {
             "taken_up": seen.taken_up, "stores_removed": seen.stores_removed,
             "start_kill_ms": quartiles(&seen.cut_short, |one| one.after / 1_000),
             "start_kill_percent": quartiles(&seen.cut_short, |one| one.depth / 10),
+            "rerouted": seen.rerouted, "rounds_of_two": seen.rounds_of_two, "outages": seen.outages,
             "stops_on_full_disk": seen.stops_on_full_disk,
             "disk_faults": faults.collect::<serde_json::Map<_, _>>(),
         })

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    sync::mpsc,
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
@@ -12,7 +13,8 @@ use super::{
     TortureArgs,
     asked::Told,
     audit::Audit,
-    caller::Caller,
+    caller::{Caller, Habits},
+    gateway::{Gateway, TWO, come_and_go, configure},
     killer::{self, Killer, State},
     person::Person,
     process::{Process, Site, disk_use},
@@ -37,6 +39,8 @@ const SETTLE: Duration = Duration::from_secs(120);
 const PERSON: Duration = Duration::from_secs(10);
 /// In how many rounds gateways say nothing by themselves: one in so many.
 const SILENT: u64 = 3;
+/// In how many rounds the daemon has two gateways: one in so many.
+const TWO_GATEWAYS: u64 = 2;
 /// How long nothing may be left to find out before the next gateway has its turn: a start takes up its payments sooner.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -49,9 +53,10 @@ pub(super) struct Round<'a> {
     dice: Rng,
     /// The way to the daemon for gateways that speak by themselves, where they do.
     relay: Option<Relay>,
-    /// The gateways' processes, and where each is.
-    sandboxes: Vec<(Process, String)>,
-    /// The daemon's flags, one set for each gateway or account.
+    sandboxes: Vec<Gateway>,
+    /// Whether the daemon has both of two at once.
+    has_two: bool,
+    /// The daemon's flags, one set for each gateway or account that it is started with.
     gateways: Vec<Vec<String>>,
 }
 
@@ -64,34 +69,52 @@ impl<'a> Round<'a> {
         mut dice: Rng,
     ) -> io::Result<Round<'a>> {
         let faults = faults(args);
-        let names: &[&str] = if args.change_gateway { &["gateway", "stranger"] } else { &["gateway"] };
         let seed = dice.draw();
+        let has_two = !args.change_gateway && Rng::new(seed ^ 1).one_in(TWO_GATEWAYS);
+        let names = TWO.iter().take(if args.change_gateway || has_two { 2 } else { 1 });
         let relay = (!Rng::new(seed).one_in(SILENT)).then(Relay::new).transpose()?;
-        let news = relay.as_ref().map(Relay::flags).transpose()?.unwrap_or_default();
-        let started = names.iter().map(|name| site.start_sandbox(name, seed, &faults, &news));
+        let started = names.map(|name| {
+            let called = if has_two { name } else { "default" };
+            let news = relay.as_ref().map(|relay| relay.flags(called)).transpose()?;
+            Gateway::start(site, name, seed, &faults, news.unwrap_or_default())
+        });
         let sandboxes = started.collect::<io::Result<Vec<_>>>()?;
-        let mut gateways: Vec<Vec<String>> = sandboxes.iter().map(|(_, url)| flags(args, url)).collect();
-        if let (true, Some((_, url))) = (args.change_gateway, sandboxes.first()) {
-            gateways.push([flags(args, url), vec!["--gateway-account".to_owned(), "another".to_owned()]].concat());
-        }
-        Ok(Round { args, site, disk, record, dice, relay, sandboxes, gateways })
+        let gateways = if has_two {
+            record.note(|seen| seen.rounds_of_two += 1);
+            vec![[configure(site, &sandboxes, &contract(args))?, usual()].concat()]
+        } else {
+            let urls = sandboxes.iter().map(|gateway| flags(args, &gateway.url));
+            let first = sandboxes.first().filter(|_| args.change_gateway);
+            let another = || vec!["--gateway-account".to_owned(), "another".to_owned()];
+            urls.chain(first.map(|gateway| [flags(args, &gateway.url), another()].concat())).collect()
+        };
+        Ok(Round { args, site, disk, record, dice, relay, sandboxes, has_two, gateways })
     }
 
     /// Kills so often at most, lets everything settle, and compares.
     pub(super) fn through(mut self, kills: u64) -> io::Result<()> {
-        let sandboxes: Vec<String> = self.sandboxes.iter().map(|(_, url)| url.clone()).collect();
-        let (record, deduplicates, bulky) = (self.record, !self.args.forget, self.disk.is_some());
+        let mut sandboxes = std::mem::take(&mut self.sandboxes);
+        let urls: Vec<String> = sandboxes.iter().map(|gateway| gateway.url.clone()).collect();
+        let (site, record, deduplicates) = (self.site, self.record, !self.args.forget);
         // What the daemon gives back by itself, where a void came too late, no caller would wait for at another gateway.
         let crosses = !self.args.change_gateway;
-        let audit = Audit { record, wire: Wire::new(), sandboxes: &sandboxes, deduplicates };
+        let habits = Habits { bulky: self.disk.is_some(), crosses, chooses: self.has_two };
+        let audit = Audit { record, wire: Wire::new(), sandboxes: &urls, deduplicates };
         let dice: Vec<Rng> = (0..self.args.callers).map(|_| self.dice.fork()).collect();
         let (daemon, told) = thread::scope(|scope| {
-            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, bulky, crosses).run());
+            let start = |(number, dice)| scope.spawn(move || Caller::new(record, number, dice, habits).run());
             let callers: Vec<_> = (0..).zip(dice).map(start).collect();
             if let Some(relay) = self.relay.take() {
                 scope.spawn(move || relay.run(record));
             }
-            let settled = self.killer(kills).run().and_then(|()| self.settle(&audit, &callers));
+            let (outages, ends) = mpsc::channel();
+            let dice = self.dice.fork();
+            let fickle = self.has_two.then(|| scope.spawn(|| come_and_go(&mut sandboxes, site, record, dice, ends)));
+            let killed = self.killer(kills).run();
+            drop(outages);
+            let came_back = fickle.map_or(Ok(Ok(())), ScopedJoinHandle::join);
+            let came_back = came_back.unwrap_or_else(|_| Err(io::Error::other("what stops the gateways panicked")));
+            let settled = killed.and(came_back).and_then(|()| self.settle(&audit, &callers));
             // Whoever is still at it would wait for ever.
             record.give_up();
             let told: thread::Result<Vec<Vec<Told>>> = callers.into_iter().map(ScopedJoinHandle::join).collect();
@@ -186,11 +209,17 @@ fn faults(args: &TortureArgs) -> Vec<(String, f64)> {
 
 /// The daemon's flags for a gateway.
 fn flags(args: &TortureArgs, url: &str) -> Vec<String> {
-    let mut flags = vec!["--gateway".to_owned(), url.to_owned()];
-    // The smallest segments: more of them begin and end.
-    flags.extend(["--segment-bytes", "8388608"].map(str::to_owned));
-    for promise in CONTRACT.into_iter().chain(args.forget.then_some("dedup=none")) {
-        flags.extend(["--gateway-contract".to_owned(), promise.to_owned()]);
-    }
-    flags
+    let contract = contract(args).into_iter().flat_map(|promise| ["--gateway-contract", promise]);
+    let gateway = ["--gateway", url].into_iter().chain(contract).map(str::to_owned);
+    gateway.chain(usual()).collect()
+}
+
+/// What a gateway is said to be like.
+fn contract(args: &TortureArgs) -> Vec<&'static str> {
+    CONTRACT.into_iter().chain(args.forget.then_some("dedup=none")).collect()
+}
+
+/// The smallest segments: more of them begin and end.
+fn usual() -> Vec<String> {
+    ["--segment-bytes", "8388608"].map(str::to_owned).into()
 }

@@ -131,9 +131,12 @@ fn follows_the_policy(system: &System, world: &World) -> bool {
     let keys = || world.operations().map(|(operation, _)| operation.key.as_str());
     let own = || keys().filter(|key| key.starts_with("payonce:"));
     let once = own().all(|key| keys().filter(|other| *other == key).count() == 1);
+    let charged = world.operation(0).is_some_and(|first| first.this.kind == Asked::Charge && first.has_happened());
     let late_void = |operation: &Operation| {
         let code = operation.reply().map_or("", Reply::code);
-        operation.this.kind == Asked::Void && ["refunded_instead", "too_late"].contains(&code)
+        let too_late = ["refunded_instead", "too_late"].contains(&code);
+        let refused = operation.attempts > 0 && charged && operation.is_final() && !operation.has_happened();
+        operation.this.kind == Asked::Void && (too_late || refused)
     };
     let policies = system.rules.policies;
     let reasons = [
