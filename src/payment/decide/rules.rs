@@ -145,14 +145,18 @@ pub enum Late {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{Fact, samples};
+    use crate::payment::{Asked, Fact, OperationKey, samples};
 
     fn identity(name: &str) -> Identity {
         Identity { name: name.to_owned(), ..Identity::default() }
     }
 
     fn routes(names: &[&str]) -> Vec<Route> {
-        let route = |name: &&str| Route::new(name, Contract::standard(identity(name)), Encoder::plain());
+        let route = |name: &&str| {
+            let bytes = format!("for {name}");
+            let encoder = Encoder::new(move |_| Ok(bytes.clone().into_bytes()));
+            Route::new(name, Contract::standard(identity(name)), encoder)
+        };
         names.iter().map(route).collect()
     }
 
@@ -174,12 +178,22 @@ mod tests {
         &rules.contract.identity.name
     }
 
+    /// What a charge is in the bytes of these rules.
+    fn bytes(rules: &Rules) -> String {
+        let payment = at("a");
+        let (order, this) = (&payment.order, samples::charge());
+        let operation_key = OperationKey::from_bytes([1; 16]);
+        let asked = Asked { kind: this.kind, operation_key, amount: this.amount, order, charge: None, reference: None };
+        String::from_utf8(rules.encoder.encode(&asked).expect("it can")).expect("it is text")
+    }
+
     #[test]
     fn each_payment_is_judged_by_the_rules_of_the_gateway_that_it_is_at() {
         let book = book();
         for (place, gateway) in ["a", "b", "c"].into_iter().enumerate() {
             assert_eq!((name(book.at(place)), name(book.of(&at(gateway)))), (gateway, gateway));
             assert_eq!(book.place_of(&identity(gateway)), Some(place));
+            assert_eq!(bytes(book.at(place)), format!("for {gateway}"));
             assert_eq!((book.at(place).sending, book.at(place).routes.len()), (false, 3), "the rest is one for all");
         }
         // One that is not configured any more: the first one's rules find that it is another.
