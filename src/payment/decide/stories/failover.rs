@@ -32,9 +32,8 @@ impl Story {
 
     /// Goes on by the rules of the gateway that it is at now, as an engine does.
     fn follow(&mut self) {
-        let now = self.operation().gateway.clone();
         let book = Rulebook::of_routes(self.rules.clone(), self.rules.routes.to_vec());
-        self.rules = book.at(book.place_of(&now).expect("it is one of them")).clone();
+        self.rules = book.of(self.payment.as_ref().expect("it was accepted")).clone();
     }
 
     fn shut(&mut self, names: &[&str]) {
