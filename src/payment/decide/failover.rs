@@ -15,11 +15,6 @@ pub(super) fn elsewhere_or_later(operation: &Operation, at_least: Option<Duratio
     }
 }
 
-/// Whether it is not worth sending now: its gateway does not answer at present.
-pub(super) fn is_shut(operation: &Operation, step: &Step<'_>) -> bool {
-    operation.gateway == step.rules.contract.identity && step.rules.is_shut()
-}
-
 /// Moves it to the next gateway that is for it, if there is one that can express it. It is sent there in the next turn.
 pub(super) fn move_on(operation: &Operation, step: &mut Step<'_>) -> bool {
     let routes = step.rules.routes.clone();

@@ -58,7 +58,8 @@ pub(super) fn send_if_possible(operation: &Operation, step: &mut Step<'_>) {
             chase::park(operation, ParkReason::GatewayChanged, step);
         } else if !step.rules.sending {
             chase::back_off(operation, None, step);
-        } else if failover::is_shut(operation, step) {
+        } else if step.rules.is_shut() {
+            // Not worth sending now.
             if !failover::move_on(operation, step) {
                 chase::back_off(operation, None, step);
             }
@@ -166,11 +167,10 @@ pub(super) fn late_success(operation: &Operation, step: &mut Step<'_>) {
         // What was let go of, or went back, is where the policy wants it.
         Kind::Void | Kind::Refund => return,
     };
-    // What has just turned out to have moved is not in the book yet.
+    // What has just turned out to have moved, or to have been set aside, is not in the book yet.
     let moved = operation.this.amount.minor_units();
     let left = step.payment.captured().saturating_add(moved).saturating_sub(step.payment.held(Kind::Refund)).min(moved);
-    let amount = if undo == Kind::Void { Ok(operation.this.amount) } else { Amount::new(left) };
-    if let (Late::Refund, Ok(amount)) = (step.rules.policies.late_success, amount) {
+    if let (Late::Refund, Ok(amount)) = (step.rules.policies.late_success, Amount::new(left)) {
         operate::intend_own(undo, &format!("late-{}", operation.this.number), amount, step);
     }
 }

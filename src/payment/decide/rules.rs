@@ -141,3 +141,86 @@ pub enum Late {
     /// It goes back, by one operation of our own.
     Refund,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{Asked, Fact, OperationKey, samples};
+
+    fn identity(name: &str) -> Identity {
+        Identity { name: name.to_owned(), ..Identity::default() }
+    }
+
+    fn routes(names: &[&str]) -> Vec<Route> {
+        let route = |name: &&str| {
+            let bytes = format!("for {name}");
+            let encoder = Encoder::new(move |_| Ok(bytes.clone().into_bytes()));
+            Route::new(name, Contract::standard(identity(name)), encoder)
+        };
+        names.iter().map(route).collect()
+    }
+
+    /// The rules of three gateways, in a folder where nothing is sent.
+    fn book() -> Rulebook {
+        let rules = Rules { sending: false, ..Rules::new(Contract::standard(identity("other")), Encoder::plain()) };
+        Rulebook::of_routes(rules, routes(&["a", "b", "c"]))
+    }
+
+    fn at(gateway: &str) -> Payment {
+        let mut intended = samples::intended(samples::charge());
+        if let Fact::Intended { gateway: of, .. } = &mut intended {
+            *of = identity(gateway);
+        }
+        samples::fold([samples::accepted(), intended]).expect("it fits")
+    }
+
+    fn name(rules: &Rules) -> &str {
+        &rules.contract.identity.name
+    }
+
+    /// What a charge is in the bytes of these rules.
+    fn bytes(rules: &Rules) -> String {
+        let payment = at("a");
+        let (order, this) = (&payment.order, samples::charge());
+        let operation_key = OperationKey::from_bytes([1; 16]);
+        let asked = Asked { kind: this.kind, operation_key, amount: this.amount, order, charge: None, reference: None };
+        String::from_utf8(rules.encoder.encode(&asked).expect("it can")).expect("it is text")
+    }
+
+    #[test]
+    fn each_payment_is_judged_by_the_rules_of_the_gateway_that_it_is_at() {
+        let book = book();
+        for (place, gateway) in ["a", "b", "c"].into_iter().enumerate() {
+            assert_eq!((name(book.at(place)), name(book.of(&at(gateway)))), (gateway, gateway));
+            assert_eq!(book.place_of(&identity(gateway)), Some(place));
+            assert_eq!(bytes(book.at(place)), format!("for {gateway}"));
+            assert_eq!((book.at(place).sending, book.at(place).routes.len()), (false, 3), "the rest is one for all");
+        }
+        // One that is not configured any more: the first one's rules find that it is another.
+        assert_eq!((name(book.of(&at("d"))), book.place_of(&identity("d"))), ("a", None));
+        assert_eq!(name(book.of(&samples::fold([samples::accepted()]).expect("it fits"))), "a");
+    }
+
+    #[test]
+    fn without_routes_the_rules_are_those_of_the_one_gateway() {
+        let rules = Rules::new(Contract::standard(identity("a")), Encoder::plain());
+        let book = Rulebook::of_routes(rules, Vec::new());
+        assert_eq!((name(book.at(0)), name(book.at(1)), book.at(0).is_shut()), ("a", "a", false));
+    }
+
+    #[test]
+    fn which_gateways_are_shut_is_noted_in_the_rules_of_each_and_forgotten_when_they_are_back() {
+        let mut book = book();
+        for shut in [[false, true, false], [true, true, false], [true, false, true], [false; 3]] {
+            book.note_shut(|place| shut[place]);
+            assert_eq!([0, 1, 2].map(|place| book.at(place).is_shut()), shut);
+            for place in 0..3 {
+                let noted: Vec<bool> = book.at(place).routes.iter().map(|route| route.shut).collect();
+                assert_eq!(noted, shut);
+            }
+            let before = book.at(2).routes.clone();
+            book.note_shut(|place| shut[place]);
+            assert!(Arc::ptr_eq(&before, &book.at(2).routes), "nothing new, and nothing is made anew");
+        }
+    }
+}

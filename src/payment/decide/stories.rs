@@ -4,6 +4,8 @@ mod callers;
 
 mod failover;
 
+mod news;
+
 mod operations;
 
 mod patience;

@@ -32,9 +32,8 @@ impl Story {
 
     /// Goes on by the rules of the gateway that it is at now, as an engine does.
     fn follow(&mut self) {
-        let now = self.operation().gateway.clone();
         let book = Rulebook::of_routes(self.rules.clone(), self.rules.routes.to_vec());
-        self.rules = book.at(book.place_of(&now).expect("it is one of them")).clone();
+        self.rules = book.of(self.payment.as_ref().expect("it was accepted")).clone();
     }
 
     fn shut(&mut self, names: &[&str]) {
@@ -123,7 +122,7 @@ fn one_that_does_not_answer_is_left_when_the_payment_is_due_and_is_not_gone_to()
     assert_eq!(story.gateway(), "a", "nobody else answers either");
     story.shut(&["a", "b"]);
     assert_eq!(story.then(1, Input::Due), []);
-    assert_eq!(story.gateway(), "c");
+    assert_eq!((story.gateway(), story.due_in()), ("c", 0.0), "it is sent there at once");
 }
 
 #[test]
@@ -132,7 +131,7 @@ fn where_all_are_shut_nothing_is_begun_that_cannot_be_sent() {
     story.shut(&["a", "b"]);
     story.ended(1, not_sent());
     assert_eq!(story.then(1, Input::Due), []);
-    assert_eq!((story.gateway(), story.operation().attempts), ("a", 1));
+    assert_eq!((story.gateway(), story.operation().attempts, story.due_in()), ("a", 1, 2.0), "it waits, and longer");
     story.shut(&[]);
     assert!(matches!(story.then(60, Input::Due).as_slice(), [Action::Send { attempt: 2, .. }]));
 }

@@ -339,6 +339,56 @@ fn a_late_success_is_shown_or_goes_back_as_the_policy_says_and_never_rewrites_th
 }
 
 #[test]
+fn of_what_moved_late_no_more_goes_back_than_has_not_gone_back_already() {
+    for (refunded, own) in [(500, Vec::new()), (200, vec![(4, Kind::Refund, 100)])] {
+        let mut story = Story::authorized();
+        story.rules.policies.late_success = Late::Refund;
+        let declined = || Outcome::Declined(Finality::Hard, reply());
+        for (operation, key, follow_up, outcome) in [
+            (1, "c1", FollowUp::Capture(some(500)), Outcome::Succeeded(reply())),
+            (2, "c2", FollowUp::Capture(some(300)), declined()),
+            (3, "r", FollowUp::Refund(some(refunded)), Outcome::Succeeded(reply())),
+        ] {
+            story.asks(key, follow_up);
+            story.ends(operation, outcome);
+        }
+        let hears = |story: &mut Story, operation, outcome| {
+            let asked = Tick::from_millis(story.tick);
+            story.then(0, Input::Answered { operation, asked, outcome });
+        };
+        // What was refunded had not moved, after all; and what had been declined has.
+        hears(&mut story, 1, declined());
+        hears(&mut story, 2, Outcome::Succeeded(reply()));
+        assert_eq!(sent(&story.then(0, Input::Due)), own);
+    }
+}
+
+#[test]
+fn an_authorization_that_turns_out_late_to_have_happened_is_voided_by_policy() {
+    let mut story = Story::new(standard());
+    story.rules.policies.late_success = Late::Refund;
+    let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
+    let order = Box::new(order.with_capture(Capture::Manual));
+    story.then(0, Input::Pay { tenant, key, order, request, manner });
+    story.ended(1, Outcome::Declined(Finality::Hard, reply()));
+    story.answered(Outcome::Succeeded(reply()));
+    assert_eq!(sent(&story.then(0, Input::Due)), [(1, Kind::Void, 1050)]);
+}
+
+#[test]
+fn a_void_waits_while_what_it_undoes_is_sent_again_to_be_asked_about() {
+    let mut story = Story::new(Contract { inquiry: crate::payment::Inquiry::None, ..standard() });
+    story.then(0, story.pay());
+    story.ended(1, Outcome::Pending(None, reply()));
+    assert_eq!(sent(&story.asks("v", FollowUp::Void).0), [(1, Kind::Void, 1050)]);
+    story.ends(1, Outcome::NotSent(reply()));
+    assert_eq!(sent(&story.then(600, Input::Due)), [(0, Kind::Charge, 1050)]);
+    assert_eq!(story.then(0, Input::Due), [], "what it has become has to be known first");
+    story.ended(1, Outcome::Pending(None, reply()));
+    assert_eq!(sent(&story.then(599, Input::Due)), [(1, Kind::Void, 1050)]);
+}
+
+#[test]
 fn a_refund_that_came_back_can_be_made_again() {
     let mut story = Story::charged();
     story.asks("r", FollowUp::Refund(None));

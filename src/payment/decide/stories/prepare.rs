@@ -52,6 +52,7 @@ fn asking_for_an_id_is_repeated_until_it_works_and_never_once_there_is_one() {
     story.prepared(1, minted("pi_1"));
     assert_eq!(story.prepared(1, minted("pi_2")), [], "the first one counts");
     story.ended(1, Outcome::NotSent(reply()));
+    assert_eq!(story.prepared(1, minted("pi_2")), [], "also before it is sent again");
     let again = story.then(60, Input::Due);
     assert!(matches!(again.as_slice(), [Action::Send { request, attempt: 2, .. }] if request == b"under pi_1"));
     assert_eq!(story.operation().prepared.as_deref(), Some("pi_1"));
