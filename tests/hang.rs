@@ -151,7 +151,8 @@ async fn control(load: Load, options: Options) {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_happens_while_a_receiver_hangs_is_delivered_in_order_when_it_wakes() {
     let folder = Folder::new("hang");
-    let Some(seconds) = std::env::var("PAYONCE_HANG_SECONDS").ok().map(|seconds| seconds.parse::<u32>().expect("a number"))
+    let Some(seconds) =
+        std::env::var("PAYONCE_HANG_SECONDS").ok().map(|seconds| seconds.parse::<u32>().expect("a number"))
     else {
         let mut pace = Pace::default();
         pace.timeout = Duration::from_millis(150);

@@ -40,8 +40,8 @@ mod model;
 pub use rules::{Late, Policies, Rulebook, Rules};
 
 use super::{
-    Amount, Currency, Event, Fact, IdempotencyKey, Identity, Invalid, Kind, Now, Operation, OperationKey, Order, Outcome,
-    ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp, apply,
+    Amount, Currency, Event, Fact, IdempotencyKey, Identity, Invalid, Kind, Now, Operation, OperationKey, Order,
+    Outcome, ParkReason, Payment, PaymentId, Person, Pursuit, Reply, Standing, Tenant, Tick, Timestamp, apply,
 };
 
 /// Something that a payment has to answer to.
