@@ -304,6 +304,8 @@ impl Life {
         };
         // Where an id is minted first, the bytes are frozen with it.
         let frozen = known.attempts > 0 || known.prepared.is_some() || self.script.like != Like::Minting;
+        // What goes to another gateway has bytes of its own; whether it may go there was judged above.
+        let frozen = frozen && known.gateway == call.gateway;
         let same = known.operation_key == call.operation_key && (known.request == *request || !frozen);
         if !proven || !same || *attempt != known.attempts + 1 {
             let what = format!("attempt {attempt} leaves; same name and bytes: {same}; known {:?}", known.standing);
@@ -381,8 +383,12 @@ impl Life {
                 true => is_still(now, before),
                 false => {
                     let minted = before.prepared.is_none() || now.prepared == before.prepared;
-                    let stays = now.operation_key == before.operation_key && now.gateway == before.gateway;
-                    stays && now.attempts >= before.attempts && minted
+                    // To the other gateway only where nothing can have happened, and never back.
+                    let acted_at = self.sent_to.get(&(id, before.this.number));
+                    let free = acted_at.is_none_or(|gateway| *gateway != before.gateway);
+                    let goes_over = free && before.gateway == self.script.contract().identity;
+                    let stays = now.gateway == before.gateway || goes_over;
+                    stays && now.operation_key == before.operation_key && now.attempts >= before.attempts && minted
                 }
             });
             if kept { None } else { broken("P3", format!("it was {before:?}, and is {now:?}")) }

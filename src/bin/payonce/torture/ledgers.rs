@@ -42,14 +42,15 @@ impl Ledgers {
         mut keys: impl Iterator<Item = &'a str>,
         sandboxes: &[String],
     ) -> Option<String> {
-        let says = text(payment, "/gateway");
-        let says = says.split(',').next().unwrap_or_default();
-        let named = text(payment, "/description");
+        let (says, named) = (text(payment, "/gateway"), text(payment, "/description"));
+        // An account that was given a name says nothing of where it is.
+        let says = says.split(',').next().filter(|says| sandboxes.iter().any(|sandbox| sandbox == says));
         let named = if text(payment, "/currency") == ELSEWHERE { TWO.last().copied() } else { Some(named.as_str()) };
         let place = TWO.iter().position(|name| Some(*name) == named);
-        let meant = place.and_then(|place| sandboxes.get(place)).map_or(says, String::as_str);
-        let found = keys.find_map(|key| self.at.get(key).filter(|at| *at != says || *at != meant))?;
-        Some(format!("it moved money at {found}, says {says}, and was meant for {meant}"))
+        let meant = place.and_then(|place| sandboxes.get(place)).map(String::as_str);
+        let is_elsewhere = |at: &&String| [says, meant].into_iter().flatten().any(|wanted| wanted != *at);
+        let found = keys.find_map(|key| self.at.get(key).filter(is_elsewhere))?;
+        Some(format!("it moved money at {found}, says {says:?}, and was meant for {meant:?}"))
     }
 }
 
@@ -65,7 +66,7 @@ mod tests {
         for (says, currency, wanted, at, named) in [
             ("http://h:1", "USD", None, "http://h:1", false),
             ("http://h:2", "USD", None, "http://h:2", false),
-            ("http://h:2, account another", "USD", None, "http://h:2", false),
+            ("http, account another", "USD", None, "http://h:2", false),
             ("http://h:1", "USD", None, "http://h:2", true),
             ("http://h:2", "USD", Some(TWO[1]), "http://h:2", false),
             ("http://h:1", "USD", Some(TWO[1]), "http://h:1", true),

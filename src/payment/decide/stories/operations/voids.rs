@@ -1,0 +1,34 @@
+//! Voids that the gateway would not carry out.
+
+use super::*;
+
+/// Whichever is heard first.
+#[test]
+fn a_charge_that_happens_after_the_gateway_would_not_void_it_is_refunded_by_policy_once() {
+    let declined = || Outcome::Declined(Finality::Hard, reply());
+    let refused = || Outcome::Refused(Lasting::ForGood, reply());
+    for (late_void, after) in [(Late::Refund, vec![(2, Kind::Refund, 1050)]), (Late::Adopt, Vec::new())] {
+        for (of_void, state) in [(declined(), State::Declined), (refused(), State::Canceled)] {
+            for void_first in [true, false] {
+                let mut story = Story::new(standard());
+                story.rules.policies.late_void = late_void;
+                story.then(0, story.pay());
+                story.ended(1, Outcome::Pending(None, reply()));
+                story.asks("v", FollowUp::Void);
+                if void_first {
+                    story.ends(1, of_void.clone());
+                    assert_eq!(story.payment.as_ref().unwrap().operations.len(), 2, "nothing has moved");
+                }
+                story.answered(Outcome::Succeeded(reply()));
+                if !void_first {
+                    story.ends(1, of_void.clone());
+                }
+                story.answered(Outcome::Succeeded(reply()));
+                let first = story.then(0, Input::Due);
+                let second = story.then(0, Input::Due);
+                assert_eq!(sent(&[first, second].concat()), after);
+                assert_eq!(story.states()[..2], [State::Succeeded, state], "what was told stays");
+            }
+        }
+    }
+}
