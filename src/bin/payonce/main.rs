@@ -13,6 +13,10 @@ mod args;
 
 mod serve;
 
+mod guard;
+
+mod keys;
+
 mod gateway;
 
 mod sandbox;
@@ -89,6 +93,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
