@@ -79,7 +79,7 @@ pub use tls::Tls;
 const HEAD_TIME: Duration = Duration::from_secs(75);
 /// How long a TLS handshake may take: a few round trips over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a body may take to arrive: 64 KiB over a bad line.
+/// How long a body may take to arrive, and a caller to read on when it has stopped: 64 KiB over a bad line.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server is told to stop: as long as the engine drains.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ impl Face {
         }
     }
 
-    /// Gives each body this long to arrive instead of 30 s.
+    /// Gives each body this long to arrive, and a caller this long to read on, instead of 30 s.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Face {
         self.patience = patience;
@@ -205,10 +205,7 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>, shutdown: impl Future
         tokio::select! {
             // Beyond the limit they wait in the system's queue: a process without a free descriptor cannot write its journal.
             accepted = listener.accept(), if connections.len() < face.connections => match accepted {
-                Ok((stream, _)) => {
-                    let tls = face.tls.borrow().clone();
-                    drop(connections.spawn(meet(stream, tls, router.clone(), face.stopping())));
-                }
+                Ok((stream, _)) => drop(connections.spawn(meet(stream, face.clone(), router.clone()))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(BREATH).await;
@@ -236,32 +233,30 @@ fn connections() -> usize {
 }
 
 /// One connection: as plain text, or through TLS.
-async fn meet(stream: TcpStream, tls: Option<Tls>, router: Router, stopping: watch::Receiver<bool>) {
+async fn meet(stream: TcpStream, face: Arc<Face>, router: Router) {
     // An answer is one small write: it must not wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
-    let Some(tls) = tls else { return converse(stream, router, stopping).await };
+    let tls = face.tls.borrow().clone();
+    let Some(tls) = tls else { return converse(stream, &face, router).await };
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, router, stopping).await,
+        Ok(Ok(stream)) => converse(stream, &face, router).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
 /// Request after request.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, face: &Face, router: Router) {
+    let mut stopping = face.stopping();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(intake::MAX_BUFFER)
         // One copy of a small body is cheaper than a vectored write, and `Socket` sees each answer whole.
         .writev(false)
-        .serve_connection(TokioIo::new(socket::Socket::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket::Socket::new(stream, face.patience)), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -27,10 +27,6 @@ use super::problems::Problem;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// How long a caller may take to make room for more of its answer: one that stopped reading must not keep its
-/// connection, of which there are so many, for ever.
-const STALL: Duration = Duration::from_secs(30);
-
 /// The socket, plain or through TLS.
 pub(super) struct Socket<S> {
     stream: S,
@@ -39,6 +35,9 @@ pub(super) struct Socket<S> {
     /// Whether the last answer was a refusal.
     refused: bool,
     linger: Option<Linger>,
+    /// How long a caller may take to make room for more of its answer: one that has stopped reading must not keep its
+    /// connection, of which there are so many, for ever.
+    patience: Duration,
     /// Since an answer could not be written any further.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -50,8 +49,8 @@ struct Linger {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Around an accepted connection.
-    pub(super) fn new(stream: S) -> Socket<S> {
-        Socket { stream, owed: Vec::new(), refused: false, linger: None, stalled: None }
+    pub(super) fn new(stream: S, patience: Duration) -> Socket<S> {
+        Socket { stream, owed: Vec::new(), refused: false, linger: None, patience, stalled: None }
     }
 
     /// Passes on how a write stands; it fails when it has not moved for too long.
@@ -60,7 +59,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             self.stalled = None;
             return wrote;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -285,6 +285,18 @@ mod tests {
         assert!(keys.find("s1").is_none());
     }
 
+    /// A hash, a look-up, and a comparison of 32 bytes: far from a turn of the disk, in a slow build too.
+    #[test]
+    fn a_key_is_found_in_microseconds_however_many_there_are() {
+        let keys = Keys::new((0..1000).map(|n| key(&format!("k{n}"), &format!("s{n}"), "*")).collect(), None);
+        let (keys, secret) = (keys.expect("legal"), mint().expect("random bytes"));
+        let began = Instant::now();
+        let found = (0..1000).filter(|_| keys.find("s999").is_some() && keys.find(&secret).is_none()).count();
+        let each = began.elapsed() / 2000;
+        println!("{each:?} a check");
+        assert!(found == 1000 && each < Duration::from_micros(500), "{each:?}");
+    }
+
     #[test]
     fn minted_secrets_are_long_and_never_the_same() {
         let minted: BTreeSet<String> = (0..100).map(|_| mint().expect("random bytes")).collect();
