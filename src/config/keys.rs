@@ -36,14 +36,15 @@ pub fn change_keys(
     name.push(".new");
     let new = PathBuf::from(name);
     // Two who change it at once would lose what one of them did.
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&new).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
+    let opened = OpenOptions::new().write(true).create_new(true).open(&new);
+    let mut file = opened.map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
             let new = new.display();
-            fail(format!(
+            return fail(format!(
                 "{new} is there: somebody else is changing the keys, or was stopped while at it; then remove it"
-            ))
+            ));
         }
-        _ => cannot(error),
+        cannot(error)
     })?;
     let changed = || {
         let mut keys = if path.exists() { read_keys(path)? } else { Vec::new() };
@@ -135,7 +136,7 @@ mod tests {
         fs::write(&new, "").expect("writable");
         let busy = change_keys(&path, |_| Ok(())).expect_err("somebody else is at it").to_string();
         assert!(busy.contains("somebody else is changing"), "{busy}");
-        [&path, &new].map(|path| fs::remove_file(path).expect("removable"));
+        [path, new].iter().for_each(|path| fs::remove_file(path).expect("removable"));
     }
 
     #[test]

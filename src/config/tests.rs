@@ -156,3 +156,15 @@ fn what_shuts_others_out_is_never_silently_left_away() {
     assert!(Settings::default().tls().is_ok_and(|tls| tls.is_none()));
     assert!(from_environment(&[("PAYONCE_RATE_PER_KEY", "0")]).is_err());
 }
+
+#[test]
+fn the_example_names_every_key() {
+    let example = include_str!("../../deploy/payonce.toml");
+    let mut settings = Settings::default();
+    settings.read_toml(example).expect("valid as it is");
+    assert_eq!(settings, Settings::default(), "what is not commented out is the default");
+    for key in KEYS {
+        let says = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+        assert_eq!(example.lines().filter(|line| says(line)).count(), 1, "{key}");
+    }
+}
