@@ -45,7 +45,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the daemon.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Run the faulty gateway.
     Sandbox(SandboxArgs),
     /// Measure what a gateway does, beside what its contract declares.

@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     log(&args.command);
     match args.command {
-        Command::Serve(args) => run(serve::run(args)),
+        Command::Serve(args) => run(serve::run(*args)),
         Command::Sandbox(args) => run(sandbox::run(args)),
         Command::Probe(args) => run(probe::run(args)),
         Command::Pay(args) => pay::run(&args),
