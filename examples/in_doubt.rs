@@ -27,7 +27,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..2 {
         while events.next().await.ok_or("the engine stopped")?.1.fact.name() != "attempt_ended" {}
     }
-    let filter = Filter { tenant, state: Some(State::InDoubt), attention: false, key: None, after: None, limit: 50 };
+    let filter = Filter {
+        tenant: Some(tenant),
+        state: Some(State::InDoubt),
+        attention: false,
+        key: None,
+        after: None,
+        limit: 50,
+    };
     let doubtful = engine.list(filter).await?.payments;
     println!("in doubt: {}", doubtful.len());
 

@@ -30,7 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let payment = engine.get(first.payment.id).await?.ok_or("it was just made")?;
     payment.timeline.iter().for_each(|moment| println!("        {} {}", moment.at.as_millis(), moment.what));
 
-    let all = Filter { tenant: Tenant::default(), state: None, attention: false, key: None, after: None, limit: 50 };
+    let all =
+        Filter { tenant: Some(Tenant::default()), state: None, attention: false, key: None, after: None, limit: 50 };
     println!("listed: {} payment(s)", engine.list(all).await?.payments.len());
     println!("moved:  {} time(s), by the gateway's own ledger", sandbox.summary().movements);
 

@@ -7,6 +7,7 @@
 //! Knows nothing of HTTP routes, engines at work, or the command line's grammar.
 
 mod gateways;
+mod keys;
 mod source;
 mod table;
 mod webhooks;
@@ -14,6 +15,7 @@ mod webhooks;
 use std::{
     fmt, fs,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,11 +28,13 @@ use crate::{
         parse_duration,
         stripe::{STRIPE_URL, StripeGateway},
     },
+    http::{Tls, auth::Keys},
     payment::{Contract, Identity, Late, Namespace, Policies},
     runtime::{Options, Watch},
 };
 
 pub use gateways::GatewaySettings;
+pub use keys::{change_keys, read_keys};
 pub use source::Source;
 pub use webhooks::{Webhook, WebhookSecret};
 
@@ -38,11 +42,12 @@ pub use webhooks::{Webhook, WebhookSecret};
 pub const DEFAULT_FILE: &str = "payonce.toml";
 
 /// The variables that are no keys of ours but begin like them: the file's own name, the log filter, the client's URL,
-/// and the secrets that must be in no file.
-const OTHER_VARIABLES: [&str; 5] = ["config", "log", "url", "gateway_credential", "gateway_webhook_secret"];
+/// and authority, and the secrets that must be in no file.
+const OTHER_VARIABLES: [&str; 7] =
+    ["config", "log", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 23] = [
     "data",
     "listen",
     "gateway",
@@ -60,6 +65,12 @@ const KEYS: [&str; 17] = [
     "gateway_slots",
     "segment_bytes",
     "store_cache_bytes",
+    "keys_file",
+    "rate_per_key",
+    "connections",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
 ];
 
 /// What was bought within it is in memory, at about 100 bytes each, and is read again at a start.
@@ -71,7 +82,7 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
 pub struct Settings {
     /// The data folder. Default: `./payonce-data`, so that a first try leaves everything in one visible place.
     pub data: PathBuf,
-    /// Where to listen. Default: `127.0.0.1:7411`, this machine only: whoever can connect can pay.
+    /// Where to listen. Default: `127.0.0.1:7411`, this machine only: without keys whoever can connect can pay.
     pub listen: SocketAddr,
     /// The only gateway, as the keys that begin with `gateway` and `stripe` say. Default: the sandbox in this process:
     /// a first try must not need an account anywhere.
@@ -93,6 +104,19 @@ pub struct Settings {
     pub segment_bytes: Option<u64>,
     /// The store's cache, in bytes. `None`: the engine's default.
     pub store_cache_bytes: Option<u64>,
+    /// The file of the API keys that are let in, which `payonce keys` writes. Default: none; everybody is let in.
+    pub keys_file: Option<PathBuf>,
+    /// How many requests a second a key may make that has no rate of its own. Default: as many as it likes: too many are
+    /// refused by the queue, and a limit that nobody chose would refuse the best day of the year.
+    pub rate_per_key: Option<u32>,
+    /// How many connections are served at once. Default: two fifths of the files that the process may open.
+    pub connections: Option<usize>,
+    /// The certificate to show, with those between it and a root, in PEM. Default: none; no TLS.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The authorities of whom callers need a certificate, in PEM. Default: callers need none.
+    pub tls_client_ca: Option<PathBuf>,
     /// Several gateways: `[[gateways]]` tables, in the file only. Default: none; then the keys above say which one it is.
     pub gateways: Vec<GatewaySettings>,
     /// Who is told of what happens: `[[webhooks]]` tables, in the file only. Default: nobody.
@@ -124,6 +148,12 @@ impl Default for Settings {
             gateway_slots: None,
             segment_bytes: None,
             store_cache_bytes: None,
+            keys_file: None,
+            rate_per_key: None,
+            connections: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             gateways: Vec::new(),
             webhooks: Vec::new(),
         }
@@ -173,6 +203,27 @@ impl Settings {
     /// The receivers of webhooks, with their secrets.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, ConfigError> {
         self.webhooks.iter().map(|webhook| webhook.endpoint().map_err(ConfigError)).collect()
+    }
+
+    /// The API keys that are let in, as the file has them now; `None`: everybody is.
+    pub fn keys(&self) -> Result<Option<Keys>, ConfigError> {
+        let Some(file) = &self.keys_file else { return Ok(None) };
+        let keys = Keys::new(read_keys(file)?, self.rate_per_key);
+        keys.map(Some).map_err(|why| ConfigError(format!("{}: {why}", file.display())))
+    }
+
+    /// The certificate to show, as the files have it now; `None`: no TLS is spoken.
+    pub fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let needs = |key: &str, other: &str| Err(ConfigError(format!("{key} needs {other} too")));
+        match (&self.tls_cert, &self.tls_key, &self.tls_client_ca) {
+            (Some(cert), Some(key), authorities) => {
+                Tls::load(cert, key, authorities.as_deref()).map(Some).map_err(ConfigError)
+            }
+            (Some(_), None, _) => needs("tls_cert", "tls_key"),
+            (None, Some(_), _) => needs("tls_key", "tls_cert"),
+            (None, None, Some(_)) => needs("tls_client_ca", "tls_cert and tls_key"),
+            (None, None, None) => Ok(None),
+        }
     }
 
     /// The contract of the gateway that is preferred, with what was overridden.
@@ -254,6 +305,12 @@ impl Settings {
             "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
             "segment_bytes" => self.segment_bytes = Some(parsed(value, "a number of bytes")?),
             "store_cache_bytes" => self.store_cache_bytes = Some(parsed(value, "a number of bytes")?),
+            "keys_file" => self.keys_file = Some(PathBuf::from(not_empty(value)?)),
+            "rate_per_key" => self.rate_per_key = Some(parsed::<NonZeroU32>(value, "a number from 1 on")?.get()),
+            "connections" => self.connections = Some(at_least_one(value)?),
+            "tls_cert" => self.tls_cert = Some(PathBuf::from(not_empty(value)?)),
+            "tls_key" => self.tls_key = Some(PathBuf::from(not_empty(value)?)),
+            "tls_client_ca" => self.tls_client_ca = Some(PathBuf::from(not_empty(value)?)),
             _ => return Err(unknown(key, &KEYS)),
         }
         Ok(())

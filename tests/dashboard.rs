@@ -90,7 +90,7 @@ fn the_script_asks_only_what_the_server_answers() {
     let id = server.post(PATH, "key-1", "", order).json()["id"].as_str().expect("an id").to_owned();
     let script = server.get("/assets/board.js").body;
     let asked: BTreeSet<_> = quoted(&script, "\"/v1").into_iter().collect();
-    assert_eq!(asked.len(), 7, "{asked:?}");
+    assert_eq!(asked.len(), 8, "{asked:?}");
     for path in asked {
         let path = format!("/v1{}", path.replace("{id}", &id));
         // Neither exists for nobody: one is there for another method at the least.

@@ -262,7 +262,7 @@ async fn lists_merge_memory_and_store_in_id_order() {
     let engine = open(&folder, &gateway).await;
     engine.pay("order-20", order(1050)).await.unwrap();
     let page = |state, after, limit| payonce::Filter {
-        tenant: Tenant::default(),
+        tenant: Some(Tenant::default()),
         state,
         attention: false,
         key: None,

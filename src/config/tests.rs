@@ -32,6 +32,7 @@ fn every_key_is_set_from_the_file() {
         "stripe_api_key_file = '/k'\nstripe_return_url = 'https://r'\nstripe_off_session = true\n\
          data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
          late_success = 'refund'\nlate_void = 'adopt'\nqueue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\n\
+         keys_file = '/f'\nrate_per_key = 5\nconnections = 6\ntls_cert = '/c'\ntls_key = '/p'\ntls_client_ca = '/a'\n\
          [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
     )
     .expect("valid");
@@ -44,6 +45,9 @@ fn every_key_is_set_from_the_file() {
     assert_eq!((options.queue, options.gateway_slots, options.moved), (1, 2, true));
     assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
     assert_eq!(options.policies, Policies { late_success: Late::Refund, late_void: Late::Adopt });
+    assert_eq!((settings.rate_per_key, settings.connections), (Some(5), Some(6)));
+    let files = [&settings.keys_file, &settings.tls_cert, &settings.tls_key, &settings.tls_client_ca];
+    assert_eq!(files.map(|file| file.clone().expect("set")), ["/f", "/c", "/p", "/a"].map(PathBuf::from));
     let contract = settings.contract(&Contract::standard(Identity::default())).expect("valid");
     assert_eq!(contract.deduplication, Deduplication::None);
     assert!(matches!(contract.inquiry, Inquiry::ByKey { not_found_times: 5, .. }));
@@ -131,5 +135,36 @@ fn contracts_are_overridden_in_the_words_of_the_manual() {
     assert_eq!(contract.max_processing, Duration::from_secs(5));
     for pair in ["dedup", "dedup=", "dedup=0s", "dedup=1", "dedup=1.5h", "inquiry=maybe", "not_found_times=0", "x=1"] {
         assert!(settings.set_flag("gateway_contract", pair).is_err(), "{pair}");
+    }
+}
+
+#[test]
+fn what_shuts_others_out_is_never_silently_left_away() {
+    let set = |pairs: &[(&str, &str)]| from_environment(pairs).expect("valid");
+    assert!(
+        set(&[("PAYONCE_KEYS_FILE", "/nowhere/at/all")]).keys().is_err(),
+        "a file that is not there lets nobody in"
+    );
+    for (keys, why) in [
+        (&[("PAYONCE_TLS_CERT", "/c")][..], "tls_cert needs tls_key too"),
+        (&[("PAYONCE_TLS_KEY", "/k")], "tls_key needs tls_cert too"),
+        (&[("PAYONCE_TLS_CLIENT_CA", "/a")], "tls_client_ca needs tls_cert and tls_key too"),
+    ] {
+        assert_eq!(set(keys).tls().expect_err(why).to_string(), why);
+    }
+    assert!(set(&[("PAYONCE_TLS_CERT", "/c"), ("PAYONCE_TLS_KEY", "/k")]).tls().is_err());
+    assert!(Settings::default().tls().is_ok_and(|tls| tls.is_none()));
+    assert!(from_environment(&[("PAYONCE_RATE_PER_KEY", "0")]).is_err());
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let example = include_str!("../../deploy/payonce.toml");
+    let mut settings = Settings::default();
+    settings.read_toml(example).expect("valid as it is");
+    assert_eq!(settings, Settings::default(), "what is not commented out is the default");
+    for key in KEYS {
+        let says = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+        assert_eq!(example.lines().filter(|line| says(line)).count(), 1, "{key}");
     }
 }

@@ -14,8 +14,8 @@ const CHUNK: usize = 256;
 /// Which payments.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Whose.
-    pub tenant: Tenant,
+    /// Whose; `None`: everybody's. One key of everybody is looked for among all payments, page by page.
+    pub tenant: Option<Tenant>,
     /// Only those in this state.
     pub state: Option<State>,
     /// Only those that a person should look at.
@@ -39,7 +39,7 @@ pub struct Page {
 
 impl Filter {
     fn admits(&self, payment: &Payment) -> bool {
-        payment.tenant == self.tenant
+        self.tenant.as_ref().is_none_or(|tenant| payment.tenant == *tenant)
             && self.state.is_none_or(|state| payment.is_in(state))
             && (!self.attention || payment.needs_attention())
             && self.key.as_ref().is_none_or(|key| payment.key == *key)
@@ -50,8 +50,8 @@ impl Filter {
 impl Machine {
     /// One page of payments.
     pub fn list(&self, filter: &Filter) -> Result<Page, Unread> {
-        if let Some(key) = &filter.key {
-            let found = self.get(&PaymentId::derive(&filter.tenant, key))?;
+        if let (Some(tenant), Some(key)) = (&filter.tenant, &filter.key) {
+            let found = self.get(&PaymentId::derive(tenant, key))?;
             let payments = found.filter(|payment| filter.admits(payment)).into_iter().collect();
             return Ok(Page { payments, next: None });
         }

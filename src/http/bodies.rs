@@ -12,7 +12,7 @@ use super::{json::Object, problems::Problem};
 use crate::{
     payment::{
         Capture, Currency, Event, Evidence, Identity, Moment, Operation, OperationKey, Order, Payment, PaymentId,
-        Person, Reply, Resolution, Standing, State, Timestamp, Verdict,
+        Person, Reply, Resolution, Standing, State, Timestamp, Verdict, without_card_number,
     },
     runtime::Page,
     told::{EventBody, Rfc3339, Text},
@@ -75,17 +75,19 @@ pub(super) fn resolution(body: &[u8]) -> Result<Resolution, Problem> {
 }
 
 /// Words of a person that are kept for ever.
-fn spoken(field: &str, text: &str, max: usize) -> Result<String, Problem> {
+fn spoken(field: &'static str, text: &str, max: usize) -> Result<String, Problem> {
     let length = text.chars().count();
     if text.trim().is_empty() || length > max || text.chars().any(char::is_control) {
         return Err(Problem::invalid_request(format!(
             "{field} must be 1 to {max} characters that are not all blank, without control characters"
         )));
     }
+    without_card_number(field, text)?;
     Ok(text.to_owned())
 }
 
 fn reply_of_reference(reference: &str) -> Result<Reply, Problem> {
+    without_card_number("gateway_reference", reference)?;
     let reply = Reply::new("", "").with_reference(reference);
     match reply.reference() {
         Some(_) => Ok(reply),

@@ -9,7 +9,9 @@ use axum::{
 };
 
 use super::{
-    Face, metrics,
+    Face,
+    auth::Who,
+    metrics,
     problems::{Code, Problem},
     routes::{Answered, json, own},
     stats,
@@ -62,9 +64,13 @@ pub(super) async fn metrics(Shared(face): Shared<Arc<Face>>) -> Answered {
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
-pub(super) async fn outlook(Shared(face): Shared<Arc<Face>>, id: Result<Path<String>, PathRejection>) -> Answered {
+pub(super) async fn outlook(
+    Shared(face): Shared<Arc<Face>>,
+    who: Who,
+    id: Result<Path<String>, PathRejection>,
+) -> Answered {
     let engine = face.engine()?;
-    let id = own(&face, engine, id).await?.id;
+    let id = own(&who, engine, id).await?.id;
     let outlooks = engine.outlook(id).await?.ok_or_else(Problem::no_such_payment)?;
     Ok(json(stats::outlook(&outlooks)))
 }

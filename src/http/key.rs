@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 
 use super::problems::{Code, Problem};
-use crate::payment::IdempotencyKey;
+use crate::payment::{IdempotencyKey, without_card_number};
 
 /// The header's name, in the lower case in which headers are kept.
 const NAME: &str = "idempotency-key";
@@ -27,7 +27,10 @@ pub(super) fn read(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
         Some(quoted) => IdempotencyKey::new(&unquoted(quoted)?),
         None => IdempotencyKey::new(bare(text)?),
     };
-    key.or_else(|_| invalid("must be 1 to 255 visible ASCII characters"))
+    let key = key.or_else(|_| invalid("must be 1 to 255 visible ASCII characters"))?;
+    // It is kept as long as the payment is.
+    without_card_number("Idempotency-Key", key.as_str())?;
+    Ok(key)
 }
 
 /// The characters of an RFC 8941 string whose opening quote has been read.

@@ -5,6 +5,7 @@
 //! routes   method and path to a call         key, prefer, query, json   strict readers, one a kind of input
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
 //! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
+//! auth     who asks, and what they may        tls       certificates, ours and callers'
 //! ```
 //!
 //! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
@@ -14,7 +15,11 @@
 
 mod socket;
 
+mod tls;
+
 mod intake;
+
+pub mod auth;
 
 mod routes;
 
@@ -58,18 +63,23 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
 };
 
-use crate::{deliver::Deliveries, payment::Tenant, runtime::Engine};
+use crate::{deliver::Deliveries, runtime::Engine};
+use auth::Keys;
 use problems::Problem;
+pub use tls::Tls;
 
 /// How long a head may take to arrive, and a connection to stay idle: longer than the 60 s for which load balancers
 /// keep theirs, so that it is they who close.
 const HEAD_TIME: Duration = Duration::from_secs(75);
-/// How long a body may take to arrive: 64 KiB over a bad line.
+/// How long a TLS handshake may take: a few round trips over a bad line.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a body may take to arrive, and a caller to read on when it has stopped: 64 KiB over a bad line.
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the server is told to stop: as long as the engine drains.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -84,7 +94,9 @@ pub struct Face {
     engine: OnceLock<Engine>,
     deliveries: OnceLock<Deliveries>,
     stopping: watch::Sender<bool>,
-    tenant: Tenant,
+    keys: watch::Sender<Option<Arc<Keys>>>,
+    tls: watch::Sender<Option<Tls>>,
+    serves_any_host: bool,
     patience: Duration,
     connections: usize,
 }
@@ -102,17 +114,45 @@ impl Face {
             engine: OnceLock::new(),
             deliveries: OnceLock::new(),
             stopping: watch::Sender::new(false),
-            tenant: Tenant::default(),
+            keys: watch::Sender::new(None),
+            tls: watch::Sender::new(None),
+            serves_any_host: false,
             patience: BODY_TIME,
             connections: connections(),
         }
     }
 
-    /// Gives each body this long to arrive instead of 30 s.
+    /// Gives each body this long to arrive, and a caller this long to read on, instead of 30 s.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Face {
         self.patience = patience;
         self
+    }
+
+    /// Serves at most so many connections at once, instead of two fifths of the files that the process may open.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Face {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// Without keys, also answers requests that name this machine by a name from the web: whoever runs it says that
+    /// nobody but its callers can reach it.
+    #[must_use]
+    pub fn for_any_host(mut self) -> Face {
+        self.serves_any_host = true;
+        self
+    }
+
+    /// From now on lets in who has one of these keys, and nobody else: feeds of others end. Without a call of this
+    /// everybody is let in.
+    pub fn let_in(&self, keys: Keys) {
+        self.keys.send_replace(Some(Arc::new(keys)));
+    }
+
+    /// Speaks TLS with whoever connects from now on.
+    pub fn secure(&self, tls: Tls) {
+        self.tls.send_replace(Some(tls));
     }
 
     /// Ready, with this engine. A second one is refused and given back.
@@ -147,6 +187,10 @@ impl Face {
         }
     }
 
+    fn keys(&self) -> Option<Arc<Keys>> {
+        self.keys.borrow().clone()
+    }
+
     fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
@@ -161,7 +205,7 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>, shutdown: impl Future
         tokio::select! {
             // Beyond the limit they wait in the system's queue: a process without a free descriptor cannot write its journal.
             accepted = listener.accept(), if connections.len() < face.connections => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(converse(stream, router.clone(), face.stopping()))),
+                Ok((stream, _)) => drop(connections.spawn(meet(stream, face.clone(), router.clone()))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(BREATH).await;
@@ -188,19 +232,31 @@ fn connections() -> usize {
     soft.map_or(CONNECTIONS, |soft| (soft / 5 * 2).max(1))
 }
 
-/// One connection, request after request.
-async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+/// One connection: as plain text, or through TLS.
+async fn meet(stream: TcpStream, face: Arc<Face>, router: Router) {
     // An answer is one small write: it must not wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let tls = face.tls.borrow().clone();
+    let Some(tls) = tls else { return converse(stream, &face, router).await };
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => converse(stream, &face, router).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Request after request.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, face: &Face, router: Router) {
+    let mut stopping = face.stopping();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(intake::MAX_BUFFER)
         // One copy of a small body is cheaper than a vectored write, and `Socket` sees each answer whole.
         .writev(false)
-        .serve_connection(TokioIo::new(socket::Socket::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket::Socket::new(stream, face.patience)), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

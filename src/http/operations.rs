@@ -9,12 +9,14 @@ use axum::{
 };
 
 use super::{
-    Face, bodies, intake,
+    Face,
+    auth::{Tenants, Who},
+    bodies, intake,
     json::Object,
     key,
     prefer::Preference,
     problems::Problem,
-    routes::{Answered, answer},
+    routes::{Answered, answer, own},
 };
 use crate::payment::{Amount, FollowUp, PaymentId};
 
@@ -23,20 +25,20 @@ type Id = Result<Path<String>, PathRejection>;
 /// The fields of a capture's or refund's body; a void has none.
 const PART: &[&str] = &["amount"];
 
-pub(super) async fn capture(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+pub(super) async fn capture(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
     let (headers, amount) = part(&face, request).await?;
-    operate(&face, id, &headers, FollowUp::Capture(amount)).await
+    operate(&face, &who, id, &headers, FollowUp::Capture(amount)).await
 }
 
-pub(super) async fn refund(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+pub(super) async fn refund(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
     let (headers, amount) = part(&face, request).await?;
-    operate(&face, id, &headers, FollowUp::Refund(amount)).await
+    operate(&face, &who, id, &headers, FollowUp::Refund(amount)).await
 }
 
-pub(super) async fn void(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+pub(super) async fn void(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     intake::nothing(&head.headers, body, face.patience).await?;
-    operate(&face, id, &head.headers, FollowUp::Void).await
+    operate(&face, &who, id, &head.headers, FollowUp::Void).await
 }
 
 /// How much, where the body says.
@@ -50,12 +52,28 @@ async fn part(face: &Face, request: Request) -> Result<(HeaderMap, Option<Amount
     Ok((head.headers, amount))
 }
 
-async fn operate(face: &Face, id: Id, headers: &HeaderMap, follow_up: FollowUp) -> Result<Response, Problem> {
+async fn operate(
+    face: &Face,
+    who: &Who,
+    id: Id,
+    headers: &HeaderMap,
+    follow_up: FollowUp,
+) -> Result<Response, Problem> {
     let key = key::read(headers)?;
     let preference = Preference::read(headers);
-    let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
     let engine = face.admitting()?;
-    let operated = engine.operate(&face.tenant, id, &key, follow_up, preference.wait()).await?;
+    let (id, tenant) = match who.tenants() {
+        // The engine looks whose it is, in the turn itself.
+        Tenants::One(tenant) => {
+            let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id));
+            (id.ok_or_else(Problem::no_such_payment)?, tenant.clone())
+        }
+        Tenants::All => {
+            let payment = own(who, engine, id).await?;
+            (payment.id, payment.tenant.clone())
+        }
+    };
+    let operated = engine.operate(&tenant, id, &key, follow_up, preference.wait()).await?;
     let Some(operation) = operated.operation() else { return Err(Problem::no_such_payment()) };
     let body = bodies::operation(&operated.payment, operation);
     Ok(answer(body, operation.state(), operated.payment.id, operated.delivery, preference))

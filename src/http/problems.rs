@@ -43,6 +43,7 @@ pub(super) enum Code {
     InvalidRequest,
     KeyRequired,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     InvalidState,
@@ -51,6 +52,7 @@ pub(super) enum Code {
     PayloadTooLarge,
     UnsupportedMediaType,
     Conflict,
+    RateLimited,
     OutcomeUnknown,
     Overloaded,
     StorageFull,
@@ -68,6 +70,7 @@ impl Code {
                 ("idempotency_key_required", StatusCode::BAD_REQUEST, "An Idempotency-Key header is required")
             }
             Code::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "Who says this is not known"),
+            Code::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This is not allowed to who asks"),
             Code::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is nothing here"),
             Code::MethodNotAllowed => {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here")
@@ -88,6 +91,9 @@ impl Code {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "This Idempotency-Key was used with other parameters",
             ),
+            Code::RateLimited => {
+                ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "This API key asks more than it may for now")
+            }
             Code::OutcomeUnknown => {
                 ("outcome_unknown", StatusCode::INTERNAL_SERVER_ERROR, "What became of it is not known here")
             }
@@ -119,6 +125,11 @@ impl Problem {
     /// Not now, and nothing was recorded.
     pub(super) fn not_now(detail: &'static str) -> Problem {
         Problem::new(Code::Overloaded, detail).retry_after(SOON)
+    }
+
+    /// Too much at once; nothing was recorded.
+    pub(super) fn rate_limited(time: Duration) -> Problem {
+        Problem::new(Code::RateLimited, "nothing was recorded: repeat after the time in Retry-After").retry_after(time)
     }
 
     /// There is no such payment, or it is another tenant's.
@@ -177,6 +188,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.more.status.unwrap_or(usual);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.code == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"payonce\""));
+        }
         if let Some(time) = self.more.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(time)));
         }

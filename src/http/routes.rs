@@ -16,14 +16,16 @@ use axum::{
 };
 
 use super::{
-    Face, bodies, dashboard, events, intake, key, operations,
+    Face, auth,
+    auth::{Tenants, Who},
+    bodies, dashboard, events, intake, key, operations,
     prefer::Preference,
     problems::{Code, Problem},
     query, webhooks,
 };
 use crate::{
     payment::{IdempotencyKey, Payment, PaymentId, State, Timestamp},
-    runtime::{Answer, Delivery, Engine, Filter, Post},
+    runtime::{Answer, Delivery, Engine, Filter, Page, Post},
 };
 
 /// How many payments a page holds where the caller does not say: a screenful or two.
@@ -56,14 +58,17 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/stats", get(dashboard::stats))
         .route("/metrics", get(dashboard::metrics))
         .route("/assets/{file}", get(dashboard::asset))
+        .route("/v1/key", get(auth::key))
         .route("/", get(dashboard::page))
         .fallback(nowhere)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(face.clone(), auth::admit))
         .layer(middleware::from_fn(intake::gate))
         .with_state(face)
 }
 
-async fn pay(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
+async fn pay(Shared(face): Shared<Arc<Face>>, who: Who, request: Request) -> Answered {
+    let tenant = who.tenant()?;
     let (head, body) = request.into_parts();
     let key = key::read(&head.headers)?;
     let preference = Preference::read(&head.headers);
@@ -72,7 +77,7 @@ async fn pay(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
     let order = bodies::order(&body)?;
     drop(body);
     let (engine, wait) = (face.admitting()?, preference.wait());
-    let Answer { payment, delivery } = engine.submit_as(&face.tenant, &key, order, meant, wait).await?;
+    let Answer { payment, delivery } = engine.submit_as(tenant, &key, order, meant, wait).await?;
     Ok(answer(bodies::payment(&payment), payment.state(), payment.id, delivery, preference))
 }
 
@@ -129,13 +134,12 @@ const fn retry_after(state: State) -> Option<u64> {
     }
 }
 
-async fn show(Shared(face): Shared<Arc<Face>>, id: Id) -> Answered {
-    let engine = face.engine()?;
-    let payment = own(&face, engine, id).await?;
+async fn show(Shared(face): Shared<Arc<Face>>, who: Who, id: Id) -> Answered {
+    let payment = own(&who, face.engine()?, id).await?;
     Ok(json(bodies::detailed(&payment)))
 }
 
-async fn list(Shared(face): Shared<Arc<Face>>, uri: Uri) -> Answered {
+async fn list(Shared(face): Shared<Arc<Face>>, who: Who, uri: Uri) -> Answered {
     let names = ["state", "limit", "after", "idempotency_key", "attention"];
     let [state, limit, after, key, attention] = query::read(uri.query(), names)?;
     let invalid = |why: &'static str| Problem::invalid_request(why);
@@ -143,7 +147,10 @@ async fn list(Shared(face): Shared<Arc<Face>>, uri: Uri) -> Answered {
     let limit = limit.map(|limit| whole_number(&limit).ok_or_else(|| invalid("limit must be from 1 to 500")));
     let after = after.map(|after| PaymentId::parse(&after).ok_or_else(|| invalid("after must be a page's next")));
     let filter = Filter {
-        tenant: face.tenant.clone(),
+        tenant: match who.tenants() {
+            Tenants::One(tenant) => Some(tenant.clone()),
+            Tenants::All => None,
+        },
         state: state.transpose()?,
         attention: match attention.as_deref() {
             None | Some("false") => false,
@@ -154,8 +161,22 @@ async fn list(Shared(face): Shared<Arc<Face>>, uri: Uri) -> Answered {
         after: after.transpose()?,
         limit: limit.transpose()?.unwrap_or(DEFAULT_LIMIT),
     };
-    let page = face.engine()?.list(filter).await?;
+    let page = match (&filter.tenant, &filter.key) {
+        // A key is a name within one tenant.
+        (None, Some(_)) => everybodys(&face, filter).await?,
+        (Some(_) | None, Some(_) | None) => face.engine()?.list(filter).await?,
+    };
     Ok(json(bodies::page(&page)))
+}
+
+/// The payments of one key, of every tenant that has one.
+async fn everybodys(face: &Face, filter: Filter) -> Result<Page, Problem> {
+    let mut page = Page::default();
+    for tenant in face.keys().map(|keys| keys.tenants()).unwrap_or_default() {
+        let of_one = Filter { tenant: Some(tenant), ..filter.clone() };
+        page.payments.extend(face.engine()?.list(of_one).await?.payments);
+    }
+    Ok(page)
 }
 
 /// A limit: digits only, in range.
@@ -164,27 +185,27 @@ fn whole_number(text: &str) -> Option<usize> {
     digits.then(|| text.parse().ok()).flatten().filter(|limit| (1..=MAX_LIMIT).contains(limit))
 }
 
-async fn inquire(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+async fn inquire(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     intake::nothing(&head.headers, body, face.patience).await?;
     let engine = face.admitting()?;
-    let payment = engine.inquire(own(&face, engine, id).await?.id).await?;
+    let payment = engine.inquire(own(&who, engine, id).await?.id).await?;
     Ok(json(bodies::detailed(&payment)))
 }
 
-async fn resolve(Shared(face): Shared<Arc<Face>>, id: Id, request: Request) -> Answered {
+async fn resolve(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
     let (head, body) = request.into_parts();
     let body = intake::json(&head.headers, body, face.patience).await?;
     let resolution = bodies::resolution(&body)?;
     let engine = face.admitting()?;
-    let payment = engine.resolve(own(&face, engine, id).await?.id, resolution).await?;
+    let payment = engine.resolve(own(&who, engine, id).await?.id, resolution).await?;
     Ok(json(bodies::detailed(&payment)))
 }
 
-/// The tenant's payment of an id; what is no id names no payment.
-pub(super) async fn own(face: &Face, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+/// The payment of an id, if it exists for who asks; what is no id names no payment.
+pub(super) async fn own(who: &Who, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
     let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
-    let payment = engine.get(id).await?.filter(|payment| payment.tenant == face.tenant);
+    let payment = engine.get(id).await?.filter(|payment| who.tenants().hold(&payment.tenant));
     payment.ok_or_else(Problem::no_such_payment)
 }
 
@@ -202,9 +223,10 @@ async fn webhook(Shared(face): Shared<Arc<Face>>, name: Id, request: Request) ->
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn feed(Shared(face): Shared<Arc<Face>>, request: Request) -> Answered {
+async fn feed(Shared(face): Shared<Arc<Face>>, who: Who, request: Request) -> Answered {
     let after = events::last_event_id(request.headers())?;
-    Ok(events::stream(face.engine()?.events(after), face.stopping()))
+    let engine = face.engine()?;
+    Ok(events::stream(events::Feed::new(engine.clone(), after, who), face.keys.subscribe(), face.stopping()))
 }
 
 async fn healthy() -> Response {

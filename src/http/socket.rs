@@ -17,7 +17,6 @@ use std::{
 use axum::http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
@@ -28,14 +27,19 @@ use super::problems::Problem;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// The socket.
-pub(super) struct Socket {
-    stream: TcpStream,
+/// The socket, plain or through TLS.
+pub(super) struct Socket<S> {
+    stream: S,
     /// Of our own answer in place of hyper's, what has not been written yet.
     owed: Vec<u8>,
     /// Whether the last answer was a refusal.
     refused: bool,
     linger: Option<Linger>,
+    /// How long a caller may take to make room for more of its answer: one that has stopped reading must not keep its
+    /// connection, of which there are so many, for ever.
+    patience: Duration,
+    /// Since an answer could not be written any further.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 struct Linger {
@@ -43,10 +47,21 @@ struct Linger {
     bytes_left: usize,
 }
 
-impl Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Around an accepted connection.
-    pub(super) fn new(stream: TcpStream) -> Socket {
-        Socket { stream, owed: Vec::new(), refused: false, linger: None }
+    pub(super) fn new(stream: S, patience: Duration) -> Socket<S> {
+        Socket { stream, owed: Vec::new(), refused: false, linger: None, patience, stalled: None }
+    }
+
+    /// Passes on how a write stands; it fails when it has not moved for too long.
+    fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if wrote.is_ready() {
+            self.stalled = None;
+            return wrote;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_owed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -78,13 +93,13 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, space)
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_owed(cx))?;
         if bytes.starts_with(b"HTTP/1.") {
@@ -94,12 +109,14 @@ impl AsyncWrite for Socket {
             self.owed = with_body(status);
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_stalled(cx, wrote)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_owed(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -170,6 +170,14 @@ impl Order {
     }
 }
 
+/// Refuses what holds a card number, wherever else it would be kept.
+pub(crate) fn without_card_number(field: &'static str, value: &str) -> Result<(), Invalid> {
+    match holds_card_number(value) {
+        true => Err(Invalid::new(field, "must not contain a card number; use the gateway's token for it")),
+        false => Ok(()),
+    }
+}
+
 fn text(field: &'static str, value: &str, min: usize, max: usize, why: &'static str) -> Result<String, Invalid> {
     let length = value.chars().count();
     if length < min || length > max {
@@ -178,9 +186,7 @@ fn text(field: &'static str, value: &str, min: usize, max: usize, why: &'static 
     if value.contains('\0') {
         return Err(Invalid::new(field, "must not contain the character U+0000"));
     }
-    if holds_card_number(value) {
-        return Err(Invalid::new(field, "must not contain a card number; use the gateway's token for it"));
-    }
+    without_card_number(field, value)?;
     Ok(value.to_owned())
 }
 

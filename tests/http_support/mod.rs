@@ -61,7 +61,8 @@ impl Gateway for BySource {
 
 /// A running server.
 pub(crate) struct Server {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
+    pub(crate) face: Arc<Face>,
     stop: tokio::sync::oneshot::Sender<()>,
     thread: JoinHandle<()>,
     _data: Option<Folder>,
@@ -75,27 +76,34 @@ impl Server {
 
     /// Gives bodies this long to arrive; without an engine if not `open`.
     pub(crate) fn with_patience(patience: Duration, open: bool) -> Server {
+        Server::behind(Face::new().with_patience(patience), open)
+    }
+
+    /// With this face; without an engine if not `open`.
+    pub(crate) fn behind(face: Face, open: bool) -> Server {
         let data = Folder::new("http");
         let identity = Identity { name: "by source".to_owned(), ..Identity::default() };
         let gateway = Arc::new(BySource(Contract::standard(identity)));
         let gateway: Arc<dyn Gateway> = gateway;
         let engine = open.then(|| (Options::new(&*data), gateway));
-        Server { _data: Some(data), ..Server::run(patience, engine) }
+        Server { _data: Some(data), ..Server::run(face, engine) }
     }
 
     /// Over a folder and with a gateway that outlive it.
     pub(crate) fn over(options: Options, gateway: Arc<dyn Gateway>) -> Server {
-        Server::run(Duration::from_secs(30), Some((options, gateway)))
+        Server::run(Face::new(), Some((options, gateway)))
     }
 
-    fn run(patience: Duration, engine: Option<(Options, Arc<dyn Gateway>)>) -> Server {
+    fn run(face: Face, engine: Option<(Options, Arc<dyn Gateway>)>) -> Server {
+        let face = Arc::new(face);
+        let served = face.clone();
         let (told, hear) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                let face = Arc::new(Face::new().with_patience(patience));
+                let face = served;
                 if let Some((options, gateway)) = engine {
                     assert!(face.open(opened(options, gateway).await).is_ok());
                 }
@@ -109,7 +117,7 @@ impl Server {
                 serve(listener, face, asked).await;
             });
         });
-        Server { address: hear.recv().expect("the server starts"), stop, thread, _data: None }
+        Server { address: hear.recv().expect("the server starts"), face, stop, thread, _data: None }
     }
 
     /// Tells it to stop, and waits until it has. The engine is left as a kill leaves it: no close mark, no last flush.
@@ -182,7 +190,7 @@ pub(crate) struct Reaction {
 
 impl Reaction {
     /// Reads a head, and as much body as it announces.
-    pub(crate) fn read(stream: &mut TcpStream) -> Reaction {
+    pub(crate) fn read(stream: &mut impl Read) -> Reaction {
         let mut bytes = Vec::new();
         let mut byte = [0];
         while !bytes.ends_with(b"\r\n\r\n") {

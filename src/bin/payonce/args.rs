@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench::BenchArgs,
     journal::JournalArgs,
+    keys::KeysArgs,
     list::ListArgs,
     operate::{PartArgs, VoidArgs},
     pay::PayArgs,
@@ -44,7 +45,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the daemon.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Run the faulty gateway.
     Sandbox(SandboxArgs),
     /// Measure what a gateway does, beside what its contract declares.
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.
     Webhooks(WebhooksArgs),
+    /// Make, list and revoke API keys.
+    Keys(KeysArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
     /// Decide a recorded history again, and live its payments again with other luck.

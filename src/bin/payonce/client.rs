@@ -1,14 +1,20 @@
 //! What the client commands share: one HTTP exchange with the daemon, and how a refusal is shown.
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{fmt, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use serde_json::Value;
-use ureq::http::{Method, Request, StatusCode};
+use ureq::{
+    http::{Method, Request, StatusCode},
+    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
+};
 
 use crate::exit;
 
 /// How long any answer may take beyond the time for which the daemon was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The variable with the API key. It has no flag: a secret must be in no list of processes.
+const API_KEY: &str = "PAYONCE_API_KEY";
 
 /// Which daemon, and how to print.
 #[derive(Debug, clap::Args)]
@@ -16,6 +22,9 @@ pub(crate) struct Target {
     /// The daemon
     #[arg(long, value_name = "URL", env = "PAYONCE_URL", default_value = "http://127.0.0.1:7411")]
     url: String,
+    /// Authorities that its certificate may be of, in PEM, in place of those that browsers trust
+    #[arg(long, value_name = "FILE", env = "PAYONCE_CA")]
+    ca: Option<PathBuf>,
     /// Print the daemon's JSON as it is
     #[arg(long)]
     pub(crate) json: bool,
@@ -105,6 +114,9 @@ impl Target {
         for (name, value) in ask.headers {
             request = request.header(name, value);
         }
+        if let Ok(key) = std::env::var(API_KEY) {
+            request = request.header("Authorization", format!("Bearer {}", key.trim()));
+        }
         let body = match ask.body {
             Some(body) => {
                 request = request.header("Content-Type", "application/json");
@@ -116,6 +128,7 @@ impl Target {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
+            .tls_config(self.tls()?)
             .timeout_global(Some(ask.wait.saturating_add(PATIENCE)));
         let agent: ureq::Agent = config.build().into();
         let silence = |error| Refusal::Silence(url.to_owned(), error);
@@ -128,6 +141,21 @@ impl Target {
             true => Ok(Told { text, value, replayed }),
             false => Err(Refusal::Problem(status, value)),
         }
+    }
+}
+
+impl Target {
+    fn tls(&self) -> Result<TlsConfig, Refusal> {
+        let Some(path) = &self.ca else { return Ok(TlsConfig::builder().build()) };
+        let fail = |why: String| Refusal::Unsendable(format!("{}: {why}", path.display()));
+        let pem = fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let mut roots = Vec::new();
+        for item in parse_pem(&pem) {
+            if let PemItem::Certificate(certificate) = item.map_err(|error| fail(error.to_string()))? {
+                roots.push(certificate);
+            }
+        }
+        Ok(TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots))).build())
     }
 }
 

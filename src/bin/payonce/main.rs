@@ -13,6 +13,10 @@ mod args;
 
 mod serve;
 
+mod guard;
+
+mod keys;
+
 mod gateway;
 
 mod sandbox;
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     log(&args.command);
     match args.command {
-        Command::Serve(args) => run(serve::run(args)),
+        Command::Serve(args) => run(serve::run(*args)),
         Command::Sandbox(args) => run(sandbox::run(args)),
         Command::Probe(args) => run(probe::run(args)),
         Command::Pay(args) => pay::run(&args),
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),

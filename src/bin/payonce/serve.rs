@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     exit,
     gateway::{self, GatewayArgs},
+    guard,
     output::{columns, say},
 };
 
@@ -38,9 +39,10 @@ Examples:
   payonce serve --gateway http://127.0.0.1:7412        a gateway that speaks the HTTP protocol
   payonce serve --gateway http://127.0.0.1:7412 --gateway-contract dedup=none --gateway-contract inquiry=yes
   payonce serve --late-success refund                  money that moves late goes back by itself
+  payonce serve --listen 0.0.0.0:7411 --keys-file keys.toml --tls-cert cert.pem --tls-key key.pem
   payonce serve --moved                                once, after the data folder was copied or restored
 
-Every flag but --config, --moved and --json is also a key of payonce.toml (gateway_account = \"main\") and a variable
+Every flag but --config, --moved, --insecure-no-keys and --json is also a key of payonce.toml (gateway_account = \"main\") and a variable
 (PAYONCE_GATEWAY_ACCOUNT=main). Flags win over variables, variables over the file.
 SIGTERM and SIGINT: admit nothing more, let what is under way end for up to 10 s, exit 0.";
 
@@ -51,7 +53,7 @@ pub(crate) struct ServeArgs {
     /// The data folder [default: ./payonce-data]
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// Where to listen; whoever can connect can pay [default: 127.0.0.1:7411]
+    /// Where to listen; without API keys on this machine only [default: 127.0.0.1:7411]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<String>,
     #[command(flatten)]
@@ -84,6 +86,27 @@ pub(crate) struct ServeArgs {
     /// The store's cache, in bytes
     #[arg(long, value_name = "BYTES")]
     store_cache_bytes: Option<String>,
+    /// The file of the API keys that are let in: see `payonce keys`
+    #[arg(long, value_name = "FILE")]
+    keys_file: Option<String>,
+    /// How many requests a second a key may make that has no rate of its own
+    #[arg(long, value_name = "N")]
+    rate_per_key: Option<String>,
+    /// How many connections are served at once [default: two fifths of the files that it may open]
+    #[arg(long, value_name = "N")]
+    connections: Option<String>,
+    /// The certificate to show, in PEM, with those between it and a root: TLS is spoken then
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// The authorities of whom callers need a certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<String>,
+    /// Without API keys, listen beyond this machine too: whoever can connect can pay
+    #[arg(long)]
+    insecure_no_keys: bool,
     /// Says that the data folder was moved on purpose, and that no copy of it is in use: sending is resumed
     #[arg(long)]
     moved: bool,
@@ -155,6 +178,7 @@ impl std::fmt::Display for Failure {
 
 async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let settings = settings(args).map_err(Failure::Config)?;
+    let face = guard::face(&settings, args.insecure_no_keys).map_err(Failure::Config)?;
     let endpoints = settings.endpoints().map_err(Failure::Config)?;
     let gateways = gateway::build_all(&settings).map_err(|missing| match missing {
         gateway::Missing::Config(error) => Failure::Config(error),
@@ -165,7 +189,8 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let listen = |error| Failure::Listen(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    let server = Server::start(listener);
+    let server = Server::start(listener, face);
+    tokio::spawn(guard::watch(server.face.clone(), settings.clone()));
     let engine = tokio::select! {
         opened = Engine::open_with(options(args, &settings), gateways) => opened.map_err(Failure::Open)?,
         () = signals.told_to_stop() => return Ok(()),
@@ -174,7 +199,7 @@ async fn daemon(args: &ServeArgs) -> Result<(), Failure> {
     let _ = server.face.deliver(deliveries);
     // Nobody else opens it. Before it is announced: who has read that it listens is not to be told to come back.
     let _ = server.face.open(engine.clone());
-    introduce(args.json, &engine, address);
+    introduce(args, &settings, &engine, address);
     tokio::select! {
         () = signals.told_to_stop() => close(server, engine).await,
         stopped = engine.stopped() => {
@@ -200,6 +225,12 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
         ("gateway_slots", &args.gateway_slots),
         ("segment_bytes", &args.segment_bytes),
         ("store_cache_bytes", &args.store_cache_bytes),
+        ("keys_file", &args.keys_file),
+        ("rate_per_key", &args.rate_per_key),
+        ("connections", &args.connections),
+        ("tls_cert", &args.tls_cert),
+        ("tls_key", &args.tls_key),
+        ("tls_client_ca", &args.tls_client_ca),
     ];
     for (key, value) in flags {
         value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
@@ -221,8 +252,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(listener: TcpListener) -> Server {
-        let face = Arc::new(Face::new());
+    fn start(listener: TcpListener, face: Face) -> Server {
+        let face = Arc::new(face);
         let (stop, stopped) = oneshot::channel();
         let asked = async { drop(stopped.await) };
         let task = tokio::spawn(http::serve(listener, face.clone(), asked));
@@ -279,15 +310,17 @@ impl Signals {
 }
 
 /// Says what was started, what it guarantees, and how to try it.
-fn introduce(json: bool, engine: &Engine, address: SocketAddr) {
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "listening beyond this machine: whoever can connect can pay");
+fn introduce(args: &ServeArgs, settings: &Settings, engine: &Engine, address: SocketAddr) {
+    let callers = guard::callers(settings, args.insecure_no_keys);
+    if !address.ip().to_canonical().is_loopback() && settings.keys_file.is_none() {
+        tracing::warn!(%address, "listening beyond this machine without API keys: whoever can connect can pay");
     }
-    let url = format!("http://{}", reachable(address));
+    let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", reachable(address));
     let report = engine.report().to_string();
     let contracts = &engine.report().contracts;
-    if json {
-        return say(introduction(contracts, &url, &report));
+    if args.json {
+        return say(introduction(contracts, &url, &callers, &report));
     }
     say(format_args!("payonce {}", env!("CARGO_PKG_VERSION")));
     let mut lines = Vec::new();
@@ -299,14 +332,16 @@ fn introduce(json: bool, engine: &Engine, address: SocketAddr) {
     }
     lines.push(("recovery".to_owned(), report));
     lines.push(("listening".to_owned(), url.clone()));
+    lines.push(("callers".to_owned(), callers));
     lines.push(("dashboard".to_owned(), format!("{url}/")));
     lines.push(("metrics".to_owned(), format!("{url}/metrics")));
     columns(&lines.iter().map(|(name, value)| (name.as_str(), value.clone())).collect::<Vec<_>>());
-    say(format_args!("\nTry it, twice:\n{}\n\nCtrl-C stops it.", example(&url)));
+    let example = example(&url, settings.keys_file.is_some());
+    say(format_args!("\nTry it, twice:\n{example}\n\nCtrl-C stops it."));
 }
 
 /// The same for programs. The keys of the gateway that is preferred stand alone, those of all of them beside.
-fn introduction(contracts: &[(String, Contract)], url: &str, report: &str) -> serde_json::Value {
+fn introduction(contracts: &[(String, Contract)], url: &str, callers: &str, report: &str) -> serde_json::Value {
     let one = |(name, contract): &(String, Contract)| {
         serde_json::json!({
             "name": name, "guarantee": contract.guarantee(), "gateway": contract.identity.to_string(),
@@ -318,7 +353,7 @@ fn introduction(contracts: &[(String, Contract)], url: &str, report: &str) -> se
     serde_json::json!({
         "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
         "gateways": all, "recovery": report.lines().collect::<Vec<_>>(), "dashboard": format!("{url}/"),
-        "metrics": format!("{url}/metrics"),
+        "metrics": format!("{url}/metrics"), "callers": callers,
     })
 }
 
@@ -333,9 +368,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// One line that pays when it is pasted into a shell.
-fn example(url: &str) -> String {
+fn example(url: &str, keys: bool) -> String {
+    let key = if keys { "-H \"Authorization: Bearer $PAYONCE_API_KEY\" " } else { "" };
     format!(
-        "curl -sS {url}/v1/payments -H 'Content-Type: application/json' -H 'Idempotency-Key: \"order-1234\"' -d \
+        "curl -sS {url}/v1/payments {key}-H 'Content-Type: application/json' -H 'Idempotency-Key: \"order-1234\"' -d \
          '{{\"amount\":1050,\"currency\":\"USD\",\"source\":\"acct_alice\",\"destination\":\"acct_bob\"}}'"
     )
 }

@@ -2,6 +2,7 @@
 "use strict";
 
 const API = {
+  key: "/v1/key",
   stats: "/v1/stats",
   events: "/v1/events",
   payments: "/v1/payments",
@@ -97,10 +98,22 @@ const byId = (id) => document.getElementById(id);
 const path = (template, id) => template.replace("{id}", encodeURIComponent(id));
 const paymentLink = (id) => "#/payment/" + encodeURIComponent(id);
 
+// The API key lives as long as this tab does, and leaves it only towards payonce. Without one there is nothing to send.
+let secret = kept("getItem");
+// What the key is: its name, role and tenant, and whether it may see what is about the whole daemon.
+let me = null;
+
+// A browser may be told to keep nothing: then it is asked for again after each reload.
+function kept(how, value) {
+  try { return sessionStorage[how]("payonce_api_key", value); } catch { return null; }
+}
+
+const credentials = () => secret ? { Authorization: "Bearer " + secret } : {};
+
 async function ask(url, options) {
   let response;
   try {
-    response = await fetch(url, { cache: "no-store", ...options });
+    response = await fetch(url, { cache: "no-store", ...options, headers: { ...credentials(), ...(options || {}).headers } });
   } catch {
     return { ok: false, status: 0, body: { detail: "payonce does not answer" } };
   }
@@ -110,6 +123,7 @@ async function ask(url, options) {
   } catch {
     body = { detail: "the answer could not be read" };
   }
+  if (response.status === 401 && me) signOut("The key is not let in any more.");
   return { ok: response.ok, status: response.status, body };
 }
 
@@ -234,9 +248,15 @@ const settledAll = (stats) => Object.values(stats.settled).reduce((a, b) => a + 
 const sends = (stats) => sum(stats.gateways.map((gateway) => gateway.calls.send.time));
 
 async function read() {
-  const { ok, status, body } = await ask(API.stats);
+  if (!me) return;
+  const { ok, status, body } = await ask(me.whole ? API.stats : API.key);
   if (!ok) {
-    live("off", status === 503 ? "starting or stopping" : "no answer");
+    live("off", !me ? "no key" : status === 503 ? "starting or stopping" : "no answer");
+    return;
+  }
+  if (!me.whole) {
+    live("on", "live");
+    view.tick(null);
     return;
   }
   const newest = last(samples);
@@ -286,7 +306,7 @@ async function listen(from) {
   let heard = [];
   flooded = false;
   try {
-    const response = await fetch(API.events, { headers: { "Last-Event-ID": String(from) }, signal: stop.signal });
+    const response = await fetch(API.events, { headers: { ...credentials(), "Last-Event-ID": String(from) }, signal: stop.signal });
     if (!response.ok) return null;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
@@ -447,16 +467,10 @@ function home() {
 
   let looked = 0;
   let stale = true;
-  const look = async () => {
+  const look = () => {
     looked = performance.now();
     stale = false;
-    const lists = await Promise.all(["parked", "in_doubt"].map((state) => ask(`${API.payments}?state=${state}&limit=${SHOWN_ROWS}`)));
-    const rows = lists.flatMap((list, i) => list.ok ? list.body.payments.map((payment) => [i === 0 ? "parked" : "in_doubt", payment]) : []);
-    const seen = new Set();
-    const fresh = rows.filter(([, payment]) => !seen.has(payment.id) && seen.add(payment.id));
-    attention.replaceChildren(fresh.length === 0
-      ? h("p", { class: "soft" }, "Nothing is in doubt, and nothing waits for a person.")
-      : paymentTable(fresh));
+    lookAfter(attention);
   };
   let told = false;
   const tell = () => {
@@ -488,6 +502,34 @@ function home() {
     heard() {
       stale = true;
       tell();
+    },
+    leave() {},
+  };
+}
+
+async function lookAfter(attention) {
+  const lists = await Promise.all(["parked", "in_doubt"].map((state) => ask(`${API.payments}?state=${state}&limit=${SHOWN_ROWS}`)));
+  if (!lists.every((list) => list.ok)) return;
+  const rows = lists.flatMap((list, i) => list.body.payments.map((payment) => [i === 0 ? "parked" : "in_doubt", payment]));
+  const seen = new Set();
+  const fresh = rows.filter(([, payment]) => !seen.has(payment.id) && seen.add(payment.id));
+  attention.replaceChildren(fresh.length === 0
+    ? h("p", { class: "soft" }, "Nothing is in doubt, and nothing waits for a person.")
+    : paymentTable(fresh));
+}
+
+// The first page of a key for one tenant: the daemon's numbers are about all of them.
+function homeOfOne() {
+  const attention = h("div", {}, h("p", { class: "soft" }, "Looking."));
+  show("payonce",
+    h("h1", { tabindex: "-1" }, "Payments of " + me.tenant),
+    h("section", { class: "card" }, h("div", { class: "head" }, h("h2", {}, "In doubt, or parked for a person"),
+      h("a", { href: "#/list/", class: "small" }, "all payments")), attention));
+  let looked = performance.now();
+  lookAfter(attention);
+  return {
+    tick() {
+      if (performance.now() - looked > 10000) { looked = performance.now(); lookAfter(attention); }
     },
     leave() {},
   };
@@ -893,7 +935,7 @@ function operatorDesk(id, changed) {
 
   const show = (told) => {
     const unsettled = told.operations.filter((one) => ["processing", "requires_action", "in_doubt", "parked"].includes(one.state));
-    box.hidden = unsettled.length === 0 && said.textContent === "";
+    box.hidden = !me || me.role !== "operator" || (unsettled.length === 0 && said.textContent === "");
     inquire.hidden = details.hidden = unsettled.length === 0;
     if (unsettled.length === 0 && said.textContent !== "") say("good", "It is settled.");
     const numbers = unsettled.map((one) => String(one.number)).join();
@@ -906,6 +948,51 @@ function operatorDesk(id, changed) {
   return { box, show };
 }
 
+// ---- who we are
+
+function login(said) {
+  live("off", "no key");
+  const input = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true });
+  const told = h("p", { class: "said bad", role: "status" }, said || "");
+  const send = h("button", { class: "strong", type: "submit" }, "Go on");
+  const form = h("form", { class: "operate" },
+    h("div", { class: "fields" }, h("label", { for: "key" }, "API key", input)), h("div", { class: "row" }, send, told));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    secret = input.value.trim();
+    send.disabled = true;
+    const { ok, body } = await introduce();
+    send.disabled = false;
+    if (!ok) { secret = null; told.textContent = body.detail; return; }
+    kept("setItem", secret);
+    route();
+  });
+  show("API key", h("section", { class: "card" }, h("h1", { tabindex: "-1" }, "An API key is needed"),
+    h("p", { class: "soft" }, "One with the role read-only is enough to look. It is kept until this tab is closed."), form));
+  input.focus();
+  return { tick() {}, leave() {} };
+}
+
+function signOut(said) {
+  me = secret = null;
+  kept("removeItem");
+  samples.length = recent.length = 0;
+  banner([]);
+  byId("leave").hidden = true;
+  view.leave();
+  view = login(said);
+}
+
+async function introduce() {
+  const told = await ask(API.key);
+  if (told.ok) {
+    me = told.body;
+    byId("leave").hidden = me.name === null;
+    byId("leave").title = `${me.name}: ${me.role}, tenant ${me.tenant}`;
+  }
+  return told;
+}
+
 // ---- where we are
 
 function show(title, ...parts) {
@@ -915,11 +1002,12 @@ function show(title, ...parts) {
 
 function route(first) {
   view.leave();
+  if (!me) { view = login(""); return; }
   const [, place, rest] = /^#\/([a-z]*)\/?(.*)$/.exec(location.hash) || [null, "", ""];
   let name = "";
   try { name = decodeURIComponent(rest); } catch { name = rest; }
   const places = { payment, list, search };
-  view = place in places && (name || place === "list") ? places[place](name) : home();
+  view = place in places && (name || place === "list") ? places[place](name) : me.whole ? home() : homeOfOne();
   const newest = last(samples);
   if (newest) view.tick(newest.stats);
   if (first !== true) {
@@ -935,6 +1023,8 @@ byId("search").addEventListener("submit", (event) => {
   if (query) location.hash = "#/search/" + encodeURIComponent(query);
 });
 
+byId("leave").addEventListener("click", () => signOut(""));
+
 byId("pause").addEventListener("click", () => {
   paused = !paused;
   byId("pause").setAttribute("aria-pressed", String(paused));
@@ -949,7 +1039,15 @@ addEventListener("keydown", (event) => {
   }
 });
 
-addEventListener("hashchange", route);
-route(true);
-beat();
-follow();
+async function begin() {
+  for (;;) {
+    const { ok, status, body } = await introduce();
+    if (ok || status === 401) { route(true); break; }
+    live("off", status === 0 ? "no answer" : body.detail);
+    await new Promise((resolve) => setTimeout(resolve, EVERY));
+  }
+  addEventListener("hashchange", route);
+  beat();
+  follow();
+}
+begin();

@@ -1,0 +1,209 @@
+//! Who asks, and what they may: API keys, roles and tenants.
+//!
+//! Without keys there is one tenant, `default`, and everybody who can connect may do everything; the program listens on
+//! this machine only then. With keys every request needs one, but for what [`table`] leaves open.
+
+mod keys;
+
+mod rate;
+
+mod table;
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Request, State as Shared},
+    http::{HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{
+    Face, bodies,
+    problems::{Code, Problem},
+    routes::{Answered, json},
+};
+use crate::payment::Tenant;
+use keys::Known;
+pub use keys::{ApiKey, Keys, Role, SecretHash, Tenants, mint};
+use table::{Need, need};
+
+/// What everybody is without keys.
+static NOBODY: LazyLock<Tenants> = LazyLock::new(|| Tenants::One(Tenant::default()));
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Who(Option<Arc<Known>>);
+
+impl Who {
+    /// Whose payments exist for it.
+    pub(super) fn tenants(&self) -> &Tenants {
+        self.0.as_ref().map_or(&NOBODY, |known| &known.key.tenants)
+    }
+
+    /// As whom it pays.
+    pub(super) fn tenant(&self) -> Result<&Tenant, Problem> {
+        match self.tenants() {
+            Tenants::One(tenant) => Ok(tenant),
+            Tenants::All => Err(forbidden("this key is for all tenants: only a key of one tenant can pay")),
+        }
+    }
+
+    /// Whether it would still be let in, for the same.
+    pub(super) fn still_among(&self, keys: Option<&Keys>) -> bool {
+        match &self.0 {
+            Some(known) => keys.is_some_and(|keys| keys.still_hold(&known.key)),
+            None => keys.is_none(),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Face>> for Who {
+    type Rejection = Problem;
+
+    /// Nobody is let in whom [`admit`] has not seen.
+    async fn from_request_parts(parts: &mut Parts, face: &Arc<Face>) -> Result<Who, Problem> {
+        match parts.extensions.get::<Who>() {
+            Some(who) => Ok(who.clone()),
+            None if face.keys().is_none() => Ok(Who(None)),
+            None => Err(unknown()),
+        }
+    }
+}
+
+/// Refuses requests of those who are not known, may not, or ask too much.
+pub(super) async fn admit(Shared(face): Shared<Arc<Face>>, mut request: Request, next: Next) -> Response {
+    match check(&face, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn check(face: &Face, request: &mut Request) -> Result<(), Problem> {
+    let Some(keys) = face.keys() else {
+        return if face.serves_any_host || is_near(request.headers()) { Ok(()) } else { Err(far()) };
+    };
+    // Where no route is, there is nothing to guard.
+    let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
+    let need = need(request.method(), path.as_str());
+    if need == Need::Nothing {
+        return Ok(());
+    }
+    let known = bearer(request.headers()).and_then(|secret| keys.find(secret)).ok_or_else(unknown)?;
+    known.count().map_err(Problem::rate_limited)?;
+    allow(&known.key, need)?;
+    let who = Who(Some(known.clone()));
+    request.extensions_mut().insert(who);
+    Ok(())
+}
+
+fn allow(key: &ApiKey, need: Need) -> Result<(), Problem> {
+    let (role, whole) = match need {
+        Need::Nothing => return Ok(()),
+        Need::Key(role) => (role, false),
+        Need::Whole(role) => (role, true),
+    };
+    if key.role < role {
+        let (needed, has) = (role.as_str(), key.role.as_str());
+        return Err(forbidden(format!("this takes a key of the role {needed}; yours has the role {has}")));
+    }
+    if whole && key.tenants != Tenants::All {
+        return Err(forbidden("this is about all tenants: it takes a key for all of them, with the tenant \"*\""));
+    }
+    Ok(())
+}
+
+/// The secret in `Authorization: Bearer ..`, given once.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+}
+
+fn unknown() -> Problem {
+    Problem::new(Code::Unauthorized, "this takes a known API key, once, as in Authorization: Bearer payonce_..")
+}
+
+fn forbidden(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(Code::Forbidden, detail)
+}
+
+/// Whether a request without a key comes from where it seems to: a web page that has its own name lead to this machine
+/// makes a browser ask here (DNS rebinding), but cannot make it leave out that name. An address, a name without a dot
+/// and `localhost` are nobody's on the web.
+fn is_near(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return true };
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    !name.contains('.') || name.parse::<IpAddr>().is_ok() || name.to_ascii_lowercase().ends_with(".localhost")
+}
+
+fn far() -> Problem {
+    forbidden("without API keys only requests to this machine itself are answered: ask for localhost or an address")
+}
+
+/// What the asking key is: for whoever wants to know before being refused, such as the dashboard.
+pub(super) async fn key(who: Who) -> Answered {
+    let known = who.0.as_ref().map(|known| &known.key);
+    Ok(json(bodies::render(&KeyBody {
+        name: known.map(|key| key.name.as_str()),
+        role: known.map_or(Role::Operator, |key| key.role).as_str(),
+        tenant: who.tenants().to_string(),
+        whole: known.is_none_or(|key| key.tenants == Tenants::All),
+    })))
+}
+
+/// `whole`: whether it may see what is about the whole daemon.
+#[derive(Serialize)]
+struct KeyBody<'a> {
+    name: Option<&'a str>,
+    role: &'static str,
+    tenant: String,
+    whole: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn with(name: header::HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name.clone(), HeaderValue::from_str(value).expect("a legal value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_secret_is_read_from_one_bearer_header_only() {
+        let read = |values: &[&str]| bearer(&with(header::AUTHORIZATION, values)).map(str::to_owned);
+        for good in ["Bearer s1", "bearer s1", "BEARER  s1 "] {
+            assert_eq!(read(&[good]).as_deref(), Some("s1"), "{good}");
+        }
+        for bad in [&[][..], &["s1"], &["Basic s1"], &["Bearer"], &["Bearers1"], &["Bearer s1", "Bearer s1"]] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn without_keys_only_names_that_nobody_on_the_web_has_are_asked_for() {
+        let near = |host: &str| is_near(&with(header::HOST, &[host]));
+        for host in ["a", "localhost", "LOCALHOST:7411", "x.localhost", "127.0.0.1:7411", "[::1]:7411", "payonce:80"] {
+            assert!(near(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:7411", "127.0.0.1.evil.example", "localhost.evil.example", "a.b."] {
+            assert!(!near(host), "{host}");
+        }
+        assert!(is_near(&HeaderMap::new()), "HTTP/1.0 may have none; browsers always have one");
+    }
+}
