@@ -5,6 +5,7 @@
 //! routes   method and path to a call         key, prefer, query, json   strict readers, one a kind of input
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
 //! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
+//! openapi  what all of this is, as a document           docs     the same as a page, at /docs
 //! ```
 //!
 //! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
@@ -41,6 +42,10 @@ mod metrics;
 mod stats;
 
 mod dashboard;
+
+mod openapi;
+
+mod docs;
 
 #[doc(hidden)]
 pub mod readers;

@@ -16,7 +16,7 @@ use axum::{
 };
 
 use super::{
-    Face, bodies, dashboard, events, intake, key, operations,
+    Face, bodies, dashboard, docs, events, intake, key, openapi, operations,
     prefer::Preference,
     problems::{Code, Problem},
     query, webhooks,
@@ -27,9 +27,9 @@ use crate::{
 };
 
 /// How many payments a page holds where the caller does not say: a screenful or two.
-const DEFAULT_LIMIT: usize = 50;
+pub(super) const DEFAULT_LIMIT: usize = 50;
 /// The most that a page holds: about 250 KB of JSON.
-const MAX_LIMIT: usize = 500;
+pub(super) const MAX_LIMIT: usize = 500;
 const _: () = assert!(DEFAULT_LIMIT <= MAX_LIMIT);
 
 pub(super) type Answered = Result<Response, Problem>;
@@ -56,6 +56,8 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/stats", get(dashboard::stats))
         .route("/metrics", get(dashboard::metrics))
         .route("/assets/{file}", get(dashboard::asset))
+        .route("/openapi.json", get(openapi::document_of_this))
+        .route("/docs", get(docs::page))
         .route("/", get(dashboard::page))
         .fallback(nowhere)
         .method_not_allowed_fallback(no_such_method)
