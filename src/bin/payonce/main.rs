@@ -15,6 +15,8 @@ mod serve;
 
 mod gateway;
 
+mod doctor;
+
 mod sandbox;
 
 mod probe;
@@ -44,6 +46,8 @@ mod simulate;
 mod bench;
 
 mod torture;
+
+mod manual;
 
 mod output;
 
@@ -92,9 +96,12 @@ fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
+        Command::Doctor(args) => run(doctor::run(args)),
         Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }
 
