@@ -7,7 +7,7 @@
 mod http_support;
 mod schema;
 
-use std::{cell::RefCell, collections::BTreeSet, io::Write, time::Duration};
+use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use http_support::{KEY, PATH, Reaction, Server, post};
 use serde_json::Value;
@@ -16,11 +16,10 @@ const ORDER: &str = r#"{"amount":1050,"currency":"USD","source":"acct_alice","de
 /// The headers that mean something to callers.
 const HEADERS: [&str; 4] = ["Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"];
 
-/// A server, its document, and what was seen of it.
+/// A server and its document.
 struct Reader {
-    server: Server,
+    exchange: Box<dyn Fn(&[u8]) -> Reaction>,
     document: Value,
-    seen: RefCell<BTreeSet<(String, String, u16)>>,
 }
 
 impl Reader {
@@ -29,13 +28,17 @@ impl Reader {
     }
 
     fn of(server: Server) -> Reader {
-        let document = server.get("/openapi.json").json();
-        Reader { server, document, seen: RefCell::default() }
+        Reader::over(move |request| server.exchange(request))
+    }
+
+    fn over(exchange: impl Fn(&[u8]) -> Reaction + 'static) -> Reader {
+        let document = exchange(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n").json();
+        Reader { exchange: Box::new(exchange), document }
     }
 
     /// Asks, and holds the answer against what the document says of this method and path.
     fn ask(&self, path: &str, request: &[u8], status: u16) -> Reaction {
-        let reaction = self.server.exchange(request);
+        let reaction = (self.exchange)(request);
         self.hold(path, request, status, &reaction);
         reaction
     }
@@ -62,7 +65,6 @@ impl Reader {
                 }
             }
         }
-        self.seen.borrow_mut().insert((path.to_owned(), method, status));
     }
 
     fn get(&self, path: &str, target: &str, status: u16) -> Reaction {
@@ -102,9 +104,8 @@ fn every_route_is_in_the_document_and_the_reverse() {
     assert_eq!(routed, reader.routes());
     // And the server itself says so of each path.
     for path in reader.document["paths"].as_object().unwrap().keys() {
-        let told = reader
-            .server
-            .exchange(format!("BREW {path} HTTP/1.1\r\nHost: a\r\n\r\n").replace(['{', '}'], "").as_bytes());
+        let told =
+            (reader.exchange)(format!("BREW {path} HTTP/1.1\r\nHost: a\r\n\r\n").replace(['{', '}'], "").as_bytes());
         assert_eq!(told.status, 405, "{path}: {told:?}");
         let allowed: BTreeSet<_> = told.header("allow").unwrap().to_lowercase().split(',').map(str::to_owned).collect();
         let described = reader.routes().into_iter().filter(|(of, _)| of == path).map(|(_, method)| method);
@@ -179,11 +180,12 @@ fn what_everybody_else_is_answered_is_as_the_document_says() {
 
 #[test]
 fn each_event_of_the_feed_is_as_the_document_says() {
-    let reader = Reader::start();
+    let server = Server::start();
+    let mut stream = server.connect();
+    let reader = Reader::of(server);
     reader.pay("acct_alice", "", 201);
     let path = "/v1/events";
     let request = b"GET /v1/events HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 0\r\n\r\n";
-    let mut stream = reader.server.connect();
     stream.write_all(request).unwrap();
     reader.hold(path, request, 200, &Reaction::read(&mut stream));
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream)).map(|line| line.unwrap());
@@ -247,5 +249,126 @@ fn before_it_is_ready_every_route_of_the_engine_answers_as_the_document_says() {
             "get" => reader.get(&path, &target, 503),
             _ => reader.post(&path, &target, "k", body, 503),
         };
+    }
+}
+
+#[test]
+fn the_page_asks_nothing_of_anybody_else_and_puts_no_words_into_markup() {
+    let server = Server::start();
+    let page = server.get("/docs");
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    let named = page.body.split("=\"/assets/").skip(1).filter_map(|rest| rest.split('"').next());
+    let named: Vec<&str> = named.collect();
+    assert_eq!(named.len(), 4, "{named:?}");
+    for file in named {
+        let file = server.get(&format!("/assets/{file}"));
+        assert_eq!((file.status, file.header("content-security-policy")), (200, Some(policy)));
+        assert!(!file.body.contains("https://"), "nothing from elsewhere");
+    }
+    let script = server.get("/assets/docs.js").body;
+    for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("] {
+        assert!(!script.contains(word), "{word}");
+    }
+}
+
+/// What a refusal's `type` points to is in the page: each code that a server can say has its place there.
+#[test]
+fn every_code_is_in_the_document() {
+    let source = include_str!("../src/http/problems.rs");
+    let words = source.split("const fn words").nth(1).unwrap().split("impl Problem").next().unwrap();
+    let codes: BTreeSet<&str> = words.split("(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let document = Reader::start().document.to_string();
+    let missing: Vec<_> = codes.iter().filter(|code| !document.contains(&format!("`{code}`"))).collect();
+    // No route of the document has another method's refusal.
+    assert_eq!(missing, [&"method_not_allowed"]);
+}
+
+#[cfg(feature = "cli")]
+mod program {
+    use std::{
+        fs,
+        io::{BufRead, BufReader},
+        net::{TcpListener, TcpStream},
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    const CONFIG: &str = "[[gateways]]\nname = 'here'\ngateway = 'sandbox'\n\
+        [[gateways]]\nname = 'far'\ngateway = 'http://127.0.0.1:9'\nwebhook_secret_env = 'FAR_SECRET'\n\
+        [[webhooks]]\nname = 'shop'\nurl = 'http://RECEIVER/'\nsecret_env = 'SHOP_SECRET'\n";
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    /// A process that does not outlive its test, however that ends.
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn what_receivers_and_gateways_are_answered_is_as_the_document_says() {
+        let data = http_support::Folder::new("openapi");
+        let config = data.join("payonce.toml");
+        fs::write(&config, CONFIG.replace("RECEIVER", &receiver())).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
+        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--config"]).arg(&config).arg("--data").arg(&*data);
+        command.env("FAR_SECRET", SECRET).env("SHOP_SECRET", SECRET).stdout(Stdio::piped());
+        let mut daemon = Killed(command.spawn().expect("starts"));
+        let mut line = String::new();
+        BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let introduction: Value = serde_json::from_str(&line).expect("JSON");
+        let address = introduction["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        let reader = Reader::over(move |request| {
+            let mut stream = TcpStream::connect(&address).expect("it listens");
+            stream.write_all(request).expect("sent");
+            Reaction::read(&mut stream)
+        });
+        ask(&reader);
+    }
+
+    /// Where somebody listens who wants nothing: what is sent there is dead at once.
+    fn receiver() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let _ = lines.find(String::is_empty);
+                let _ = (&stream).write_all(b"HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        address
+    }
+
+    fn ask(reader: &Reader) {
+        reader.pay("acct_alice", "", 201);
+        let (list, replay, discard) =
+            ("/v1/webhooks/out", "/v1/webhooks/out/{endpoint}/replay", "/v1/webhooks/out/{endpoint}/discard");
+        let hang = std::time::Instant::now() + Duration::from_secs(20);
+        let dead = loop {
+            let told = reader.get(list, list, 200).json();
+            if let Some(id) = told["endpoints"][0]["dead"][0]["id"].as_str() {
+                break id.to_owned();
+            }
+            assert!(std::time::Instant::now() < hang, "{told}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let shop = |path: &str, body: &str, status| {
+            let target = path.replace("{endpoint}", "shop");
+            reader.ask(path, &post(&target, "", body.as_bytes()), status);
+        };
+        shop(replay, "{}", 200);
+        shop(replay, r#"{"id":"nothing"}"#, 404);
+        shop(discard, "{}", 400);
+        shop(discard, &format!(r#"{{"id":"{dead}"}}"#), 200);
+        reader.get(list, list, 200);
+        let news = "/v1/webhooks/{gateway}";
+        reader.ask(news, &post("/v1/webhooks/far", "", b"{}"), 401);
+        reader.ask(news, &post("/v1/webhooks/here", "", b"{}"), 404);
     }
 }

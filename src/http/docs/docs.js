@@ -48,7 +48,7 @@ function members(schema) {
   const needed = found.required || [];
   const parts = (found.allOf || []).flatMap(members);
   const all = new Map(parts.concat(own.map(([name, of]) => [name, of, needed.includes(name)])).map((m) => [m[0], m]));
-  return [...all.values()];
+  return [...all.values()].sort((one, other) => Boolean(other[2]) - Boolean(one[2]));
 }
 
 /** What stands inside a schema, down to where it is an object. */

@@ -78,22 +78,26 @@ fn order() -> Value {
                 "type": "string", "enum": [Capture::Automatic.as_str(), Capture::Manual.as_str()],
                 "default": Capture::Automatic.as_str(), "description": "manual: authorize only; capture later.",
             },
-            "description": or_null(text(0, MAX_DESCRIPTION)),
+            "description": or_null(text(0, MAX_DESCRIPTION), "For people."),
             "metadata": {
-                "type": "object", "maxProperties": MAX_METADATA,
+                "type": "object", "maxProperties": MAX_METADATA, "description": "For your own use.",
                 "propertyNames": text(1, MAX_METADATA_KEY), "additionalProperties": text(0, MAX_METADATA_VALUE),
             },
             "expires_at": {
                 "type": ["string", "null"], "format": "date-time",
                 "description": "Nothing is sent after this time, which is from 1970 on.",
             },
-            "gateway": or_null(text(1, MAX_METADATA_KEY)),
+            "gateway": or_null(
+                text(1, MAX_METADATA_KEY),
+                "The gateway that it must go to, by its name in the configuration; else the daemon chooses.",
+            ),
         },
         "example": { "amount": 1050, "currency": "USD", "source": "acct_alice", "destination": "acct_bob" },
     })
 }
 
-fn or_null(mut schema: Value) -> Value {
+fn or_null(mut schema: Value, description: &str) -> Value {
+    schema["description"] = json!(description);
     schema["type"] = json!(["string", "null"]);
     schema
 }

@@ -34,9 +34,9 @@ impl Route {
         }
         let new =
             Route { guarded: true, head, parameters: Vec::new(), answers: BTreeMap::new(), refusals: BTreeMap::new() };
-        new.refuses_as(StatusCode::BAD_REQUEST, Code::InvalidRequest)
-            .refuses_as(StatusCode::URI_TOO_LONG, Code::InvalidRequest)
-            .refuses_as(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::InvalidRequest)
+        new.refuses(&[Code::InvalidRequest])
+            .invalid_as(StatusCode::URI_TOO_LONG, "The path and the query are too long")
+            .invalid_as(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large")
     }
 
     /// It needs no API key.
@@ -59,7 +59,8 @@ impl Route {
     /// A body of any type.
     pub(super) fn content(mut self, body: Value) -> Route {
         self.head.insert("requestBody".to_owned(), body);
-        self.refuses(&[Code::PayloadTooLarge]).refuses_as(StatusCode::REQUEST_TIMEOUT, Code::InvalidRequest)
+        self.refuses(&[Code::PayloadTooLarge])
+            .invalid_as(StatusCode::REQUEST_TIMEOUT, "The body took too long to arrive")
     }
 
     /// Answers with JSON of this schema, under these headers.
@@ -88,13 +89,18 @@ impl Route {
 
     pub(super) fn refuses(self, codes: &[Code]) -> Route {
         codes.iter().fold(self, |route, code| {
-            let (_, status, _) = code.words();
-            route.refuses_as(status, *code)
+            let (code, status, title) = code.words();
+            route.refuses_as(status, code, title)
         })
     }
 
-    fn refuses_as(mut self, status: StatusCode, code: Code) -> Route {
-        let (code, _, title) = code.words();
+    /// The request is at fault in a way for which HTTP has a status of its own.
+    fn invalid_as(self, status: StatusCode, what: &'static str) -> Route {
+        let (code, ..) = Code::InvalidRequest.words();
+        self.refuses_as(status, code, what)
+    }
+
+    fn refuses_as(mut self, status: StatusCode, code: &'static str, title: &'static str) -> Route {
         let known = self.refusals.entry(status.as_u16()).or_default();
         if !known.iter().any(|(known, _)| *known == code) {
             known.push((code, title));

@@ -38,7 +38,7 @@ pub(super) fn look(settings: &Settings, folder: &Folder, checks: &mut Vec<Check>
 }
 
 fn end(found: &Found, folder: &Folder) -> Check {
-    let last = format!("{} records", found.last());
+    let last = format!("up to record {}", found.last());
     match (found.closed().is_some(), folder.is_held) {
         (true, _) => Check::fine("journal", format!("{last}; the last stop was in order")),
         (false, true) => Check::fine("journal", format!("{last}, and it goes on")),
@@ -52,9 +52,15 @@ fn end(found: &Found, folder: &Folder) -> Check {
 fn wall(found: &Found, settings: &Settings) -> Check {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::from_millis(0).plus(now);
-    let Some(last) = found.last_wall() else { return Check::fine("clock", "nothing to compare it with yet") };
+    match found.last_wall() {
+        Some(last) => compared(last, now, settings.options(false).schedule.skew),
+        None => Check::fine("clock", "nothing to compare it with yet"),
+    }
+}
+
+fn compared(last: Timestamp, now: Timestamp, skew: Duration) -> Check {
     let (behind, ahead) = (last.since(now), now.since(last));
-    if behind > settings.options(false).schedule.skew {
+    if behind > skew {
         let told = format!("{} s behind the journal", behind.as_secs_f64());
         return Check::problem("clock", told, "set the clock, then restart: until then nothing is sent again");
     }
@@ -86,4 +92,24 @@ fn moved(found: &Found, folder: &Folder) -> Option<Check> {
     let told = "the folder was copied or restored: new payments are refused (moved)";
     let advice = "make sure that no copy of it is in use, then say `payonce serve --moved` once";
     (theirs != ours).then(|| Check::problem("place", told, advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Standing;
+
+    #[test]
+    fn a_wall_clock_behind_the_journal_is_a_problem_and_one_far_ahead_a_warning() {
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1_000);
+        for (last, now, standing) in [
+            (100, 100, Standing::Fine),
+            (102, 100, Standing::Fine),
+            (103, 100, Standing::Problem),
+            (100, 1_000_000, Standing::Fine),
+            (100, 40_000_000, Standing::Warning),
+        ] {
+            assert_eq!(compared(at(last), at(now), Duration::from_secs(2)).standing, standing, "{last} {now}");
+        }
+    }
 }
