@@ -362,10 +362,10 @@ mod program {
             let target = path.replace("{endpoint}", "shop");
             reader.ask(path, &post(&target, "", body.as_bytes()), status);
         };
+        shop(discard, &format!(r#"{{"id":"{dead}"}}"#), 200);
         shop(replay, "{}", 200);
         shop(replay, r#"{"id":"nothing"}"#, 404);
         shop(discard, "{}", 400);
-        shop(discard, &format!(r#"{{"id":"{dead}"}}"#), 200);
         reader.get(list, list, 200);
         let news = "/v1/webhooks/{gateway}";
         reader.ask(news, &post("/v1/webhooks/far", "", b"{}"), 401);
