@@ -101,7 +101,7 @@ fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
 /// Runs a client twice, and looks at what has become of it.
 fn pays_once(program: &str, file: &str) {
     if !Command::new(program).arg("--version").output().is_ok_and(|told| told.status.success()) {
-        println!("skipped: {program} is not installed");
+        eprintln!("skipped: {program} is not installed");
         return;
     }
     let daemon = Daemon::start(file);

@@ -29,7 +29,8 @@ pub(super) async fn document_of_this() -> Response {
 
 /// `keys`: whether callers have to show an API key.
 fn document(keys: bool) -> Value {
-    let mut document = json!({
+    let components = json!({ "schemas": components::schemas() });
+    json!({
         "openapi": "3.1.0",
         "info": {
             "title": "payonce",
@@ -40,14 +41,14 @@ fn document(keys: bool) -> Value {
         "servers": [{ "url": "/" }],
         "tags": tags(),
         "paths": paths::all(keys),
-        "components": { "schemas": components::schemas() },
-    });
-    if keys {
-        document["components"]["securitySchemes"] = json!({ "key": {
-            "type": "http", "scheme": "bearer", "description": "An API key, as `payonce keys` made it.",
-        }});
-    }
-    document
+        "components": if keys { route::with(components, "securitySchemes", schemes()) } else { components },
+    })
+}
+
+fn schemes() -> Value {
+    json!({ "key": {
+        "type": "http", "scheme": "bearer", "description": "An API key, as `payonce keys` made it.",
+    }})
 }
 
 fn tags() -> Value {

@@ -9,7 +9,10 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
 
-use super::super::{bodies, problems, stats, webhooks};
+use super::{
+    super::{bodies, problems, stats, webhooks},
+    route::with,
+};
 use crate::{
     payment::{
         Amount, Capture, Fact, Kind, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY,
@@ -57,9 +60,8 @@ fn order() -> Value {
     let text =
         |min: usize, max: usize| json!({ "type": "string", "minLength": min, "maxLength": max, "pattern": TEXT });
     let party = |who: &str| {
-        let mut party = text(1, MAX_PARTY);
-        party["description"] = json!(format!("{who}. Never a card number: such are refused."));
-        party
+        let never = format!("{who}. Never a card number: such are refused.");
+        with(text(1, MAX_PARTY), "description", json!(never))
     };
     json!({
         "type": "object",
@@ -96,10 +98,8 @@ fn order() -> Value {
     })
 }
 
-fn or_null(mut schema: Value, description: &str) -> Value {
-    schema["description"] = json!(description);
-    schema["type"] = json!(["string", "null"]);
-    schema
+fn or_null(schema: Value, description: &str) -> Value {
+    with(with(schema, "description", json!(description)), "type", json!(["string", "null"]))
 }
 
 fn amount() -> Value {

@@ -73,10 +73,11 @@ impl Route {
     pub(super) fn answers_as(mut self, status: u16, what: &str, content: Value, headers: &[&str]) -> Route {
         let mut answer = json!({ "description": what });
         if !content.is_null() {
-            answer["content"] = content;
+            answer = with(answer, "content", content);
         }
-        for name in headers {
-            answer["headers"][*name] = header(name);
+        if !headers.is_empty() {
+            let headers: Map<String, Value> = headers.iter().map(|name| ((*name).to_owned(), header(name))).collect();
+            answer = with(answer, "headers", Value::Object(headers));
         }
         self.answers.insert(status, answer);
         self
@@ -134,14 +135,22 @@ fn refusal(status: u16, codes: &[(&'static str, &'static str)]) -> Value {
     let schema = json!({
         "allOf": [of("Problem"), { "type": "object", "properties": { "code": { "type": "string", "enum": names } } }],
     });
-    let mut refusal = json!({
+    let refusal = json!({
         "description": words.join("\n"),
         "content": { "application/problem+json": { "schema": schema } },
     });
-    if status == 503 || status == 429 {
-        refusal["headers"]["Retry-After"] = header("Retry-After");
+    match status {
+        429 | 503 => with(refusal, "headers", json!({ "Retry-After": header("Retry-After") })),
+        _ => refusal,
     }
-    refusal
+}
+
+/// An object with one more member.
+pub(super) fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+    object
 }
 
 pub(super) fn of(schema: &str) -> Value {

@@ -32,7 +32,7 @@ fn set_by(args: &DoctorArgs, file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
     let in_file = table.keys().map(|key| (key.clone(), "file"));
-    let ours = std::env::vars_os().filter_map(|(name, _)| Some(name.into_string().ok()?));
+    let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let keys: Vec<String> = ours.filter_map(|name| Some(name.strip_prefix("PAYONCE_")?.to_ascii_lowercase())).collect();
     let in_environment = keys.into_iter().filter(|key| is_known_variable(key)).map(|key| (key, "environment"));
     let in_flags = args.flags().into_iter().map(|key| (key.to_owned(), "flag"));
