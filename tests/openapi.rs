@@ -16,9 +16,12 @@ const ORDER: &str = r#"{"amount":1050,"currency":"USD","source":"acct_alice","de
 /// The headers that mean something to callers.
 const HEADERS: [&str; 4] = ["Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"];
 
+/// Sends a request, and reads the answer.
+type Exchange = Box<dyn Fn(&[u8]) -> Reaction>;
+
 /// A server and its document.
 struct Reader {
-    exchange: Box<dyn Fn(&[u8]) -> Reaction>,
+    exchange: Exchange,
     document: Value,
 }
 
@@ -288,9 +291,10 @@ fn every_code_is_in_the_document() {
 mod program {
     use std::{
         fs,
-        io::{BufRead, BufReader},
+        io::{BufRead, BufReader, Read},
         net::{TcpListener, TcpStream},
         process::{Child, Command, Stdio},
+        sync::mpsc::{Receiver, channel},
     };
 
     use super::*;
@@ -314,7 +318,8 @@ mod program {
     fn what_receivers_and_gateways_are_answered_is_as_the_document_says() {
         let data = http_support::Folder::new("openapi");
         let config = data.join("payonce.toml");
-        fs::write(&config, CONFIG.replace("RECEIVER", &receiver())).unwrap();
+        let (address, came) = receiver();
+        fs::write(&config, CONFIG.replace("RECEIVER", &address)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
         command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--config"]).arg(&config).arg("--data").arg(&*data);
         command.env("FAR_SECRET", SECRET).env("SHOP_SECRET", SECRET).stdout(Stdio::piped());
@@ -329,20 +334,32 @@ mod program {
             Reaction::read(&mut stream)
         });
         ask(&reader);
+        let letter = &reader.document["webhooks"]["event"]["post"]["requestBody"]["content"]["application/json"];
+        for _ in 0..3 {
+            let body = came.recv_timeout(Duration::from_secs(20)).expect("a letter");
+            schema::check(&reader.document, &letter["schema"], &serde_json::from_slice(&body).unwrap(), "a letter");
+        }
     }
 
-    /// Where somebody listens who wants nothing: what is sent there is dead at once.
-    fn receiver() -> String {
+    /// Where somebody listens who wants nothing: what is sent there is dead at once. And the bodies that came.
+    fn receiver() -> (String, Receiver<Vec<u8>>) {
+        let (sender, came) = channel();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let _ = lines.find(String::is_empty);
+                let mut reader = BufReader::new(&stream);
+                let head: Vec<String> =
+                    reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+                let length =
+                    head.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let mut body = vec![0; length.unwrap_or(0)];
+                let _ = reader.read_exact(&mut body);
+                let _ = sender.send(body);
                 let _ = (&stream).write_all(b"HTTP/1.1 410 Gone\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
             }
         });
-        address
+        (address, came)
     }
 
     fn ask(reader: &Reader) {

@@ -41,6 +41,7 @@ fn document(keys: bool) -> Value {
         "servers": [{ "url": "/" }],
         "tags": tags(),
         "paths": paths::all(keys),
+        "webhooks": { "event": { "post": paths::letter() } },
         "components": if keys { route::with(components, "securitySchemes", schemes()) } else { components },
     })
 }

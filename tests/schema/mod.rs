@@ -54,8 +54,8 @@ fn holds(document: &Value, keyword: &str, rule: &Value, schema: &Value, value: &
         "$ref" => fits(document, resolve(document, rule.as_str().expect("a name")), value, at),
         "allOf" => {
             // Each part is held against what it describes; that all is described was seen for the whole.
-            let parts = rule.as_array().expect("a list").iter();
-            parts.map(|part| loosely(document, part, value, at)).collect::<Result<Vec<()>, String>>().map(drop)
+            let mut parts = rule.as_array().expect("a list").iter();
+            parts.try_for_each(|part| loosely(document, part, value, at))
         }
         "oneOf" => {
             let fitting = rule.as_array().expect("a list").iter().filter(|one| fits(document, one, value, at).is_ok());
@@ -68,8 +68,8 @@ fn holds(document: &Value, keyword: &str, rule: &Value, schema: &Value, value: &
         "enum" => when(rule.as_array().expect("a list").contains(value)),
         "properties" => {
             let members = rule.as_object().expect("members").iter();
-            let given = members.filter_map(|(name, of)| value.get(name).map(|value| (name, of, value)));
-            given.map(|(name, of, value)| fits(document, of, value, &format!("{at}.{name}"))).collect()
+            let mut given = members.filter_map(|(name, of)| value.get(name).map(|value| (name, of, value)));
+            given.try_for_each(|(name, of, value)| fits(document, of, value, &format!("{at}.{name}")))
         }
         "required" => {
             let missing = rule
@@ -80,17 +80,17 @@ fn holds(document: &Value, keyword: &str, rule: &Value, schema: &Value, value: &
             when(missing.is_none() || !value.is_object())
         }
         "additionalProperties" if rule.is_object() => {
-            let others =
+            let mut others =
                 value.as_object().into_iter().flatten().filter(|(name, _)| schema["properties"].get(name).is_none());
-            others.map(|(name, value)| fits(document, rule, value, &format!("{at}.{name}"))).collect()
+            others.try_for_each(|(name, value)| fits(document, rule, value, &format!("{at}.{name}")))
         }
         "propertyNames" => {
-            let names = value.as_object().into_iter().flat_map(|all| all.keys());
-            names.map(|name| fits(document, rule, &Value::from(name.as_str()), &format!("{at}.{name}"))).collect()
+            let mut names = value.as_object().into_iter().flat_map(|all| all.keys());
+            names.try_for_each(|name| fits(document, rule, &Value::from(name.as_str()), &format!("{at}.{name}")))
         }
         "items" => {
-            let items = value.as_array().into_iter().flatten().enumerate();
-            items.map(|(number, item)| fits(document, rule, item, &format!("{at}[{number}]"))).collect()
+            let mut items = value.as_array().into_iter().flatten().enumerate();
+            items.try_for_each(|(number, item)| fits(document, rule, item, &format!("{at}[{number}]")))
         }
         "minimum" => when(value.as_f64().is_none_or(|number| number >= rule.as_f64().expect("a number"))),
         "maximum" => when(value.as_f64().is_none_or(|number| number <= rule.as_f64().expect("a number"))),
@@ -111,8 +111,8 @@ fn holds(document: &Value, keyword: &str, rule: &Value, schema: &Value, value: &
 /// As `fits`, but there may be more members.
 fn loosely(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let schema = schema["$ref"].as_str().map_or(schema, |name| resolve(document, name));
-    let rules = schema.as_object().expect("a schema").iter();
-    rules.map(|(keyword, rule)| holds(document, keyword, rule, schema, value, at)).collect()
+    let mut rules = schema.as_object().expect("a schema").iter();
+    rules.try_for_each(|(keyword, rule)| holds(document, keyword, rule, schema, value, at))
 }
 
 fn is(name: &str, value: &Value) -> bool {

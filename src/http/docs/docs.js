@@ -89,7 +89,7 @@ function body(route) {
 }
 
 function answer([status, one]) {
-  const tone = status < 300 ? "good" : status < 500 ? "doubt" : "bad";
+  const tone = status < 300 || status === "2XX" ? "good" : status < 500 ? "doubt" : "bad";
   const item = make("li", "", make("p", "", make("span", `chip ${tone}`, status), " ", prose("span", "", one.description)));
   const headers = Object.keys(one.headers || {});
   if (headers.length) item.append(make("p", "small soft", `Headers: ${headers.join(", ")}`));
@@ -129,6 +129,17 @@ function route(path, method, one) {
   return card;
 }
 
+/** What is told the other way round. */
+function told() {
+  const all = Object.values(api.webhooks || {}).map((methods) => methods.post);
+  return make("section", "routes", make("h2", "", "webhooks"), make("p", "soft", "What receivers are told by themselves."),
+    ...all.map((one) => {
+      const card = route("your URL", "post", one);
+      card.querySelector("pre").parentElement.remove();
+      return card;
+    }));
+}
+
 /** The stable codes, each with where it is said; what a problem's `type` points to. */
 function codes() {
   const found = new Map();
@@ -153,7 +164,7 @@ function draw() {
     const mine = all.filter(([, , one]) => one.tags.includes(tag.name));
     view.append(make("section", "routes", make("h2", "", tag.name), make("p", "soft", tag.description), ...mine.map((one) => route(...one))));
   }
-  view.append(codes());
+  view.append(told(), codes());
   show();
 }
 

@@ -11,7 +11,7 @@ use utoipa::{
 
 use super::{
     super::{bodies, problems, stats, webhooks},
-    route::with,
+    route::{of, with},
 };
 use crate::{
     payment::{
@@ -41,7 +41,7 @@ pub(super) fn schemas() -> Value {
     add::<problems::Document<'static>>(&mut all);
     add::<EventBody>(&mut all);
     let taken = [("Order", order()), ("Part", part()), ("Resolution", resolution()), ("Nothing", nothing())];
-    for (name, schema) in taken.into_iter().chain(event_ids()).chain([("Standing", standing())]) {
+    for (name, schema) in taken.into_iter().chain(event_ids()).chain([("Standing", standing()), ("Letter", letter())]) {
         all.insert(name.to_owned(), schema);
     }
     Value::Object(all)
@@ -159,6 +159,25 @@ fn standing() -> Value {
     json!({
         "type": "object", "required": ["status"],
         "properties": { "status": { "type": "string", "enum": ["alive", "ready"] } },
+    })
+}
+
+/// As `deliver` writes it.
+fn letter() -> Value {
+    json!({
+        "type": "object", "required": ["type", "timestamp", "data"],
+        "properties": {
+            "type": { "type": "string", "description": "What happened, such as payment.succeeded or refund.declined." },
+            "timestamp": of("Time"),
+            "data": {
+                "type": "object", "required": ["lsn", "payment", "event"],
+                "properties": {
+                    "lsn": { "type": "integer", "minimum": 1, "description": "Its place in the journal." },
+                    "payment": of("PaymentId"),
+                    "event": of("Event"),
+                },
+            },
+        },
     })
 }
 

@@ -236,6 +236,30 @@ fn asset() -> Route {
         .refuses(&[Code::NotFound])
 }
 
+/// What receivers are told: the other way round, from here to them.
+pub(super) fn letter() -> Value {
+    let signed = |name: &str, what: &str| {
+        json!({
+            "name": name, "in": "header", "required": true, "schema": { "type": "string" }, "description": what,
+        })
+    };
+    json!({
+        "operationId": "hear", "tags": ["events"],
+        "summary": "What each [[webhooks]] of the configuration is told, in the format of Standard Webhooks",
+        "description": "At least once, and in order per payment. GET the payment for the rest.",
+        "parameters": [
+            signed("webhook-id", "The same for the same event, however often it comes: go by it."),
+            signed("webhook-timestamp", "When it was sent, in seconds since 1970."),
+            signed("webhook-signature", "`v1,` and the base64 of HMAC-SHA256 over id, timestamp and body, with points between."),
+        ],
+        "requestBody": { "required": true, "content": { "application/json": { "schema": of("Letter") } } },
+        "responses": {
+            "2XX": { "description": "Within 15 s: it is delivered. Anything else, and it comes again." },
+            "410": { "description": "Never send this again." },
+        },
+    })
+}
+
 /// What is asked about one payment.
 fn about_one(route: Route) -> Route {
     route
