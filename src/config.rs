@@ -73,6 +73,11 @@ const KEYS: [&str; 23] = [
     "tls_client_ca",
 ];
 
+/// Whether `PAYONCE_` and this name in capitals is a variable of ours.
+pub fn is_known_variable(name: &str) -> bool {
+    KEYS.contains(&name) || OTHER_VARIABLES.contains(&name)
+}
+
 /// What was bought within it is in memory, at about 100 bytes each, and is read again at a start.
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
 

@@ -9,12 +9,18 @@ use serde::{Serialize, Serializer};
 
 use crate::payment::{Event, PaymentId, Timestamp};
 
-/// An event of the feed. The order of its fields is frozen.
+/// An event of the feed.
+// The order of its fields is frozen.
 #[derive(Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Event))]
 pub(crate) struct EventBody {
+    #[cfg_attr(feature = "server", schema(value_type = PaymentId))]
     payment: Text<PaymentId>,
     at: Rfc3339,
+    #[cfg_attr(feature = "server", schema(value_type = crate::payment::Fact))]
     event: &'static str,
+    /// Which of the payment's operations it is about, if one.
+    #[cfg_attr(feature = "server", schema(required))]
     operation: Option<u32>,
 }
 

@@ -92,7 +92,7 @@ enum Needs {
     OperatesAll,
 }
 
-const ROUTES: [(&str, &str, Needs); 22] = [
+const ROUTES: [(&str, &str, Needs); 24] = [
     ("POST", "/v1/payments", Needs::Pays),
     ("GET", "/v1/payments", Needs::Reads),
     ("GET", "/v1/payments/{id}", Needs::Reads),
@@ -113,6 +113,8 @@ const ROUTES: [(&str, &str, Needs); 22] = [
     ("GET", "/healthz", Needs::Nothing),
     ("GET", "/readyz", Needs::Nothing),
     ("GET", "/assets/{file}", Needs::Nothing),
+    ("GET", "/openapi.json", Needs::Nothing),
+    ("GET", "/docs", Needs::Nothing),
     ("GET", "/", Needs::Nothing),
     ("DELETE", "/v1/payments", Needs::Reads),
 ];

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp as Civil;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{json::Object, problems::Problem};
 use crate::{
     payment::{
-        Capture, Currency, Event, Evidence, Identity, Moment, Operation, OperationKey, Order, Payment, PaymentId,
+        Capture, Currency, Event, Evidence, Identity, Kind, Moment, Operation, OperationKey, Order, Payment, PaymentId,
         Person, Reply, Resolution, Standing, State, Timestamp, Verdict, without_card_number,
     },
     runtime::Page,
@@ -19,14 +20,14 @@ use crate::{
 };
 
 /// The fields of an order's body.
-const ORDER: &[&str] =
+pub(super) const ORDER: &[&str] =
     &["amount", "currency", "source", "destination", "capture", "description", "metadata", "expires_at", "gateway"];
 /// The fields of a resolution's body.
-const RESOLUTION: &[&str] = &["actor", "reason", "as", "operation", "gateway_reference"];
+pub(super) const RESOLUTION: &[&str] = &["actor", "reason", "as", "operation", "gateway_reference"];
 /// The longest `actor`, in characters: a name or an address.
-const MAX_ACTOR: usize = 255;
+pub(super) const MAX_ACTOR: usize = 255;
 /// The longest `reason`, in characters: as long as a description.
-const MAX_REASON: usize = 1_000;
+pub(super) const MAX_REASON: usize = 1_000;
 
 /// Reads an order.
 pub(super) fn order(body: &[u8]) -> Result<Order, Problem> {
@@ -182,22 +183,38 @@ pub(super) fn render(body: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// The body of an answer. The order of its fields is frozen.
-#[derive(Serialize)]
-struct Told<'a> {
+/// A payment. What a settled one is answered with never changes again.
+// The order of its fields is frozen.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Payment)]
+pub(super) struct Told<'a> {
+    #[schema(value_type = PaymentId)]
     id: Text<PaymentId>,
+    #[schema(value_type = State)]
     state: &'static str,
+    /// In minor units: 1050 is 10.50 USD, or 1050 JPY.
     amount: u64,
+    /// An ISO 4217 code.
     currency: &'a str,
+    /// Who pays.
     source: &'a str,
+    /// Who is paid.
     destination: &'a str,
+    #[schema(value_type = Capture)]
     capture: &'static str,
+    #[schema(required)]
     description: Option<&'a str>,
     metadata: &'a BTreeMap<String, String>,
+    #[schema(required)]
     outcome: Option<OutcomeBody<'a>>,
+    #[schema(required)]
     next_action: Option<NextActionBody<'a>>,
+    /// The gateway's own name for the first operation.
+    #[schema(required)]
     gateway_reference: Option<&'a str>,
     created_at: Rfc3339,
+    /// Null until the payment is settled.
+    #[schema(required)]
     settled_at: Option<Rfc3339>,
 }
 
@@ -225,8 +242,11 @@ impl<'a> From<&'a Payment> for Told<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// Why it stands as it does, once there is a reason to tell.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Outcome)]
 struct OutcomeBody<'a> {
+    /// The gateway's code, the reason why it is parked, or the state where there is neither.
     code: &'a str,
     message: &'a str,
 }
@@ -252,32 +272,51 @@ fn reference(operation: &Operation) -> Option<&str> {
     operation.reply().and_then(Reply::reference).or(operation.prepared.as_deref())
 }
 
-#[derive(Serialize)]
+/// What the payer has to do, such as 3-D Secure: go to this page.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NextAction)]
 struct NextActionBody<'a> {
     url: &'a str,
+    #[schema(required)]
     expires_at: Option<Rfc3339>,
 }
 
-#[derive(Serialize)]
-struct Detailed<'a> {
+/// A payment as of now, with all that happened to it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PaymentDetails)]
+pub(super) struct Detailed<'a> {
     #[serde(flatten)]
     told: Told<'a>,
+    /// How much has really moved, in minor units.
     captured: u64,
+    /// How much has moved back, in minor units.
     refunded: u64,
     updated_at: Rfc3339,
+    /// Whom the first operation was asked of.
+    #[schema(required, value_type = Option<String>)]
     gateway: Option<Text<&'a Identity>>,
     operations: Vec<OperationBody<'a>>,
     timeline: Vec<MomentBody<'a>>,
 }
 
-#[derive(Serialize)]
+/// One thing asked of a gateway.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Operation)]
 struct OperationBody<'a> {
+    /// Its place among the payment's operations, from 0.
     number: u32,
+    #[schema(value_type = Kind)]
     kind: &'static str,
+    /// Its idempotency key at the gateway.
+    #[schema(value_type = String)]
     key: Text<OperationKey>,
+    /// In minor units.
     amount: u64,
+    #[schema(value_type = State)]
     state: &'static str,
+    /// How often it was sent.
     attempts: u32,
+    #[schema(required)]
     gateway_reference: Option<&'a str>,
 }
 
@@ -295,21 +334,31 @@ impl<'a> From<&'a Operation> for OperationBody<'a> {
     }
 }
 
-/// The body of an operation's answer. The order of its fields is frozen.
-#[derive(Serialize)]
-struct OperationTold<'a> {
+/// What a capture, void or refund is answered with.
+// The order of its fields is frozen.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OperationAnswer)]
+pub(super) struct OperationTold<'a> {
+    #[schema(value_type = PaymentId)]
     payment: Text<PaymentId>,
     #[serde(flatten)]
     operation: OperationBody<'a>,
+    /// The payment's.
     currency: &'a str,
+    #[schema(required)]
     outcome: Option<OutcomeBody<'a>>,
 }
 
-#[derive(Serialize)]
+/// One thing that happened to a payment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Moment)]
 struct MomentBody<'a> {
     at: Rfc3339,
+    /// Which operation it is about.
     operation: u32,
     event: &'a str,
+    /// Why it is believed.
+    #[schema(required, value_type = Option<String>)]
     evidence: Option<Text<&'a Evidence>>,
 }
 
@@ -320,9 +369,13 @@ impl<'a> From<&'a Moment> for MomentBody<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct PageBody<'a> {
+/// Some payments, as of now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
+pub(super) struct PageBody<'a> {
     payments: Vec<Told<'a>>,
+    /// What to ask for as `after` to get the next page; null on the last one.
+    #[schema(required, value_type = Option<PaymentId>)]
     next: Option<Text<PaymentId>>,
 }
 

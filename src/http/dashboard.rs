@@ -11,7 +11,7 @@ use axum::{
 use super::{
     Face,
     auth::Who,
-    metrics,
+    docs, metrics,
     problems::{Code, Problem},
     routes::{Answered, json, own},
     stats,
@@ -37,12 +37,14 @@ pub(super) async fn asset(name: Result<Path<String>, PathRejection>) -> Answered
     match name.as_ref().map(|Path(name)| name.as_str()) {
         Ok("board.css") => Ok(file("text/css; charset=utf-8", STYLE)),
         Ok("icon.svg") => Ok(file("image/svg+xml", ICON)),
+        Ok("docs.css") => Ok(file("text/css; charset=utf-8", docs::STYLE)),
+        Ok("docs.js") => Ok(file("text/javascript; charset=utf-8", docs::SCRIPT)),
         Ok("board.js") => Ok(file("text/javascript; charset=utf-8", SCRIPT)),
         Ok(_) | Err(_) => Err(Problem::new(Code::NotFound, "there is nothing at this path")),
     }
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response {
+pub(super) fn file(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),

@@ -6,6 +6,7 @@
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
 //! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
 //! auth     who asks, and what they may        tls       certificates, ours and callers'
+//! openapi  what all of this is, as a document           docs     the same as a page, at /docs
 //! ```
 //!
 //! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
@@ -46,6 +47,10 @@ mod metrics;
 mod stats;
 
 mod dashboard;
+
+mod openapi;
+
+mod docs;
 
 #[doc(hidden)]
 pub mod readers;

@@ -23,7 +23,7 @@ use crate::payment::{Amount, FollowUp, PaymentId};
 type Id = Result<Path<String>, PathRejection>;
 
 /// The fields of a capture's or refund's body; a void has none.
-const PART: &[&str] = &["amount"];
+pub(super) const PART: &[&str] = &["amount"];
 
 pub(super) async fn capture(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
     let (headers, amount) = part(&face, request).await?;

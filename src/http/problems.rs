@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     payment::PaymentId,
@@ -61,7 +62,7 @@ pub(super) enum Code {
 
 impl Code {
     /// The code, its HTTP status, and its title.
-    const fn words(self) -> (&'static str, StatusCode, &'static str) {
+    pub(super) const fn words(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Code::InvalidRequest => {
                 ("invalid_request", StatusCode::BAD_REQUEST, "The request is not what this endpoint takes")
@@ -159,19 +160,27 @@ impl Problem {
     }
 }
 
-/// RFC 9457's members, then ours.
-#[derive(Serialize)]
-struct Document<'a> {
+/// A refusal: RFC 9457's members, then ours.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// Where its code is explained.
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     kind: std::fmt::Arguments<'a>,
     title: &'a str,
     status: u16,
+    /// What was wrong, for people. It never repeats a value that was sent.
     detail: &'a str,
+    /// Stable: match on this.
     code: &'a str,
+    /// `idempotency_conflict`: the fields in which the payment of this key differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     differing_fields: Option<&'a [&'static str]>,
+    /// Which payment it is about, where it is about another than was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_id: Option<String>,
+    /// Seconds; as in the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }

@@ -18,7 +18,7 @@ use axum::{
 use super::{
     Face, auth,
     auth::{Tenants, Who},
-    bodies, dashboard, events, intake, key, operations,
+    bodies, dashboard, docs, events, intake, key, openapi, operations,
     prefer::Preference,
     problems::{Code, Problem},
     query, webhooks,
@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// How many payments a page holds where the caller does not say: a screenful or two.
-const DEFAULT_LIMIT: usize = 50;
+pub(super) const DEFAULT_LIMIT: usize = 50;
 /// The most that a page holds: about 250 KB of JSON.
-const MAX_LIMIT: usize = 500;
+pub(super) const MAX_LIMIT: usize = 500;
 const _: () = assert!(DEFAULT_LIMIT <= MAX_LIMIT);
 
 pub(super) type Answered = Result<Response, Problem>;
@@ -59,6 +59,8 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/metrics", get(dashboard::metrics))
         .route("/assets/{file}", get(dashboard::asset))
         .route("/v1/key", get(auth::key))
+        .route("/openapi.json", get(openapi::document_of_this))
+        .route("/docs", get(docs::page))
         .route("/", get(dashboard::page))
         .fallback(nowhere)
         .method_not_allowed_fallback(no_such_method)

@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::bodies;
 use crate::{
-    payment::{Evidence, Moment, Operation, Outlook, PaymentId, Timestamp},
+    payment::{Evidence, Moment, Next, Operation, Outlook, PaymentId, State, Timestamp},
     runtime::{CallStats, Engine, GatewayStats, Histogram, JournalStats, Lsn, Outlooks, Queue, StoreStats},
     told::{Rfc3339, Text},
 };
@@ -52,13 +53,16 @@ pub(super) fn outlook(outlooks: &Outlooks) -> Vec<u8> {
     })
 }
 
-#[derive(Serialize)]
-struct StatsBody<'a> {
+/// How the engine stands. Made for people to look at: members may be added.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stats)]
+pub(super) struct StatsBody<'a> {
     version: &'static str,
     uptime_seconds: f64,
     recovery: Vec<&'a str>,
     troubles: Vec<&'static str>,
     unresolved: BTreeMap<&'static str, usize>,
+    #[schema(required)]
     oldest_doubt: Option<Doubt>,
     settled: BTreeMap<&'static str, u64>,
     facts: &'a BTreeMap<&'static str, u64>,
@@ -73,14 +77,15 @@ struct StatsBody<'a> {
     store: StoreBody,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Doubt {
     since: Rfc3339,
     seconds: f64,
 }
 
 /// Not cumulative: `counts` has one member more than `bounds`, for what is above all of them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Histogram)]
 struct HistogramBody {
     bounds: &'static [f64],
     counts: Vec<u64>,
@@ -93,7 +98,8 @@ impl From<&Histogram> for HistogramBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Queue)]
 struct QueueBody {
     waiting: usize,
     held: usize,
@@ -107,14 +113,17 @@ impl From<Queue> for QueueBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = GatewayStats)]
 struct GatewayBody<'a> {
     name: &'a str,
     identity: String,
     guarantee: &'static str,
     contract: String,
+    #[schema(required)]
     last_heard_seconds: Option<f64>,
     failing: u64,
+    #[schema(required)]
     last_failure: Option<&'a str>,
     shut: bool,
     calling: usize,
@@ -122,7 +131,8 @@ struct GatewayBody<'a> {
     calls: BTreeMap<&'static str, CallsBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Calls)]
 struct CallsBody<'a> {
     time: HistogramBody,
     outcomes: &'a BTreeMap<&'static str, u64>,
@@ -147,18 +157,22 @@ impl<'a> From<&'a GatewayStats> for GatewayBody<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = JournalStats)]
 struct JournalBody {
     lsn: u64,
     segment: u64,
     offset: u64,
     segment_bytes: u64,
     since_checkpoint: u64,
+    #[schema(required)]
     last_checkpoint: Option<CheckpointBody>,
+    #[schema(required)]
     disk_free: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Checkpoint)]
 struct CheckpointBody {
     at: Rfc3339,
     lsn: u64,
@@ -179,7 +193,8 @@ impl From<JournalStats> for JournalBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoreStats)]
 struct StoreBody {
     lsn: u64,
     lag_records: u64,
@@ -198,20 +213,28 @@ impl From<&StoreStats> for StoreBody {
     }
 }
 
-#[derive(Serialize)]
-struct OutlookBody<'a> {
+/// What is scheduled next for a payment, and all that led to it. Members may be added.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Outlook)]
+pub(super) struct OutlookBody<'a> {
+    #[schema(value_type = PaymentId)]
     payment: Text<PaymentId>,
+    #[schema(value_type = State)]
     state: &'static str,
+    /// Whether news contradicts what was told.
     contradicted: bool,
     operations: Vec<NextBody<'a>>,
     timeline: Vec<MomentBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NextStep)]
 struct NextBody<'a> {
     number: u32,
     gateway: String,
+    #[schema(value_type = Next)]
     next: &'static str,
+    #[schema(required)]
     at: Option<Rfc3339>,
     why: &'a str,
 }
@@ -228,12 +251,16 @@ impl<'a> NextBody<'a> {
     }
 }
 
-/// As in a payment's own timeline, and which operation it is about.
-#[derive(Serialize)]
+/// One thing that happened to a payment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Moment)]
 struct MomentBody<'a> {
     at: Rfc3339,
+    /// Which operation it is about.
     operation: u32,
     event: &'a str,
+    /// Why it is believed.
+    #[schema(required, value_type = Option<String>)]
     evidence: Option<Text<&'a Evidence>>,
 }
 

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Face,
@@ -81,18 +82,24 @@ fn no_such_event() -> Problem {
     Problem::new(Code::NotFound, "no event of this id is waiting or dead: it was delivered, or discarded")
 }
 
-#[derive(Serialize)]
-struct StandingsBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deliveries)]
+pub(super) struct StandingsBody<'a> {
+    /// The end of the journal.
     end: u64,
     endpoints: Vec<EndpointBody<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Endpoint)]
 struct EndpointBody<'a> {
     name: &'a str,
     target: &'a str,
+    /// Up to where in the journal everything was delivered, or is waiting or dead here.
     cursor: u64,
+    /// How far that is behind the end.
     lag: u64,
+    #[schema(required)]
     failing: Option<FailingBody<'a>>,
     waiting: Vec<UndeliveredBody<'a>>,
     dead: Vec<UndeliveredBody<'a>>,
@@ -113,7 +120,8 @@ impl<'a> EndpointBody<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Failing)]
 struct FailingBody<'a> {
     times: u32,
     since: Rfc3339,
@@ -126,13 +134,16 @@ impl<'a> From<&'a Failing> for FailingBody<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Undelivered)]
 struct UndeliveredBody<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
+    #[schema(value_type = PaymentId)]
     payment: Text<PaymentId>,
     lsn: u64,
+    #[schema(required)]
     failing: Option<FailingBody<'a>>,
 }
 
@@ -149,8 +160,9 @@ impl<'a> From<&'a Undelivered> for UndeliveredBody<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Count {
+/// How many events this was about; only what was asked for is there.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Count {
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]

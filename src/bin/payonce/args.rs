@@ -4,9 +4,11 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench::BenchArgs,
+    doctor::DoctorArgs,
     journal::JournalArgs,
     keys::KeysArgs,
     list::ListArgs,
+    manual::{CompletionsArgs, ManArgs},
     operate::{PartArgs, VoidArgs},
     pay::PayArgs,
     probe::ProbeArgs,
@@ -33,6 +35,12 @@ Try it:
 Exit codes: 0 fine, 1 failed, 2 usage, 3 refused to start (damage, lock, disk).
 Logs go to standard error; PAYONCE_LOG=debug shows more.";
 
+const SANDBOX_EXAMPLES: &str = "\
+Examples:
+  payonce sandbox                                            a gateway without faults, at 127.0.0.1:7412
+  payonce sandbox --fault drop-after=0.2 --fault late=0.1    one that acts and loses its replies, or acts too late
+  payonce serve --gateway http://127.0.0.1:7412              the daemon that uses it";
+
 /// Makes one payment happen once.
 #[derive(Debug, Parser)]
 #[command(name = "payonce", version, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -47,6 +55,7 @@ pub(crate) enum Command {
     /// Run the daemon.
     Serve(Box<ServeArgs>),
     /// Run the faulty gateway.
+    #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox(SandboxArgs),
     /// Measure what a gateway does, beside what its contract declares.
     Probe(ProbeArgs),
@@ -74,10 +83,16 @@ pub(crate) enum Command {
     Journal(JournalArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
+    /// Look at everything that a daemon needs, and say what is wrong.
+    Doctor(DoctorArgs),
     /// Measure the engine on this machine, beside the disk's own limit.
     Bench(BenchArgs),
     /// Prove it: simulated worlds in which everything fails.
     Simulate(SimulateArgs),
     /// Kill a daemon over and over, and check that it keeps its promises.
     Torture(TortureArgs),
+    /// Print what makes a shell complete these commands.
+    Completions(CompletionsArgs),
+    /// Print a manual page.
+    Man(ManArgs),
 }

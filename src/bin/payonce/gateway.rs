@@ -48,6 +48,21 @@ impl GatewayArgs {
         self.gateway_contract.iter().try_for_each(|pair| settings.set_flag("gateway_contract", pair))?;
         Ok(settings)
     }
+
+    /// The configuration file that was named.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The keys that were given as flags.
+    pub(crate) fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("gateway", self.gateway.is_some()),
+            ("gateway_account", self.gateway_account.is_some()),
+            ("gateway_contract", !self.gateway_contract.is_empty()),
+        ];
+        given.into_iter().filter_map(|(key, given)| given.then_some(key))
+    }
 }
 
 /// Why there is no gateway.
@@ -77,7 +92,7 @@ pub(crate) fn build(settings: &Settings) -> Result<Arc<dyn Gateway>, Missing> {
     build_one(settings, settings.gateways().first().ok_or_else(none)?)
 }
 
-fn build_one(settings: &Settings, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
+pub(crate) fn build_one(settings: &Settings, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
     match &one.choice {
         GatewayChoice::Sandbox => sandbox(&settings.data, one),
         GatewayChoice::Http(url) => http(url, one),

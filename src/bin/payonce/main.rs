@@ -19,6 +19,8 @@ mod keys;
 
 mod gateway;
 
+mod doctor;
+
 mod sandbox;
 
 mod probe;
@@ -48,6 +50,8 @@ mod simulate;
 mod bench;
 
 mod torture;
+
+mod manual;
 
 mod output;
 
@@ -101,9 +105,12 @@ fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
+        Command::Doctor(args) => run(doctor::run(args)),
         Command::Bench(args) => run(bench::run(args)),
         Command::Simulate(args) => simulate::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     }
 }
 

@@ -10,8 +10,15 @@ use crate::{
     output::{say, table},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  payonce webhooks list                   how far each receiver was told, and what was given up on
+  payonce webhooks replay shop            try all of it again, now
+  payonce webhooks discard shop --id ID   forget one event that nobody wants any more";
+
 /// The commands of `webhooks`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct WebhooksArgs {
     #[command(subcommand)]
     command: WebhooksCommand,

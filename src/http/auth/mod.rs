@@ -21,6 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Face, bodies,
@@ -161,9 +162,10 @@ pub(super) async fn key(who: Who) -> Answered {
     })))
 }
 
-/// `whole`: whether it may see what is about the whole daemon.
-#[derive(Serialize)]
-struct KeyBody<'a> {
+/// `name` is `null` where there are no keys; `whole`: whether it may see what is about the whole daemon.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
+pub(super) struct KeyBody<'a> {
     name: Option<&'a str>,
     role: &'static str,
     tenant: String,
