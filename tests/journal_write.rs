@@ -72,6 +72,27 @@ fn records_go_on_across_segments_and_are_read_back_from_all_of_them() {
     assert_eq!(found.last_wall(), Some(at(59)));
 }
 
+/// The exact place: earlier, and more would be read than is needed; later, and something would be missed.
+#[test]
+fn a_reading_of_what_came_after_a_time_begins_with_the_last_segment_that_began_before_it() {
+    let disk = MemoryDisk::default();
+    let mut journal = start(&disk, 1).expect("a start").journal;
+    let mut begun = vec![(Lsn::new(1), 1)];
+    for number in 2..60 {
+        let before = journal.position().segment;
+        let appended = journal.append(at(number), &[long(number, 700)]).expect("space");
+        if journal.position().segment != before {
+            begun.push((appended.first, number));
+        }
+    }
+    assert!(begun.len() > 3, "several segments");
+    let mut reader = journal.reader();
+    for time in 0..70 {
+        let last = begun.iter().rfind(|(_, wall)| *wall <= time).or(begun.first()).expect("one").0;
+        assert_eq!(reader.first_after(at(time)).expect("readable"), last, "after {time}");
+    }
+}
+
 #[test]
 fn a_reader_stops_at_what_is_durable_and_at_what_was_asked_for() {
     let disk = MemoryDisk::default();
