@@ -19,7 +19,7 @@ use std::io;
 
 pub use faulty::{DiskFault, DiskFaultKind, FaultyDisk};
 pub use lock::{FileSystem, FolderLock, LockError, boot_id};
-pub use os::OsDisk;
+pub use os::{OsDisk, make_folder};
 
 /// An open file of one [`Disk`]. Small and copyable; it means nothing to another disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,14 +2,34 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use super::{Access, Disk, Handle};
+
+/// Makes a folder, with its parents, if it is not there: for its owner only, since what is in it is about people. Its name
+/// survives the machine from then on, also if an earlier process was killed before it had seen to that.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| about(path, error))?;
+    if !missing.is_empty() {
+        return missing.iter().try_for_each(|folder| sync_parent(folder));
+    }
+    match sync_parent(path) {
+        // Whoever made it for us, where we may not look, has seen to it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
+fn sync_parent(folder: &Path) -> io::Result<()> {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| about(parent, error))
+}
 
 /// A folder of the operating system.
 #[derive(Debug)]
@@ -25,14 +45,9 @@ struct Files {
 }
 
 impl OsDisk {
-    /// The disk under `root`, which is made, with its parents, and made to survive the machine, if it is not there.
+    /// The disk under `root`, which is made if it is not there, as [`make_folder`] does.
     pub fn new(root: &Path) -> io::Result<OsDisk> {
-        let missing: Vec<&Path> = root.ancestors().take_while(|folder| !folder.exists()).collect();
-        fs::create_dir_all(root).map_err(|error| about(root, error))?;
-        for folder in missing {
-            let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| about(parent, error))?;
-        }
+        make_folder(root)?;
         Ok(OsDisk { root: root.to_owned(), files: RwLock::default() })
     }
 
@@ -141,4 +156,26 @@ impl Disk for OsDisk {
 /// The same error, saying what it is about. The kind stays: callers tell "not found" and "no space" apart by it.
 pub(super) fn about(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_for_its_owner_only_and_one_that_is_there_is_left_as_it_is() {
+        let base = std::env::temp_dir().join(format!("payonce-folder-{}", std::process::id()));
+        let (inner, mode) =
+            (base.join("a/b"), |path: &Path| fs::metadata(path).map(|found| found.permissions().mode()));
+        make_folder(&inner).expect("made");
+        assert_eq!([&base, &inner].map(|path| mode(path).expect("there") & 0o777), [0o700; 2]);
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o750)).expect("ours");
+        make_folder(&inner).expect("there");
+        assert_eq!(mode(&inner).expect("there") & 0o777, 0o750);
+        fs::write(base.join("file"), "").expect("writable");
+        assert!(make_folder(&base.join("file/under")).is_err());
+        fs::remove_dir_all(&base).expect("removable");
+    }
 }

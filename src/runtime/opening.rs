@@ -27,7 +27,7 @@ use super::{
     turner::Turner,
 };
 use crate::{
-    disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id},
+    disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id, make_folder},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
     payment::{Contract, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
@@ -230,7 +230,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
         options.schedule.check(contract).map_err(OpenError::Impossible)?;
     }
     let data = options.data.clone();
-    std::fs::create_dir_all(&data).map_err(system(format!("{} could not be made", data.display())))?;
+    make_folder(&data).map_err(system(format!("{} could not be made", data.display())))?;
     let lock = FolderLock::take(&data).map_err(OpenError::Lock)?;
     let meter = Arc::new(Meter::new(&contracts));
     let disk = TimedDisk::new(disk(&options)?, meter.clone());

@@ -1,7 +1,7 @@
 //! From the configuration to a gateway.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,6 +9,7 @@ use std::{
 use payonce::{
     GatewayRoute,
     config::{ConfigError, GatewayChoice, GatewaySettings, Settings},
+    disk::make_folder,
     gateway::{
         Gateway,
         http::HttpGateway,
@@ -103,7 +104,7 @@ pub(crate) fn build_one(settings: &Settings, one: &GatewaySettings) -> Result<Ar
 /// In this process, without faults, its ledger beside the data.
 fn sandbox(data: &Path, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
     let ledger = |error| Missing::Ledger(data.to_owned(), error);
-    fs::create_dir_all(data).map_err(ledger)?;
+    make_folder(data).map_err(ledger)?;
     let sandbox = Sandbox::open(data, 0, Faults::none()).map_err(ledger)?;
     let gateway = SandboxGateway::new(sandbox);
     let contract = one.contract(gateway.contract()).map_err(Missing::Config)?;
