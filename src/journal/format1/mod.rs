@@ -419,4 +419,21 @@ mod tests {
         assert!(read(&["b", "a"]).is_err());
         assert!(read(&["a", "a"]).is_err());
     }
+
+    #[test]
+    fn a_reply_comes_back_whole_and_one_that_would_be_cut_was_never_written() {
+        let whole = now::Reply::new("ok", "done").with_reference("sb_1");
+        assert_eq!(now::Reply::try_from(Reply::from(&whole)), Ok(whole));
+        let (code, message, reference) = ("c".repeat(65), "m".repeat(257), "r".repeat(256));
+        let reference = Some(reference.as_str());
+        for reply in [
+            Reply { code: &code, message: "m", reference: None },
+            Reply { code: "c", message: &message, reference: None },
+            Reply { code: "c", message: "m", reference },
+            Reply { code: "c\n", message: "m", reference: Some("r") },
+            Reply { code: "c", message: "m", reference: Some("") },
+        ] {
+            assert!(now::Reply::try_from(reply).is_err());
+        }
+    }
 }
