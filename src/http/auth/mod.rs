@@ -1,7 +1,9 @@
 //! Who asks, and what they may: API keys, roles and tenants.
 //!
 //! Without keys there is one tenant, `default`, and everybody who can connect may do everything; the program listens on
-//! this machine only then. With keys every request needs one, but for what [`table`] leaves open.
+//! this machine only then. With keys every request needs one, but for what `table` leaves open.
+//!
+//! Knows nothing of sockets, certificates, or what a request then does.
 
 mod keys;
 
