@@ -1,5 +1,7 @@
 //! What an operator sees of a running engine: counters, gauges and histograms, read at any time without asking the
 //! engine thread, which may be waiting for a disk.
+//!
+//! Knows nothing of payments one by one, nor of who looks.
 
 mod histogram;
 
