@@ -370,7 +370,7 @@ impl World {
     fn settle(&mut self, c: &mut Choices<'_>) {
         let pending = self.ledger.pending();
         if let Some(key) = pending.get(c.below(pending.len())) {
-            self.ledger.settle(self.now, *key, c.yes());
+            self.ledger.settle(*key, c.yes());
         }
     }
 
@@ -503,7 +503,7 @@ impl World {
     fn end(&mut self) {
         self.disk.make_space();
         for key in self.ledger.pending() {
-            self.ledger.settle(self.now, key, true);
+            self.ledger.settle(key, true);
         }
         // Two payments that look every minute until a doubtful clock has let a day pass wake up three thousand times.
         for _ in 0..20_000 {

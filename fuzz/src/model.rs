@@ -21,7 +21,6 @@ pub(super) enum Verdict {
 
 struct Known {
     first_seen: u64,
-    acted: u64,
     verdict: Verdict,
 }
 
@@ -54,16 +53,16 @@ impl Ledger {
             }
         };
         if !remembers {
-            self.known.insert(key, Known { first_seen: now, acted: now, verdict: new });
+            self.known.insert(key, Known { first_seen: now, verdict: new });
             self.count(key, new);
         }
         self.tell(&key)
     }
 
-    pub(super) fn settle(&mut self, now: u64, key: OperationKey, moves: bool) {
+    pub(super) fn settle(&mut self, key: OperationKey, moves: bool) {
         let verdict = if moves { Verdict::Moved } else { Verdict::Declined(Finality::Hard) };
         if let Some(known) = self.known.get_mut(&key).filter(|known| known.verdict == Verdict::Pending) {
-            (known.acted, known.verdict) = (now, verdict);
+            known.verdict = verdict;
             self.count(key, verdict);
         }
     }
@@ -75,7 +74,7 @@ impl Ledger {
     /// What an inquiry hears; a replica may lag for as long as the contract says.
     pub(super) fn answer(&self, now: u64, key: &OperationKey, lag: u64, lags: bool) -> Outcome {
         match self.known.get(key) {
-            Some(known) if !(lags && now < known.acted + lag) => self.tell(key),
+            Some(known) if !(lags && now < known.first_seen + lag) => self.tell(key),
             Some(_) | None => Outcome::NotFound,
         }
     }

@@ -16,8 +16,6 @@ use crate::payment::{
 #[derive(Clone, Debug)]
 struct Known {
     call: Call,
-    /// When it acted, in virtual milliseconds. `None`: it is still working on it.
-    acted: Option<u64>,
     /// When it first saw the key.
     first_seen: u64,
     verdict: Verdict,
@@ -243,10 +241,9 @@ impl SimGateway {
             Verdict::Declined(_) => None,
         };
         if let Some(first) = voided.and_then(|first| self.known.get_mut(&(call.gateway.name.clone(), first))) {
-            first.acted = Some(now);
             first.verdict = Verdict::Declined(Finality::Hard);
         }
-        let known = Known { call: call.clone(), acted: Some(now), first_seen: now, verdict };
+        let known = Known { call: call.clone(), first_seen: now, verdict };
         self.known.insert(page(call), known.clone());
         self.mangle(self.tell(now, &known), mangled)
     }
@@ -277,7 +274,6 @@ impl SimGateway {
         if let Verdict::Pending { until, moves, .. } = known.verdict
             && now >= until
         {
-            known.acted = Some(until);
             self.book.decided(&known.call, moves);
             known.verdict = if moves { Verdict::Moved } else { Verdict::Declined(Finality::Hard) };
             if moves {
@@ -322,7 +318,8 @@ impl SimGateway {
             Inquiry::ByKey { not_found_lag, .. } => millis(not_found_lag),
         };
         let Some(known) = self.known.get(&key) else { return Outcome::NotFound };
-        let fresh = known.acted.is_some_and(|acted| now < acted + lag);
+        // What it has once said to be pending it does not deny when that is decided.
+        let fresh = now < known.first_seen + lag;
         if fresh && self.rng.percent(lagging) { Outcome::NotFound } else { self.tell(now, known) }
     }
 
