@@ -273,3 +273,27 @@ async fn what_an_earlier_process_left_of_a_payment_is_taken_up_before_anything_n
     let states: Vec<State> = told.payment.operations.iter().map(|operation| operation.state()).collect();
     assert_eq!(states, [State::Succeeded, State::InDoubt, State::Processing]);
 }
+
+/// Two orders under one key wait for the one call that there is; the second's patience ends while the first is under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_waited_in_vain_is_not_answered_about_an_order_with_other_parameters() {
+    let folder = Folder::new("in-vain");
+    let hangs = Scripted::new().then(std::iter::repeat_n(Act::Hang, 10));
+    let gateway = hangs.with(|contract| contract.deadline = Duration::from_millis(500));
+    let mut options = options(&folder);
+    options.gateway_slots = 1;
+    let engine = open_on(options, Arc::new(gateway)).await;
+    submit(&engine, 0, order(1)).await.unwrap();
+    let pay = |amount, wait| {
+        let (engine, key) = (engine.clone(), IdempotencyKey::new("order-1").unwrap());
+        async move { engine.submit(&Tenant::default(), &key, order(amount), wait).await }
+    };
+    let first = tokio::spawn(pay(5, Duration::from_secs(10)));
+    while engine.stats().queue.held == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = pay(7, Duration::from_millis(1200)).await;
+    let refused = matches!(second, Err(Rejection::Overloaded { .. } | Rejection::Conflict { .. }));
+    assert!(refused, "{:?}", second.map(|answer| answer.payment.order.amount));
+    first.abort();
+}

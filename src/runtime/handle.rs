@@ -221,13 +221,21 @@ impl Engine {
         let (route, line) = self.face.lines.choose(&order).map_err(Rejection::InvalidOrder)?;
         let request = self.encode(line.gateway.as_ref(), &id, key, &order);
         let manner = Manner { route, meant };
+        let asked = order.clone();
         let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request, manner };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => Ok(answer),
-            // Its intent may be durable, or it may still be queued: then it is not taken up any more.
+            // Its intent may be durable, or it may still be queued: then it is not taken up any more, and what is there is
+            // somebody else's, unless it is just what was asked for.
             None => match self.get(id).await? {
-                Some(payment) => Ok(Answer { payment, delivery: Delivery::Attached }),
-                None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
+                Some(payment)
+                    if payment.tenant == *tenant
+                        && payment.key == *key
+                        && payment.order.differing_fields(&asked).is_empty() =>
+                {
+                    Ok(Answer { payment, delivery: Delivery::Attached })
+                }
+                Some(_) | None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
             },
         }
     }
@@ -267,10 +275,13 @@ impl Engine {
             let number = payment.follow_up(key).map(|operation| operation.this.number);
             number.map(|number| Operated { payment, number, delivery }).ok_or(Rejection::Defect)
         };
+        let is_this = |one: &Operation| {
+            one.this.kind == follow_up.kind() && follow_up.amount().is_none_or(|amount| amount == one.this.amount)
+        };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => operated(answer),
             None => match self.get(id).await? {
-                Some(payment) if payment.follow_up(key).is_some() => {
+                Some(payment) if payment.tenant == *tenant && payment.follow_up(key).is_some_and(is_this) => {
                     operated(Answer { payment, delivery: Delivery::Attached })
                 }
                 Some(_) | None => Err(Rejection::Overloaded { retry_after: Duration::from_secs(1) }),
