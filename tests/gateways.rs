@@ -179,6 +179,23 @@ async fn a_gateway_whose_calls_all_hang_holds_up_nobody_else() {
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_answered_when_its_gateway_is_not_configured_any_more() {
+    let folder = Folder::new("gone-gateway");
+    let (one, two) = (scripted("one"), scripted("two"));
+    let named = order(5).with_gateway("two").unwrap();
+    let engine = open(&folder, &[("one", &one), ("two", &two)]).await;
+    let paid = engine.pay("order-1", named.clone()).await.unwrap();
+    engine.close().await.unwrap();
+
+    let engine = open(&folder, &[("one", &one)]).await;
+    let again = engine.pay("order-1", named.clone()).await.unwrap();
+    assert_eq!((again.payment.as_ref(), again.delivery), (paid.payment.as_ref(), Delivery::Replayed));
+    assert!(matches!(engine.pay("order-1", order(5)).await, Err(Rejection::Conflict { .. })));
+    assert!(matches!(engine.pay("order-2", named).await, Err(Rejection::InvalidOrder(_))), "no new one");
+    assert!(engine.get(id("order-2")).await.unwrap().is_none(), "and its key is not spent");
+}
+
 #[tokio::test]
 async fn gateways_that_nothing_tells_apart_are_refused() {
     let folder = Folder::new("gateways-same");

@@ -196,6 +196,40 @@ async fn after_a_restore_what_was_intended_is_asked_about_before_it_is_sent() {
     assert_eq!((gateway.moved(), gateway.sent()), ((1, 1), 1));
 }
 
+/// Killed before it came to all that it had taken over: the next start finds a folder that is no longer strange.
+#[tokio::test]
+async fn what_a_restored_folder_doubts_no_later_start_takes_for_certain() {
+    let (folder, backup) = (Folder::new("doubted"), Folder::new("doubted-backup"));
+    let gateway = Scripted::new().with(|contract| contract.deduplication = Deduplication::None);
+    let gateway = gateway.then([Act::NotSent, Act::NotSent]);
+    let engine = open_with(patient(&folder), &gateway).await;
+    let mut paid = [submit(&engine, 1, order(5)).await.unwrap(), submit(&engine, 2, order(5)).await.unwrap()];
+    paid.sort_by_key(|payment| payment.id);
+    for payment in &paid {
+        let ended = |now: &Payment| now.timeline.iter().any(|moment| moment.what.starts_with("attempt_ended"));
+        while !ended(&engine.get(payment.id).await.unwrap().unwrap()) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    engine.close().await.unwrap();
+    copy(&folder.0, &backup.0);
+    let engine = open_with(patient(&folder), &gateway).await;
+    until(&engine, &paid[0], State::Succeeded).await;
+    until(&engine, &paid[1], State::Succeeded).await;
+    engine.close().await.unwrap();
+
+    fs::remove_dir_all(&folder.0).unwrap();
+    copy(&backup.0, &folder.0);
+    // One question at a time, and the first is never answered: it does not come to the second payment.
+    let mut said = patient(&folder);
+    (said.moved, said.gateway_slots) = (true, 2);
+    drop(open_on(said, Arc::new(Deaf(gateway.clone()))).await);
+    let engine = open_with(patient(&folder), &gateway).await;
+    until(&engine, &paid[0], State::Succeeded).await;
+    until(&engine, &paid[1], State::Succeeded).await;
+    assert_eq!((gateway.moved(), gateway.sent()), ((1, 2), 2));
+}
+
 async fn until(engine: &Engine, payment: &Payment, wanted: State) {
     while engine.get(payment.id).await.unwrap().expect("it was accepted").state() != wanted {
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -80,6 +80,7 @@ pub(crate) fn start(disk: Arc<dyn Disk>, store: Arc<dyn Store>) -> Recovered {
         journal: journal::Begin { store_uuid: [7; 16], salt: 1, boot_id: [1; 16], lock_inode: 1 },
         rebuild: true,
         moved: false,
+        distrust: None,
         now: now().wall,
     };
     recover(found, store, begin).expect("recovered")

@@ -14,8 +14,9 @@ use payonce::{
     engine::{self, Admission, Begin, Carrying, Machine, Recovered, Resting, Told, check_mark, recover},
     journal,
     payment::{
-        Action, Call, Clock, Contract, Deduplication, Encoder, Finality, Identity, Input, Inquiry, Kind, Lasting,
-        Manner, Now, OperationKey, Outcome, Person, Reply, Resolution, Response, Rules, State, Tick, Verdict as Said,
+        Action, Call, Clock, Contract, Deduplication, Distrust, Encoder, Finality, Identity, Input, Inquiry, Kind,
+        Lasting, Manner, Now, OperationKey, Outcome, Person, Reply, Resolution, Response, Rules, State, Tick,
+        Verdict as Said,
     },
     sim::{Damage, Fault, Loss, Rng, SimDisk},
     store::{MemoryStore, Store},
@@ -68,6 +69,8 @@ struct World {
     now: u64,
     wall_off: i64,
     clock: Clock,
+    /// Whether it was off once, and no start has doubted since what was sent by it.
+    clock_noted: bool,
     life_started: u64,
     boot: u8,
     starts: u64,
@@ -110,6 +113,7 @@ impl World {
             now: 0,
             wall_off: 0,
             clock: Clock::Trusted,
+            clock_noted: false,
             life_started: 0,
             boot: 1,
             starts: 0,
@@ -440,14 +444,18 @@ impl World {
         let recorded = found.last_wall().unwrap_or_default();
         let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
         self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
+        self.clock_noted |= behind;
         let begin = Begin {
             rules: self.rules.clone().into(),
             journal: journal::Begin { store_uuid: [7; 16], salt: self.starts, boot_id, lock_inode: 1 },
             rebuild,
             moved: false,
+            distrust: self.clock_noted.then_some(Distrust::Clock),
             now: self.clocks().wall,
         };
-        recover(found, self.store.clone(), begin)
+        let recovered = recover(found, self.store.clone(), begin)?;
+        self.clock_noted = behind;
+        Ok(recovered)
     }
 
     /// The store takes what came to rest.

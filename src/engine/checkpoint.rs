@@ -1,11 +1,16 @@
 //! Checkpoints: what a start need not replay. Everything unresolved is carried into the journal, the store is flushed,
 //! and a note says from where to replay.
 
+use std::sync::Arc;
+
 use super::{Machine, Stopped};
 use crate::{
-    journal::{Appended, Checkpoint, Closed, Lsn, Position, Record},
-    payment::Timestamp,
+    journal::{Appended, Checkpoint, Closed, Lsn, Position, Record, encode_payment},
+    payment::{Payment, Timestamp},
 };
+
+/// What the journal takes around a record that is alone in its batch, in bytes: at the most. Also for the note itself.
+const AROUND: usize = 1024;
 
 /// A checkpoint under way: the store has yet to be flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +26,29 @@ impl Machine {
         self.since_checkpoint
     }
 
+    /// Whether the disk has room for what a checkpoint carries, besides what is kept for outcomes. If not, it is put off
+    /// until as much journal has been written again.
+    pub fn may_checkpoint(&mut self, now: Timestamp) -> bool {
+        let rows = self.unresolved_rows().map(|payment| encode_payment(payment).len().saturating_add(AROUND));
+        let carried = u64::try_from(rows.fold(2 * AROUND, usize::saturating_add)).unwrap_or(u64::MAX);
+        let wanted = self.reserved().saturating_add(carried);
+        let may = self.has_room(wanted, now);
+        if !may {
+            self.since_checkpoint = 0;
+        }
+        may
+    }
+
+    fn unresolved_rows(&self) -> impl Iterator<Item = &Arc<Payment>> {
+        self.overlay.entries(None).map(|entry| &entry.payment).filter(|payment| !payment.is_at_rest())
+    }
+
     /// Carries what is unresolved. Once the store has taken everything released before, with the [`Machine::mark`] of
     /// before, and was flushed, call [`Machine::finish_checkpoint`].
     pub fn begin_checkpoint(&mut self, now: Timestamp) -> Result<Carrying, Stopped> {
         let carrying = Carrying { upto: self.durable(), from: self.journal.position() };
-        let unresolved = self.overlay.entries(None).filter(|entry| !entry.payment.is_at_rest());
         let carried: Vec<Record> =
-            unresolved.map(|entry| Record::Carried(Box::new(entry.payment.as_ref().clone()))).collect();
+            self.unresolved_rows().map(|payment| Record::Carried(Box::new(payment.as_ref().clone()))).collect();
         self.append_all(now, carried)?;
         // What was carried would have to be replayed too, but another checkpoint would only carry it again.
         self.since_checkpoint = 0;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::{Machine, Resting, Stopped, inbox::Inbox, overlay::Entry, overlay::Overlay, read};
 use crate::{
     journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom},
-    payment::{Event, Fact, Input, Payment, PaymentId, Pursuit, Rulebook, Timestamp, apply},
+    payment::{Distrust, Event, Fact, Input, Payment, PaymentId, Pursuit, Rulebook, Timestamp, apply, doubt},
     store::{Mark, Row, Store},
 };
 
@@ -26,6 +26,8 @@ pub struct Begin {
     pub rebuild: bool,
     /// Whether the folder was found moved, and nobody has said yet that this was meant.
     pub moved: bool,
+    /// What this start cannot rely on, if anything.
+    pub distrust: Option<Distrust>,
     /// The wall clock.
     pub now: Timestamp,
 }
@@ -125,7 +127,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     let from = if begin.rebuild { ReplayFrom::Beginning } else { ReplayFrom::Checkpoint };
     found.replay(from, &mut |lsn, _, record| replay.take(lsn, record))?;
     replay.put_rows()?;
-    let Replay { live, inbox, replayed, rows, .. } = replay;
+    let Replay { mut live, inbox, replayed, rows, .. } = replay;
     let again = found.to_record_again()?;
     let last_wall = found.last_wall().unwrap_or_default();
     let journal = found.begin(begin.journal)?;
@@ -147,7 +149,9 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         full_until: None,
     };
     let relogged = again.len();
-    machine.open_epoch(begin.now, begin.moved, again, &live)?;
+    let doubted =
+        begin.distrust.map_or(Ok(Vec::new()), |distrust| distrust_all(&mut live, distrust, machine.last_wall))?;
+    machine.open_epoch(begin.now, begin.moved, again, doubted, &live)?;
     let rows = rows + machine.take_over(live, begin.rebuild)?;
     if let Err(error) = machine.journal.clean_up() {
         tracing::info!(%error, "unused space of older segments was not given back; the next start tries again");
@@ -174,16 +178,18 @@ pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError
 }
 
 impl Machine {
-    /// The first batches of an epoch: what was not evidently durable, every payment that must not be forgotten, and the word
-    /// that the opening is complete. All durable when this returns.
+    /// The first batches of an epoch: what was not evidently durable, what is doubted from here on, every payment that must
+    /// not be forgotten, and the word that the opening is complete. All durable when this returns.
     fn open_epoch(
         &mut self,
         now: Timestamp,
         moved: bool,
         again: Vec<Record>,
+        doubted: Vec<Record>,
         live: &BTreeMap<PaymentId, Replayed>,
     ) -> Result<(), Stopped> {
         self.append_all(now, again)?;
+        self.append_all(now, doubted)?;
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
         self.append_all(now, carried)?;
@@ -226,6 +232,27 @@ pub fn put(store: &dyn Store, resting: &[Resting], mark: &Mark) -> Result<u64, S
         store.apply(&[], mark)?;
     }
     Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
+}
+
+/// Doubts what is unresolved, and returns what has to be recorded for it.
+fn distrust_all(
+    live: &mut BTreeMap<PaymentId, Replayed>,
+    distrust: Distrust,
+    at: Timestamp,
+) -> Result<Vec<Record>, Stopped> {
+    let mut records = Vec::new();
+    for (id, replayed) in live {
+        for fact in doubt(&replayed.payment, distrust) {
+            let event = Event { payment: *id, at, fact };
+            let mut payment = Some(replayed.payment.clone());
+            apply(&mut payment, &event)?;
+            if let Some(payment) = payment {
+                replayed.payment = payment;
+            }
+            records.push(Record::Event(event));
+        }
+    }
+    Ok(records)
 }
 
 /// A payment as replayed so far.

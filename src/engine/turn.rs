@@ -201,9 +201,8 @@ impl Machine {
                     (Step::Decided(decision), facts)
                 }
                 Err(parking) => {
-                    let due = now.tick.plus(self.rules.at(0).schedule.pause_parked);
-                    let pause = |pursuit: &mut Pursuit| *pursuit = Pursuit { calling: false, due, ..*pursuit };
-                    work.pursuits.iter_mut().for_each(pause);
+                    let parked = self.after_defect(now, work);
+                    work.pursuits.iter_mut().for_each(|pursuit| *pursuit = parked);
                     (Step::Refused(Told::Defect), parking)
                 }
             };
@@ -264,6 +263,18 @@ impl Machine {
             tracing::error!(payment = ?work.payment().map(|p| p.id), ?input, "deciding panicked: a defect");
             work.payment().map(park_for_defect).unwrap_or_default()
         })
+    }
+
+    /// A call may be under way that nobody waits for any more: "not found" is believed only once it is through.
+    fn after_defect(&self, now: &Now, work: &Working) -> Pursuit {
+        let rules = work.payment().map_or(self.rules.at(0), |payment| self.rules.of(payment));
+        let quarantine = rules.schedule.believable_from(&rules.contract, now);
+        Pursuit {
+            due: now.tick.plus(rules.schedule.pause_parked),
+            believable_from: quarantine.plus(rules.contract.deadline),
+            heard: now.tick,
+            ..Pursuit::default()
+        }
     }
 
     /// Another payment of the last minutes that an input looks like, if money has moved for that one or may yet.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 
 use super::{
     Contradiction, Event, Fact, Identity, Moment, Operation, OperationRef, Outcome, Payment, PaymentId, Reply,
-    Standing, Timestamp,
+    Standing, Timestamp, UNKNOWN_ATTEMPT,
 };
 
 /// An event that does not fit what was known: the journal is damaged, or was written by something else.
@@ -102,8 +102,12 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
             found.standing = Standing::Sent { not_after: *not_after };
             Some(operation.number)
         }
-        Fact::AttemptEnded { operation, attempt: _, outcome, evidence: _ } => {
-            ended(find(payment, operation)?, outcome, at);
+        Fact::AttemptEnded { operation, attempt, outcome, evidence: _ } => {
+            let found = find(payment, operation)?;
+            if *attempt == UNKNOWN_ATTEMPT {
+                found.first_sent = None;
+            }
+            ended(found, outcome, at);
             Some(operation.number)
         }
         Fact::Learned { operation, outcome, evidence: _, open_until } => {
@@ -146,9 +150,8 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
 fn reroute(operation: &mut Operation, gateway: &Identity, request: &[u8]) {
     operation.gateway.clone_from(gateway);
     request.clone_into(&mut operation.request);
-    // The other gateway's id, and the age of a key that this one has not seen.
+    // The other gateway's id. The key stays as old as it is: it may come back to a gateway that has seen it.
     operation.prepared = None;
-    operation.first_sent = None;
 }
 
 fn contradiction(outcome: &Outcome) -> Option<Contradiction> {

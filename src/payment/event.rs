@@ -16,6 +16,9 @@ pub struct Event {
     pub fact: Fact,
 }
 
+/// In place of a number: an attempt of whose time this journal knows nothing, so that the age of its key is not known.
+pub const UNKNOWN_ATTEMPT: u32 = 0;
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -76,7 +79,7 @@ pub enum Fact {
     AttemptEnded {
         /// Which.
         operation: OperationRef,
-        /// Its number.
+        /// Its number; [`UNKNOWN_ATTEMPT`] if this journal does not know when it was.
         attempt: u32,
         /// How.
         outcome: Outcome,
@@ -152,7 +155,7 @@ pub enum Cause {
 /// News from a gateway that came by itself, kept as it came: a hint that leads to an inquiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Which gateway's.
+    /// Which gateway's: its whole identity, for two accounts may name their news alike.
     pub gateway: String,
     /// The gateway's name for this piece of news: the same news may come twice.
     pub event_id: String,

@@ -57,10 +57,10 @@ mod samples;
 pub use apply::{Misfit, apply};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
 pub use decide::{
-    Action, Call, Decision, FollowUp, Input, Late, Manner, Policies, Resolution, Response, Rulebook, Rules, Verdict,
-    decide, park_for_defect,
+    Action, Call, Decision, Distrust, FollowUp, Input, Late, Manner, Policies, Resolution, Response, Rulebook, Rules,
+    Verdict, decide, doubt, park_for_defect,
 };
-pub use event::{Cause, Event, Fact, Webhook};
+pub use event::{Cause, Event, Fact, UNKNOWN_ATTEMPT, Webhook};
 pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};
 pub use money::{Amount, Currency};
 pub use now::{Clock, Now, Tick, Timestamp};

@@ -154,7 +154,8 @@ pub enum ParkReason {
     Exhausted,
     /// The gateway says that it does not know it, but would not notice if it got it twice.
     NotFoundWithoutDeduplication,
-    /// The gateway says that it does not know it, but the key's time there is over, or nearly.
+    /// The gateway says that it does not know it, but the key's time there is over, or nearly, or how old the key is
+    /// is not known.
     KeyExpired,
     /// The gateway can neither be asked, nor would notice if it got it twice.
     NoWayToKnow,
@@ -187,7 +188,9 @@ impl ParkReason {
             ParkReason::NotFoundWithoutDeduplication => {
                 "the gateway does not know it, but would not notice a second sending, so it is not sent again"
             }
-            ParkReason::KeyExpired => "the gateway does not know it, but forgets keys by now, so it is not sent again",
+            ParkReason::KeyExpired => {
+                "the gateway does not know it, but may have forgotten its key by now, so it is not sent again"
+            }
             ParkReason::NoWayToKnow => "the gateway can neither be asked nor notice a second sending",
             ParkReason::GatewayChanged => {
                 "it was sent to another gateway or account than the configured one, and goes on when that returns"

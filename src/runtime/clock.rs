@@ -1,6 +1,11 @@
 //! The one place that reads clocks.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use crate::payment::{Clock as Trust, Now, Tick, Timestamp};
 
@@ -14,6 +19,10 @@ const LEAST_MARGIN: Duration = Duration::from_millis(500);
 /// Instead of a time that cannot be expressed: to be looked at again then.
 const FAR: Duration = Duration::from_secs(3600);
 
+/// In the data folder, from when the wall clock was found wrong until a start has doubted what was sent by it: by then the
+/// clock may look right again, and keys younger than they are.
+const NOTE: &str = "clock-was-wrong";
+
 /// Wall and monotonic time, and whether the first can be believed.
 pub(super) struct Clock {
     start: Instant,
@@ -22,11 +31,12 @@ pub(super) struct Clock {
     margin: Duration,
     compared: Instant,
     trust: Trust,
+    data: PathBuf,
 }
 
 impl Clock {
     /// Starts the monotonic clock. `recorded` is the last wall time in the journal.
-    pub(super) fn start(margin: Duration, recorded: Timestamp) -> Clock {
+    pub(super) fn start(margin: Duration, recorded: Timestamp, data: &Path) -> Clock {
         let start = Instant::now();
         let origin = (wall(), since_boot(start, start));
         let behind = recorded.since(timestamp(origin.0)) > margin;
@@ -34,6 +44,7 @@ impl Clock {
             tracing::warn!(
                 "the wall clock is behind the journal: nothing is sent again until a start at which it is right"
             );
+            note(data);
         }
         Clock {
             start,
@@ -41,7 +52,22 @@ impl Clock {
             margin: margin.max(LEAST_MARGIN),
             compared: start,
             trust: if behind { Trust::Diverged } else { Trust::Trusted },
+            data: data.to_owned(),
         }
+    }
+
+    /// Whether the clock was found wrong, and no start has doubted yet what was sent by it.
+    pub(super) fn was_wrong(&self) -> bool {
+        self.data.join(NOTE).exists()
+    }
+
+    /// What was sent by a wrong clock is doubted durably. While the clock is wrong still, there will be more.
+    pub(super) fn doubted(&self) -> io::Result<()> {
+        if self.trust == Trust::Diverged || !self.was_wrong() {
+            return Ok(());
+        }
+        fs::remove_file(self.data.join(NOTE))?;
+        File::open(&self.data)?.sync_all()
     }
 
     pub(super) fn now(&mut self) -> Now {
@@ -67,7 +93,19 @@ impl Clock {
         if self.trust == Trust::Trusted && wall.abs_diff(boot) > self.margin {
             tracing::warn!("the wall clock jumped: nothing is sent again until the next start");
             self.trust = Trust::Diverged;
+            note(&self.data);
         }
+    }
+}
+
+/// Durable: the process may be killed, and the machine with it, before a start gets to doubt anything.
+fn note(data: &Path) {
+    let write = || {
+        File::create(data.join(NOTE))?.sync_all()?;
+        File::open(data)?.sync_all()
+    };
+    if let Err(error) = write() {
+        tracing::error!(%error, "that the clock was wrong could not be noted: until it is, do not restart with payments in doubt");
     }
 }
 
@@ -87,7 +125,7 @@ fn timestamp(wall: Duration) -> Timestamp {
 /// Time since boot, the machine's sleep included, where the kernel tells; else the process's own monotonic time, which
 /// makes a sleep look like a jump: safe, and rare on servers.
 fn since_boot(start: Instant, now: Instant) -> Duration {
-    let uptime = std::fs::read_to_string("/proc/uptime").ok();
+    let uptime = fs::read_to_string("/proc/uptime").ok();
     let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     let told = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     told.unwrap_or_else(|| now.duration_since(start))

@@ -218,8 +218,11 @@ impl Engine {
         wait: Duration,
     ) -> Result<Answer, Rejection> {
         let id = PaymentId::derive(tenant, key);
-        let (route, line) = self.face.lines.choose(&order).map_err(Rejection::InvalidOrder)?;
-        let request = self.encode(line.gateway.as_ref(), &id, key, &order);
+        // No gateway for it now: it may have been made when there was one.
+        let (route, request) = match self.face.lines.choose(&order) {
+            Ok((route, line)) => (route, self.encode(line.gateway.as_ref(), &id, key, &order)),
+            Err(invalid) => (0, Err(invalid)),
+        };
         let manner = Manner { route, meant };
         let asked = order.clone();
         let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request, manner };
@@ -347,7 +350,7 @@ impl Engine {
         let line = self.face.lines.named(gateway).ok_or(Rejection::Forged(Forged::Unsupported))?;
         let News { event_id, operation_key, said } = line.gateway.news(post).map_err(Rejection::Forged)?;
         let (from, at, body) = (line.identity().clone(), post.at, post.body.to_vec());
-        let webhook = Webhook { gateway: from.name.clone(), event_id, at, operation_key, body };
+        let webhook = Webhook { gateway: from.to_string(), event_id, at, operation_key, body };
         self.ask(|reply| Ask::News(webhook, from, said, reply)).await?
     }
 

@@ -30,7 +30,7 @@ use crate::{
     disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id, make_folder},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
-    payment::{Contract, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
+    payment::{Contract, Distrust, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
     store::{self, Condition, Expected, SledStore},
 };
 
@@ -254,9 +254,9 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
         let mebibytes = found.unverified_bytes() >> 20;
         report.warnings.push(format!("{mebibytes} MiB of old journal were not read; `payonce journal verify` does"));
     }
-    let mut clock = Clock::start(options.schedule.skew, found.last_wall().unwrap_or_default());
+    let mut clock = Clock::start(options.schedule.skew, found.last_wall().unwrap_or_default(), &data);
     let begin = Begin {
-        rules: rulebook(&options, &lines, moved, strange),
+        rules: rulebook(&options, &lines, moved),
         journal: journal::Begin {
             store_uuid: folder,
             salt: random_salt(),
@@ -266,6 +266,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
         },
         rebuild: rebuilt.is_some(),
         moved,
+        distrust: if strange { Some(Distrust::Folder) } else { clock.was_wrong().then_some(Distrust::Clock) },
         now: clock.now().wall,
     };
     let Recovered { mut machine, resume, replayed, .. } = recover(found, store.clone(), begin)?;
@@ -274,6 +275,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     }
     // Not `folder`: a first start that was cut short may have named the folder already.
     lock.note_journal(&machine.mark().store).map_err(system("the lock file could not be written"))?;
+    clock.doubted().map_err(system("the note of a wrong clock could not be removed"))?;
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
@@ -289,7 +291,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     Ok((turner, lock, report, reader))
 }
 
-fn rulebook(options: &Options, lines: &Lines, moved: bool, strange: bool) -> Rulebook {
+fn rulebook(options: &Options, lines: &Lines, moved: bool) -> Rulebook {
     let first = lines.routes().first().cloned();
     let Route { contract, encoder, .. } =
         first.unwrap_or(Route::new("", Contract::standard(Identity::default()), Encoder::plain()));
@@ -297,7 +299,6 @@ fn rulebook(options: &Options, lines: &Lines, moved: bool, strange: bool) -> Rul
         schedule: options.schedule.clone(),
         namespace: options.namespace.clone(),
         sending: !moved,
-        restored: strange,
         policies: options.policies,
         ..Rules::new(contract, encoder)
     };
@@ -351,7 +352,7 @@ fn bring_up_store(
     let why = match opening.condition {
         Condition::Kept { mark } => {
             let whole = check_mark(found, &mark)?;
-            distrust(found, strange).or((!whole).then_some("it lacks what was noted as flushed"))
+            distrust(found, strange, &path).or((!whole).then_some("it lacks what was noted as flushed"))
         }
         Condition::Fresh if found.last() == Lsn::ZERO => None,
         Condition::Fresh => return Ok((opening.store, Some("it was not there".to_owned()))),
@@ -381,10 +382,24 @@ pub(super) fn note_rebuilt(store: &Path, closed: &Closed) -> io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 
+/// In the store's folder, and moved aside with it: a write or a flush of it has failed.
+const FAILED: &str = "failed";
+
+/// Notes durably that a write or a flush of the store has failed (P8: what failed once is not asked again).
+pub(super) fn note_failed(store: &Path) -> io::Result<()> {
+    std::fs::File::create(store.join(FAILED))?.sync_all()?;
+    std::fs::File::open(store)?.sync_all()
+}
+
 /// Why a store that opened well cannot be trusted all the same.
-fn distrust(found: &Found, strange: bool) -> Option<&'static str> {
+fn distrust(found: &Found, strange: bool, store: &Path) -> Option<&'static str> {
     if strange {
         return Some("the data folder is a copy or was restored");
+    }
+    if store.join(FAILED).exists() {
+        return Some(
+            "a write or a flush of it failed, and the disk may hold less of it than the system's memory shows",
+        );
     }
     let same_boot = boot_id().is_some_and(|boot| Some(boot) == found.boot_id());
     let unclean = found.closed().is_none() && !found.is_new();

@@ -16,7 +16,7 @@ use super::{
     handle::Rejection,
     intake::{Arrivals, Ask, Intake, Pay, Report},
     news::Heard,
-    opening::SpareKeeper,
+    opening::{STORE, SpareKeeper, note_failed},
     options::Options,
     stats::Meter,
     storekeeper::StoreKeeper,
@@ -172,7 +172,7 @@ impl Turner {
                     agenda.add(payment, Input::Answered { operation, asked, outcome }, Origin::Report);
                 }
                 Report::Flushed(Ok(files)) => self.flushed(now, files)?,
-                Report::Flushed(Err(why)) | Report::StoreFailed(why) => self.store_failed(why),
+                Report::Flushed(Err(why)) | Report::StoreFailed(why) => self.store_failed(why)?,
             }
         }
         Ok(())
@@ -188,11 +188,19 @@ impl Turner {
         }
     }
 
-    /// The journal has everything: go on without the store, but take nothing new that memory would have to hold.
-    fn store_failed(&mut self, why: String) {
+    /// The journal has everything: go on without the store, but take nothing new that memory would have to hold. That it
+    /// failed is noted durably first, for the next start must not take what the system's cache shows for what the disk holds.
+    fn store_failed(&mut self, why: String) -> Result<(), Stopped> {
         tracing::error!(%why, "the store takes no more rows: no new payments are taken until the next start");
         self.desk.checkpoint = None;
-        self.desk.store_failed.get_or_insert(why);
+        if self.desk.store_failed.is_none() {
+            note_failed(&self.options.data.join(STORE)).map_err(|error| Stopped {
+                why: format!("the store failed ({why}), which could not be noted: {error}"),
+                store_is_bad: true,
+            })?;
+            self.desk.store_failed = Some(why);
+        }
+        Ok(())
     }
 
     /// How many more calls the chase for the unresolved may hold: half of all, so that neither they nor callers starve.
@@ -323,7 +331,8 @@ impl Turner {
     fn keep_house(&mut self, now: &Now) -> Result<(), Stopped> {
         self.spares.keep();
         let idle = self.desk.checkpoint.is_none() && self.desk.store_failed.is_none() && self.desk.closing.is_none();
-        if idle && !self.desk.cramped && self.machine.since_checkpoint() >= self.options.checkpoint_bytes {
+        let long = self.machine.since_checkpoint() >= self.options.checkpoint_bytes;
+        if idle && !self.desk.cramped && long && self.machine.may_checkpoint(now.wall) {
             self.desk.checkpoint = Some(self.checkpoint(now.wall)?);
         }
         if self.desk.confirm_at.is_some_and(|at| at <= Instant::now()) {
@@ -378,6 +387,9 @@ impl Turner {
             return Ok(());
         }
         let now = self.now().wall;
+        if !self.machine.may_checkpoint(now) {
+            return Ok(()); // A full disk: the next start replays from the last checkpoint.
+        }
         let carrying = self.checkpoint(now)?;
         let files = self.wait_for_flush()?;
         if self.desk.store_failed.is_some() {
@@ -400,7 +412,7 @@ impl Turner {
         loop {
             let arrivals = self.intake.take(None, 0, 0);
             if arrivals.abandoned {
-                self.store_failed("nobody waits for it any more".to_owned());
+                self.store_failed("nobody waits for it any more".to_owned())?;
                 return Ok(Vec::new());
             }
             for report in arrivals.reports {
@@ -411,7 +423,7 @@ impl Turner {
                         return Ok(files);
                     }
                     Report::Flushed(Err(why)) | Report::StoreFailed(why) => {
-                        self.store_failed(why);
+                        self.store_failed(why)?;
                         return Ok(Vec::new());
                     }
                     // Dropped calls that were not waited for: in doubt at the next start.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     engine::{self, Recovered},
     journal,
-    payment::Clock,
+    payment::{Clock, Distrust},
     store::Store,
 };
 
@@ -152,12 +152,16 @@ impl World {
         let recorded = found.last_wall().unwrap_or_default();
         let behind = recorded.since(self.clocks().wall) > self.rules.schedule.skew;
         self.clock = if behind { Clock::Diverged } else { Clock::Trusted };
+        self.clock_noted |= behind;
         let boot = Boot {
             rules: self.rulebook(),
             boot_id: u128::from(self.boot).to_le_bytes(),
             salt: self.rng.draw(),
+            distrust: self.clock_noted.then_some(Distrust::Clock),
             now: self.clocks().wall,
         };
-        start(found, &mut self.store, boot)
+        let recovered = start(found, &mut self.store, boot)?;
+        self.clock_noted = behind;
+        Ok(recovered)
     }
 }

@@ -13,9 +13,9 @@ use crate::{
     engine::OpenError,
     journal::{Found, Lsn, Record, ReplayFrom},
     payment::{
-        Cause, Clock, Contract, Encoder, Event, Evidence, Fact, FollowUp, IdempotencyKey, Identity, Input, Kind, Late,
-        Manner, Now, Order, Outcome, Payment, PaymentId, Person, Policies, Pursuit, Reply, Resolution, Route, Rules,
-        Tenant, Tick, Timestamp, Verdict, apply, decide,
+        Cause, Clock, Contract, Distrust, Encoder, Event, Evidence, Fact, FollowUp, IdempotencyKey, Identity, Input,
+        Kind, Late, Manner, Now, Order, Outcome, Payment, PaymentId, Person, Policies, Pursuit, Reply, Resolution,
+        Route, Rules, Tenant, Tick, Timestamp, Verdict, apply, decide, doubt,
     },
 };
 
@@ -118,6 +118,10 @@ fn decided(known: &mut Known, event: &Event, rules: &Rules) -> Result<VecDeque<F
         return first_decision(&accepted, at, event, rules);
     }
     let Some(payment) = &known.payment else { return Err("nothing was known of it".to_owned()) };
+    let mut doubts = [Distrust::Folder, Distrust::Clock].into_iter().flat_map(|distrust| doubt(payment, distrust));
+    if doubts.any(|fact| same(&fact, &event.fact)) {
+        return Ok(VecDeque::new());
+    }
     let mut would = Vec::new();
     let intended = follow_ups(payment, &event.fact, rules);
     for (input, pursuit, rules) in intended.into_iter().chain(inputs(payment, &event.fact, rules)) {
@@ -141,7 +145,7 @@ fn decided(known: &mut Known, event: &Event, rules: &Rules) -> Result<VecDeque<F
 fn first_decision(accepted: &Fact, at: Timestamp, event: &Event, rules: &Rules) -> Result<VecDeque<Fact>, String> {
     let Fact::Accepted { tenant, key, namespace, order } = accepted else { return Ok(VecDeque::new()) };
     let Fact::Intended { gateway, request, .. } = &event.fact else { return Err("intended would follow".to_owned()) };
-    let mut rules = Rules { namespace: namespace.clone(), sending: true, restored: false, ..rules.clone() };
+    let mut rules = Rules { namespace: namespace.clone(), sending: true, ..rules.clone() };
     rules.contract.identity = gateway.clone();
     let (request, manner) = (Ok(request.clone()), Manner::default());
     let input =
@@ -165,11 +169,10 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
     let wanted = fact.operation().map_or(0, |operation| operation.number);
     let found = payment.operations.iter().find(|operation| operation.this.number == wanted);
     let Some(operation) = found else { return Vec::new() };
-    let mut ours = Rules { sending: true, restored: false, ..rules.clone() };
+    let mut ours = Rules { sending: true, ..rules.clone() };
     ours.contract.identity = operation.gateway.clone();
     let mut elsewhere = ours.clone();
     elsewhere.contract.identity.account.push('?');
-    let restored = Rules { restored: true, ..ours.clone() };
     let mut without_refunds = ours.clone();
     without_refunds.policies.late_void = Late::Adopt;
     let (number, attempt) = (operation.this.number, operation.attempts);
@@ -193,7 +196,7 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
         },
         Fact::AttemptEnded { outcome, evidence, .. } => match evidence {
             Evidence::NoByteLeft | Evidence::Reply => plain(ended(outcome)),
-            Evidence::Stopped => vec![(Input::Resume, ripe, ours), (Input::Resume, ripe, restored)],
+            Evidence::Stopped => plain(Input::Resume),
             Evidence::Inquiry | Evidence::Webhook | Evidence::Person(_) => Vec::new(),
         },
         Fact::Learned { outcome, evidence: Evidence::Person(person), .. } => {
@@ -235,7 +238,7 @@ fn follow_ups(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Purs
     let frozen = request.clone();
     let encoder = Encoder::new(move |_| Ok(frozen.clone()));
     let policies = Policies { late_success: Late::Refund, late_void: Late::Refund };
-    let mut rules = Rules { sending: true, restored: false, encoder, policies, ..rules.clone() };
+    let mut rules = Rules { sending: true, encoder, policies, ..rules.clone() };
     rules.contract.identity = gateway.clone();
     let follow_up = match operation.kind {
         Kind::Charge | Kind::Authorize => return Vec::new(),

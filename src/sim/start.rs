@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{
     engine::{self, Begin, Machine, OpenError, Recovered, Resting, Stopped, check_mark, recover},
     journal::{self, Found},
-    payment::{Rulebook, Timestamp},
+    payment::{Distrust, Rulebook, Timestamp},
     store::{Mark, MemoryStore, Store},
 };
 
@@ -16,12 +16,13 @@ pub(super) struct Boot {
     /// Another one after the machine died: then the store is not trusted.
     pub(super) boot_id: [u8; 16],
     pub(super) salt: u64,
+    pub(super) distrust: Option<Distrust>,
     pub(super) now: Timestamp,
 }
 
 /// Brings up the store, or puts an empty one in its place, and recovers.
 pub(super) fn start(found: Found, store: &mut Arc<MemoryStore>, boot: Boot) -> Result<Recovered, OpenError> {
-    let Boot { rules, boot_id, salt, now } = boot;
+    let Boot { rules, boot_id, salt, distrust, now } = boot;
     let whole = match &store.mark().map_err(Stopped::from)? {
         Some(mark) => check_mark(&found, mark)?,
         None => found.is_new(),
@@ -32,7 +33,7 @@ pub(super) fn start(found: Found, store: &mut Arc<MemoryStore>, boot: Boot) -> R
         *store = Arc::new(MemoryStore::new());
     }
     let journal = journal::Begin { store_uuid: [7; 16], salt, boot_id, lock_inode: 1 };
-    recover(found, store.clone(), Begin { rules, journal, rebuild, moved: false, now })
+    recover(found, store.clone(), Begin { rules, journal, rebuild, moved: false, distrust, now })
 }
 
 /// The store takes rows, and memory lets go of them.

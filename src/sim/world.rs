@@ -166,6 +166,8 @@ pub(super) struct World {
     /// How far the wall clock is off.
     pub(super) wall_off: i64,
     pub(super) clock: Clock,
+    /// Whether it was off once, and no start has doubted since what was sent by it.
+    pub(super) clock_noted: bool,
     pub(super) queue: BTreeMap<(u64, u64), What>,
     pub(super) sequence: u64,
     pub(super) disk: Arc<SimDisk>,
@@ -201,6 +203,7 @@ impl World {
             now: 0,
             wall_off: 0,
             clock: Clock::Trusted,
+            clock_noted: false,
             queue: BTreeMap::new(),
             sequence: 0,
             disk: Arc::new(SimDisk::new()),

@@ -4,7 +4,7 @@
 
 use super::{Action, Step, failover, gate, parked, window};
 use crate::payment::{
-    Cause, Evidence, Fact, Finality, Inquiry, Kind, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
+    Cause, Evidence, Fact, Finality, Inquiry, Lasting, Operation, Outcome, ParkReason, Person, Pursuit, Reply,
     Standing, Tick, Timestamp,
 };
 
@@ -72,7 +72,7 @@ pub(super) fn answered(operation: &Operation, asked: Tick, outcome: &Outcome, st
         }
         Standing::Declined { open_until: Some(until), .. } => {
             step.pursuit(operation).calling = false;
-            window::close(operation, *until, outcome, step);
+            window::close(operation, *until, asked, outcome, step);
         }
         Standing::Succeeded(_) | Standing::Declined { open_until: None, .. } | Standing::Canceled(_) => {
             step.pursuit(operation).calling = false;
@@ -121,7 +121,6 @@ pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
     let now = step.now.tick;
     *step.pursuit(operation) = Pursuit { believable_from, heard: now, ..Pursuit::default() };
     match &operation.standing {
-        Standing::Intended if step.rules.restored && !waits(operation, step) => doubt_restored(operation, step),
         Standing::Sent { .. } => {
             let reply = Reply::new("process_stopped", "the process stopped before it recorded the attempt's end");
             end_attempt(operation, &Outcome::Unknown(reply), Evidence::Stopped, step);
@@ -139,13 +138,6 @@ pub(super) fn resume(operation: &Operation, step: &mut Step<'_>) {
         | Standing::Succeeded(_)
         | Standing::Canceled(_) => due(operation, step),
     }
-}
-
-/// The folder is a copy, or was restored: whatever was about to be sent here may have been sent from the original since.
-fn doubt_restored(operation: &Operation, step: &mut Step<'_>) {
-    let reply = Reply::new("restored", "the data folder was copied or restored: the original may have sent it since");
-    end_attempt(operation, &Outcome::Unknown(reply), Evidence::Stopped, step);
-    begin_doubt(operation, step);
 }
 
 /// Records a final answer, if it is one.
@@ -246,10 +238,6 @@ fn resend_or_park(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
                 step.pursuit(operation).due = due;
             }
         };
-    }
-    if rules.contract.mints_id_first && operation.this.number == 0 && operation.prepared.is_none() {
-        // In a restored folder: the original may have sent it, under an id that is not known here.
-        return park(operation, ParkReason::Exhausted, step);
     }
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
         Ok(true) if rules.sending => start_attempt(operation, cause, step),
@@ -452,9 +440,4 @@ pub(super) fn is_ours(operation: &Operation, step: &Step<'_>) -> bool {
 /// Whether its caller has asked for it to be voided: then it is not sent again, whatever is not found.
 fn is_unwanted(operation: &Operation, step: &Step<'_>) -> bool {
     operation.this.number == 0 && step.payment.voiding().is_some()
-}
-
-/// Whether it is a void that waits for what it is to undo: then it was not sent, and is not in doubt.
-fn waits(operation: &Operation, step: &Step<'_>) -> bool {
-    operation.this.kind == Kind::Void && step.payment.first().is_some_and(|first| !first.is_final())
 }

@@ -4,7 +4,7 @@
 //! a caller who pays ([`pay`]) or goes on from there ([`operate`]), the gateway and the schedule ([`chase`], [`window`]), a person
 //! ([`person`]), a gateway by itself ([`news`]); what one operation means for another ([`gate`]), which
 //! gateway a payment may still go to ([`failover`]),
-//! and gateways that mint their own id first ([`prepare`]). What holds for all of it is in [`rules`].
+//! gateways that mint their own id first ([`prepare`]); and what a start takes for less certain than it was ([`distrust`]). What holds for all of it is in [`rules`].
 //!
 //! Knows nothing of how a fact is folded, recorded or undone, or of who carries an action out.
 
@@ -19,6 +19,8 @@ mod gate;
 mod failover;
 
 mod prepare;
+
+mod distrust;
 
 mod chase;
 
@@ -37,6 +39,7 @@ mod stories;
 #[cfg(test)]
 mod model;
 
+pub use distrust::{Distrust, doubt};
 pub use rules::{Late, Policies, Rulebook, Rules};
 
 use super::{

@@ -9,9 +9,7 @@ use crate::payment::{Asked, Fact, Kind, Lasting, Operation, Outcome, Reply, Stan
 /// Whether the operation has to have an id of the gateway's before it is sent, and has none.
 pub(super) fn is_needed(operation: &Operation, step: &Step<'_>) -> bool {
     match operation.this.kind {
-        Kind::Charge | Kind::Authorize => {
-            step.rules.contract.mints_id_first && operation.prepared.is_none() && operation.first_sent.is_none()
-        }
+        Kind::Charge | Kind::Authorize => step.rules.contract.mints_id_first && operation.prepared.is_none(),
         // They act on what has an id.
         Kind::Capture | Kind::Void | Kind::Refund => false,
     }

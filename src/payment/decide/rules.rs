@@ -17,8 +17,6 @@ pub struct Rules {
     pub namespace: Namespace,
     /// Whether anything may be sent: not from a copied folder.
     pub sending: bool,
-    /// Whether this process found its folder copied or restored: what it takes up may have gone on elsewhere since.
-    pub restored: bool,
     /// How the gateway's adapter puts an operation into bytes.
     pub encoder: Encoder,
     /// What becomes of money that has moved although a caller was told, or wished, that it would not.
@@ -36,7 +34,6 @@ impl Rules {
             schedule: Schedule::default(),
             namespace: Namespace::default(),
             sending: true,
-            restored: false,
             encoder,
             policies: Policies::default(),
             routes: Arc::default(),

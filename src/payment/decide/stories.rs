@@ -2,6 +2,8 @@
 
 mod callers;
 
+mod distrust;
+
 mod failover;
 
 mod news;
@@ -221,16 +223,6 @@ fn what_a_gateway_calls_pending_and_then_forgets_is_parked() {
         story.answered(outcome);
         assert_eq!(story.state() == State::Parked, hour >= 26, "hour {hour}");
     }
-}
-
-#[test]
-fn what_a_restored_folder_was_about_to_send_is_asked_about_first() {
-    let mut story = Story::new(standard());
-    story.then(0, story.pay());
-    story.then(1, Input::Ended { operation: 0, attempt: 1, outcome: Outcome::NotSent(reply()) });
-    story.rules.restored = true;
-    assert!(matches!(story.then(3_600, Input::Resume).as_slice(), [Action::Inquire(_)]));
-    assert_eq!(story.state(), State::InDoubt);
 }
 
 #[test]

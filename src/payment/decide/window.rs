@@ -1,7 +1,7 @@
 //! Soft declines: final for the caller, and open until the gateway can no longer reverse them (late authorization).
 
 use super::{Step, chase};
-use crate::payment::{Evidence, Fact, Operation, Outcome, Timestamp};
+use crate::payment::{Clock, Evidence, Fact, Operation, Outcome, Tick, Timestamp};
 
 /// A soft decline: final for the caller, kept open until the gateway can no longer reverse it.
 pub(super) fn open(operation: &Operation, outcome: &Outcome, evidence: Evidence, step: &mut Step<'_>) {
@@ -15,6 +15,9 @@ pub(super) fn open(operation: &Operation, outcome: &Outcome, evidence: Evidence,
 pub(super) fn look_through(operation: &Operation, until: Timestamp, step: &mut Step<'_>) {
     if step.now.wall < until {
         step.pursuit(operation).due = step.now.tick_at(until);
+    } else if step.now.clock == Clock::Diverged {
+        // By another clock it may be open still.
+        chase::back_off(operation, None, step);
     } else if !chase::is_ours(operation, step) {
         // Only the gateway that declined can say: the window stays open until it is back.
         chase::back_off(operation, None, step);
@@ -23,15 +26,17 @@ pub(super) fn look_through(operation: &Operation, until: Timestamp, step: &mut S
     }
 }
 
-pub(super) fn close(operation: &Operation, until: Timestamp, outcome: &Outcome, step: &mut Step<'_>) {
+/// Only an answer to what was asked after its end closes it: the gateway may have reversed it since an earlier question.
+pub(super) fn close(operation: &Operation, until: Timestamp, asked: Tick, outcome: &Outcome, step: &mut Step<'_>) {
+    let since_asked = step.now.tick.since(asked);
+    let over = step.now.clock == Clock::Trusted && step.now.wall >= until.plus(since_asked);
     match outcome {
         Outcome::Succeeded(_) => {
             chase::contradict(operation, outcome, Evidence::Inquiry, step);
             step.facts.push(Fact::WindowClosed { operation: operation.this });
         }
-        Outcome::Declined(_, _) if step.now.wall >= until => {
-            step.facts.push(Fact::WindowClosed { operation: operation.this });
-        }
+        Outcome::Declined(_, _) if over => step.facts.push(Fact::WindowClosed { operation: operation.this }),
+        Outcome::Declined(_, _) if step.now.wall >= until => chase::back_off(operation, None, step),
         Outcome::Declined(_, _) => step.pursuit(operation).due = step.now.tick_at(until),
         Outcome::Pending(_, _)
         | Outcome::NotSent(_)

@@ -342,6 +342,7 @@ impl Life {
             rules: if self.script.like == Like::Two { routing::two(rules) } else { rules.into() },
             boot_id: [self.boot; 16],
             salt: 1_000 + self.epochs,
+            distrust: None,
             now: self.now().wall,
         };
         start(found, &mut self.store, boot)

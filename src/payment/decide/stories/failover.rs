@@ -53,7 +53,6 @@ fn what_did_not_leave_goes_to_the_next_gateway_at_once_in_that_ones_bytes_and_un
     let key = story.operation().operation_key;
     assert_eq!(story.ended(1, not_sent()), [], "it is recorded before it is acted on");
     assert_eq!((story.gateway(), story.operation().request.as_slice()), ("b", &b"for b"[..]));
-    assert_eq!(story.operation().first_sent, None, "that gateway has not seen the key yet");
     story.follow();
     let actions = story.then(0, Input::Due);
     let [Action::Send { call, attempt: 2, request, .. }] = actions.as_slice() else { panic!("{actions:?}") };
@@ -207,4 +206,21 @@ fn what_one_gateway_says_by_itself_is_no_evidence_about_another() {
     assert_eq!(story.state(), State::Processing);
     story.then(1, said("b"));
     assert_eq!(story.state(), State::Succeeded);
+}
+
+#[test]
+fn a_key_that_comes_back_to_a_gateway_is_as_old_as_its_first_sending() {
+    let mut story = sent(routes(&["a", "b"]));
+    let first = story.operation().first_sent.expect("it was sent");
+    story.ended(1, not_sent());
+    story.follow();
+    story.then(3_600, Input::Due);
+    story.ended(2, not_sent());
+    assert_eq!(story.gateway(), "b", "each has had it");
+    story.shut(&["b"]);
+    story.then(3_600, Input::Due);
+    story.follow();
+    assert_eq!(story.gateway(), "a");
+    story.then(0, Input::Due);
+    assert_eq!(story.operation().first_sent, Some(first));
 }

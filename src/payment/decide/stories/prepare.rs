@@ -96,7 +96,9 @@ fn an_order_that_expires_or_is_canceled_while_an_id_is_asked_for_is_never_sent()
 fn a_restored_folder_asks_for_no_second_id_where_the_original_may_have_used_one() {
     let mut story = minting();
     story.then(0, story.pay());
-    story.rules.restored = true;
+    for fact in doubt(story.payment.as_ref().unwrap(), Distrust::Folder) {
+        story.fold(fact);
+    }
     let asked = story.then(1, Input::Resume);
     assert!(matches!(asked.as_slice(), [Action::Inquire(_)]), "{asked:?}");
     let mut seconds = 0;

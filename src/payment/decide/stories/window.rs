@@ -106,3 +106,30 @@ fn a_decline_after_a_success_is_raised_and_one_after_a_decline_is_not_news() {
         assert_eq!((contradicted(&story), story.pursuits[0].calling), (news, false));
     }
 }
+
+#[test]
+fn an_answer_to_what_was_asked_before_the_window_ended_closes_nothing() {
+    let mut story = declined_softly(soft());
+    let asked = Tick::from_millis(story.tick + (WINDOW - 1) * 1_000);
+    let outcome = Outcome::Declined(Finality::Soft, reply());
+    assert_eq!(story.then(WINDOW, Input::Answered { operation: 0, asked, outcome }), []);
+    assert_eq!((is_open(&story), story.due_in()), (true, 1.0), "it may have turned since");
+    assert!(matches!(story.then(1, Input::Due).as_slice(), [Action::Inquire(_)]));
+    story.answered(Outcome::Declined(Finality::Soft, reply()));
+    assert!(!is_open(&story));
+}
+
+#[test]
+fn a_clock_that_cannot_be_believed_closes_no_window() {
+    for inquiry in [standard().inquiry, Inquiry::None] {
+        let mut story = declined_softly(Contract { inquiry, ..soft() });
+        story.clock = Clock::Diverged;
+        assert_eq!(story.then(WINDOW, Input::Due), []);
+        story.answered(Outcome::Declined(Finality::Soft, reply()));
+        assert!(is_open(&story));
+        story.clock = Clock::Trusted;
+        story.then(60, Input::Due);
+        story.answered(Outcome::Declined(Finality::Soft, reply()));
+        assert!(!is_open(&story));
+    }
+}
