@@ -22,7 +22,7 @@ use payonce::{
     gateway::{Answer, Asked, Gateway, Question, Sending},
     payment::{Contract, Deduplication, Identity, Outcome, Reply},
 };
-use stage::{Act, Folder, Scripted, open, open_on, open_with, options, order};
+use stage::{Act, Folder, Patience, Scripted, open, open_on, open_with, options, order};
 
 /// Never tries again within a test.
 fn patient(folder: &Folder) -> Options {
@@ -231,8 +231,9 @@ async fn what_a_restored_folder_doubts_no_later_start_takes_for_certain() {
 }
 
 async fn until(engine: &Engine, payment: &Payment, wanted: State) {
+    let mut patience = Patience::new();
     while engine.get(payment.id).await.unwrap().expect("it was accepted").state() != wanted {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        patience.wait(|| format!("{} {}", payment.id, wanted.as_str())).await;
     }
 }
 
@@ -330,4 +331,45 @@ async fn whoever_has_waited_in_vain_is_not_answered_about_an_order_with_other_pa
     let refused = matches!(second, Err(Rejection::Overloaded { .. } | Rejection::Conflict { .. }));
     assert!(refused, "{:?}", second.map(|answer| answer.payment.order.amount));
     first.abort();
+}
+
+/// The request was lost, and the gateway says so: by a clock that is right again, the key looks younger than it is.
+#[tokio::test]
+async fn what_was_sent_by_a_wrong_clock_is_not_sent_again_by_a_right_one() {
+    for wrong in [false, true] {
+        let folder = Folder::new("wrong-clock");
+        let gateway = Scripted::new().then([Act::LoseRequest]);
+        gateway.blind(true);
+        let engine = open_with(options(&folder), &gateway).await;
+        let paid = submit(&engine, 1, order(5)).await.unwrap();
+        until(&engine, &paid, State::InDoubt).await;
+        engine.close().await.unwrap();
+        if wrong {
+            fs::write(folder.0.join("clock-was-wrong"), "").unwrap();
+        }
+        gateway.blind(false);
+        let engine = open_with(options(&folder), &gateway).await;
+        until(&engine, &paid, if wrong { State::Parked } else { State::Succeeded }).await;
+        assert_eq!(gateway.sent(), if wrong { 1 } else { 2 });
+        assert!(!folder.0.join("clock-was-wrong").exists(), "it is doubted for good");
+    }
+}
+
+/// What the disk holds after a failed flush is not known, whatever the system's memory shows (P8).
+#[tokio::test]
+async fn a_store_that_failed_is_rebuilt_although_it_looks_whole_again() {
+    let folder = Folder::new("failed-store");
+    let gateway = Scripted::new();
+    let engine = open(&folder, &gateway).await;
+    let paid = engine.pay("order-1", order(5)).await.unwrap().payment;
+    let (conf, aside) = (folder.0.join("store/conf"), folder.0.join("conf"));
+    fs::rename(&conf, &aside).unwrap();
+    engine.close().await.unwrap();
+    fs::rename(&aside, &conf).unwrap();
+    let engine = open(&folder, &gateway).await;
+    let rebuilt = engine.report().rebuilt.clone().expect("rebuilt");
+    assert!(rebuilt.starts_with("a write or a flush of it failed"), "{rebuilt}");
+    assert_eq!(engine.get(paid.id).await.unwrap().as_deref(), Some(paid.as_ref()));
+    engine.close().await.unwrap();
+    assert_eq!(open(&folder, &gateway).await.report().rebuilt, None);
 }

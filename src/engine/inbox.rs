@@ -127,7 +127,10 @@ mod tests {
         let mut inbox = Inbox::default();
         assert!(inbox.note(&news(0)));
         assert!(!inbox.note(&news(0)));
-        assert!(inbox.note(&Webhook { gateway: "b".to_owned(), ..news(0) }), "another gateway's is another");
+        assert!(
+            inbox.note(&Webhook { gateway: "a, account shop".to_owned(), ..news(0) }),
+            "another account's is another"
+        );
         for number in 1..KNOWN {
             assert!(inbox.note(&news(number)));
         }

@@ -130,3 +130,28 @@ fn since_boot(start: Instant, now: Instant) -> Duration {
     let told = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     told.unwrap_or_else(|| now.duration_since(start))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_noted_until_a_start_by_a_right_one_has_doubted_what_was_sent_by_it() {
+        let data = std::env::temp_dir().join(format!("payonce-clock-{}", std::process::id()));
+        fs::create_dir_all(&data).expect("a folder");
+        let (margin, ahead) = (Duration::from_secs(2), wall_clock().plus(Duration::from_secs(3_600)));
+        assert!(!Clock::start(margin, wall_clock(), &data).was_wrong());
+        let behind = Clock::start(margin, ahead, &data);
+        behind.doubted().expect("nothing to do");
+        assert!((behind.was_wrong(), behind.trust) == (true, Trust::Diverged), "it is wrong still");
+        let right = Clock::start(margin, wall_clock(), &data);
+        assert!((right.was_wrong(), right.trust) == (true, Trust::Trusted), "and what it has written is");
+        right.doubted().expect("removed");
+        assert!(!right.was_wrong());
+        let mut jumped = right;
+        jumped.origin.0 += Duration::from_secs(3_600);
+        jumped.compare(Instant::now());
+        assert!((jumped.was_wrong(), jumped.trust) == (true, Trust::Diverged));
+        fs::remove_dir_all(&data).expect("removed");
+    }
+}
