@@ -56,7 +56,9 @@ mod tests {
         };
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(of(good).as_deref(), Some(good));
-        for bad in ["", "00", &good[1..], &good.replace("4bf", "4BF"), &good.replace("00-4", "ff-4"), &format!("{good}-x")] {
+        for bad in
+            ["", "00", &good[1..], &good.replace("4bf", "4BF"), &good.replace("00-4", "ff-4"), &format!("{good}-x")]
+        {
             assert_eq!(of(bad), None, "{bad}");
         }
         assert_eq!(of("00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01"), None, "a digit on the wrong side");

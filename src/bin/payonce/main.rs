@@ -11,6 +11,8 @@
 
 mod args;
 
+mod log;
+
 mod serve;
 
 mod guard;
@@ -61,6 +63,8 @@ use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
 use args::{Args, Command};
+use log::LogArgs;
+use payonce::config::ConfigError;
 
 /// A payment is some hundred small texts and buffers, made on one thread and dropped on another.
 #[global_allocator]
@@ -88,7 +92,14 @@ mod exit {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    log(&args.command);
+    // Kept to the end: what is left to be told then goes out.
+    let _told = match log(&args.command) {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            eprintln!("payonce: {error}");
+            return exit::usage();
+        }
+    };
     match args.command {
         Command::Serve(args) => run(serve::run(*args)),
         Command::Sandbox(args) => run(sandbox::run(args)),
@@ -130,16 +141,11 @@ fn run(command: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Logs to standard error; `PAYONCE_LOG` filters, as in `PAYONCE_LOG=payonce=debug`. In a simulation every disk fails.
-fn log(command: &Command) {
-    let level = if matches!(command, Command::Simulate(_) | Command::Replay(_)) {
-        LevelFilter::ERROR
-    } else {
-        LevelFilter::WARN
-    };
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(level.into())
-        .with_env_var("PAYONCE_LOG")
-        .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// In a simulation every disk fails; elsewhere that is worth a line.
+fn log(command: &Command) -> Result<Option<log::Exporter>, ConfigError> {
+    if let Command::Serve(args) = command {
+        return args.log().start(LevelFilter::WARN);
+    }
+    let simulated = matches!(command, Command::Simulate(_) | Command::Replay(_));
+    LogArgs::of_environment().start(if simulated { LevelFilter::ERROR } else { LevelFilter::WARN })
 }

@@ -27,6 +27,7 @@ use crate::{
     exit,
     gateway::{self, GatewayArgs},
     guard,
+    log::LogArgs,
     output::{columns, say},
 };
 
@@ -40,9 +41,11 @@ Examples:
   payonce serve --gateway http://127.0.0.1:7412 --gateway-contract dedup=none --gateway-contract inquiry=yes
   payonce serve --late-success refund                  money that moves late goes back by itself
   payonce serve --listen 0.0.0.0:7411 --keys-file keys.toml --tls-cert cert.pem --tls-key key.pem
+  payonce serve --log info --log-format json           what happens, as an object of JSON a line
+  payonce serve --otlp http://127.0.0.1:4318           each payment as a trace, under its id without hyphens
   payonce serve --moved                                once, after the data folder was copied or restored
 
-Every flag but --config, --moved, --insecure-no-keys and --json is also a key of payonce.toml (gateway_account = \"main\") and a variable
+Every flag but --config, --moved, --insecure-no-keys, --json, and those about logs and spans is also a key of payonce.toml (gateway_account = \"main\") and a variable
 (PAYONCE_GATEWAY_ACCOUNT=main). Flags win over variables, variables over the file.
 SIGTERM and SIGINT: admit nothing more, let what is under way end for up to 10 s, exit 0.";
 
@@ -58,6 +61,8 @@ pub(crate) struct ServeArgs {
     listen: Option<String>,
     #[command(flatten)]
     gateway: GatewayArgs,
+    #[command(flatten)]
+    log: LogArgs,
     /// Keeps installs apart that share one account at a gateway; never change it
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -116,6 +121,13 @@ pub(crate) struct ServeArgs {
     /// One failure of the disk under the journal, such as fsync:20; `payonce torture --help` explains
     #[arg(long, value_name = "KIND:N", hide = true)]
     disk_fault: Option<DiskFault>,
+}
+
+impl ServeArgs {
+    /// How it tells of itself.
+    pub(crate) fn log(&self) -> &LogArgs {
+        &self.log
+    }
 }
 
 /// Runs until told to stop, or until the engine stops by itself.
