@@ -37,6 +37,8 @@ mod show;
 
 mod list;
 
+mod ready;
+
 mod resolve;
 
 mod webhooks;
@@ -56,6 +58,8 @@ mod torture;
 mod manual;
 
 mod output;
+
+mod version;
 
 use std::{future::Future, process::ExitCode};
 
@@ -110,6 +114,7 @@ fn main() -> ExitCode {
         Command::Refund(args) => operate::refund(&args),
         Command::Show(args) => show::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Ready(args) => ready::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),

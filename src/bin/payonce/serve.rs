@@ -29,6 +29,7 @@ use crate::{
     guard,
     log::LogArgs,
     output::{columns, say},
+    version::version,
 };
 
 /// How long callers get to hear that the engine has stopped by itself. Their answers are ready: they only have to leave.
@@ -334,7 +335,7 @@ fn introduce(args: &ServeArgs, settings: &Settings, engine: &Engine, address: So
     if args.json {
         return say(introduction(contracts, &url, &callers, &report));
     }
-    say(format_args!("payonce {}", env!("CARGO_PKG_VERSION")));
+    say(format_args!("payonce {}", version()));
     let mut lines = Vec::new();
     for (name, contract) in contracts {
         let of = |what: &str| if contracts.len() > 1 { format!("{what} {name}") } else { what.to_owned() };
@@ -363,7 +364,7 @@ fn introduction(contracts: &[(String, Contract)], url: &str, callers: &str, repo
     let all: Vec<serde_json::Value> = contracts.iter().map(one).collect();
     let first = |key: &str| all.first().map(|first| first[key].clone());
     serde_json::json!({
-        "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
+        "version": version(), "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
         "gateways": all, "recovery": report.lines().collect::<Vec<_>>(), "dashboard": format!("{url}/"),
         "metrics": format!("{url}/metrics"), "callers": callers,
     })

@@ -25,6 +25,8 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, Registry, filter::Filtered, layer::Context, registry::LookupSpan};
 
+use crate::version::version;
+
 /// How many spans wait for the collector: some seconds of much business, a few megabytes.
 const WAITING: usize = 8_192;
 /// How many go at once: about 200 KiB.
@@ -266,7 +268,7 @@ impl Collector {
     fn send(&mut self, batch: Vec<Value>) {
         let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });
-        let resource = [text("service.name", &self.service), text("service.version", env!("CARGO_PKG_VERSION"))];
+        let resource = [text("service.name", &self.service), text("service.version", version())];
         let body = json!({ "resourceSpans": [{
             "resource": { "attributes": resource },
             "scopeSpans": [{ "scope": { "name": "payonce" }, "spans": batch }],
