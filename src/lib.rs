@@ -33,7 +33,7 @@
 //!
 //! How one payment goes through the source, file by file. Three rings: [`payment`] is pure; [`disk`], [`journal`],
 //! [`store`] and [`engine`] do IO when they are called, and own no thread and no clock; [`runtime`], [`gateway`],
-//! [`http`] and `deliver` (webhooks out) are all that waits.
+//! `http` and `deliver` (webhooks out) are all that waits.
 //!
 //! 1. **A caller** posts an order. `http/routes.rs` reads the key (`http/key.rs`), the body (`http/intake.rs`,
 //!    `http/json.rs`) and makes an [`Order`] of it (`http/bodies.rs`). A user of the library starts here, with an order.

@@ -170,7 +170,7 @@ impl Teller {
 fn life(payment: PaymentId, fields: Fields) -> Value {
     let [began, ended] = ["created_ms", "settled_ms"].map(|name| {
         let found = fields.attributes.iter().find(|attribute| attribute["key"] == name);
-        format!("{}000000", found.and_then(|found| found["value"]["intValue"].as_str()).unwrap_or_default())
+        format!("{}000000", found.and_then(|found| found.pointer("/value/intValue")?.as_str()).unwrap_or_default())
     });
     json!({
         "traceId": hex(payment.as_bytes()), "spanId": hex(root(&payment)), "name": "payment", "kind": 1,
