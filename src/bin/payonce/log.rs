@@ -21,7 +21,7 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "FORMAT", env = "PAYONCE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: Format,
     /// Where the spans of payments go: a collector's OTLP over HTTP, such as http://127.0.0.1:4318
-    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
     otlp: Option<String>,
 }
 

@@ -98,7 +98,21 @@ pub(super) fn start(endpoint: &str) -> Result<(Exporter, Spans), ConfigError> {
 /// `NAME=VALUE` with commas between, as OpenTelemetry's variable has them. They may be secrets.
 fn headers(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().replace("%20", " "))).collect()
+    pairs.map(|(name, value)| (name.trim().to_owned(), decoded(value.trim()))).collect()
+}
+
+/// Without its percent signs, as far as they mean a character.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).unwrap_or_default();
+        match u8::from_str_radix(digits, 16) {
+            Ok(byte) => plain.extend([char::from(byte).to_string().as_str(), rest]),
+            Err(_) => plain.extend(["%", part]),
+        }
+    }
+    plain
 }
 
 /// Follows nobody: what is sent may have a secret beside it.
@@ -288,10 +302,29 @@ impl Collector {
             Err(error) => {
                 self.dropped.fetch_add(spans, Ordering::Relaxed);
                 if !self.failing {
-                    tracing::warn!(%error, url = self.url, "spans are dropped: the collector does not take them");
+                    tracing::warn!(%error, "spans are dropped: the collector does not take them");
                 }
                 self.failing = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_opentelemetry_writes_them() {
+        let read =
+            |text: &str| headers(text).into_iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>();
+        assert_eq!(read(""), [""; 0]);
+        assert_eq!(read("a=1, b = x%20y%3D%3d=,nothing"), ["a:1", "b:x y==="]);
+        assert_eq!(read("a=100%,b=%4,c=%zz"), ["a:100%", "b:%4", "c:%zz"], "what means nothing stays");
+    }
+
+    #[test]
+    fn only_urls_are_taken() {
+        assert!(["grpc", "127.0.0.1:4318", "ftp://x"].iter().all(|bad| start(bad).is_err()));
     }
 }
