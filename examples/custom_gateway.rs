@@ -1,6 +1,5 @@
 //! A gateway of one's own: its contract, its bytes, and what its answers mean. `cargo run --example custom_gateway`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
-
 use std::{collections::HashSet, env, error::Error, fs, process, sync::Arc, time::Instant};
 
 use payonce::{
@@ -41,28 +40,20 @@ impl Gateway for Bank {
 
     fn inquire(&self, question: Question) -> Answer<'_> {
         Box::pin(async move {
-            match self.done.lock().await.contains(&question.operation_key) {
-                true => Outcome::Succeeded(Reply::new("ok", "done")),
-                false => Outcome::NotFound,
-            }
+            let done = self.done.lock().await.contains(&question.operation_key);
+            if done { Outcome::Succeeded(Reply::new("ok", "done")) } else { Outcome::NotFound }
         })
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let folder = env::temp_dir().join(format!("payonce-example-custom-{}", process::id()));
-    let identity = Identity { name: "bank".to_owned(), environment: "test".to_owned(), ..Identity::default() };
     // The standard contract: deduplicates by key for 24 h, and can be asked. State what yours does, and no more.
-    let bank = Bank { contract: Contract::standard(identity), done: Mutex::default() };
-    let engine = Engine::open(Options::new(&folder), Arc::new(bank)).await?;
-    for (_, contract) in &engine.report().contracts {
-        println!("{}: {}", contract.identity, contract.guarantee());
-    }
+    let contract = Contract::standard(Identity { name: "bank".to_owned(), ..Identity::default() });
+    let folder = env::temp_dir().join(format!("payonce-example-custom-{}", process::id()));
+    let engine = Engine::open(Options::new(&folder), Arc::new(Bank { contract, done: Mutex::default() })).await?;
     let order = Order::new(Amount::new(1050)?, Currency::new("USD")?, "acct_alice", "acct_bob")?;
-    let answer = engine.pay("order-1234", order).await?;
-    println!("{} by {:?}", answer.payment.state().as_str(), answer.payment.first().map(|first| &first.gateway.name));
+    println!("{}", engine.pay("order-1234", order).await?.payment.state().as_str());
     engine.close().await?;
-    fs::remove_dir_all(&folder)?;
-    Ok(())
+    Ok(fs::remove_dir_all(&folder)?)
 }

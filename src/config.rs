@@ -43,8 +43,8 @@ pub const DEFAULT_FILE: &str = "payonce.toml";
 
 /// The variables that are no keys of ours but begin like them: the file's own name, the log filter, the client's URL,
 /// and authority, and the secrets that must be in no file.
-const OTHER_VARIABLES: [&str; 7] =
-    ["config", "log", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
+const OTHER_VARIABLES: [&str; 8] =
+    ["config", "log", "log_format", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
 const KEYS: [&str; 23] = [

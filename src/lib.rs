@@ -2,11 +2,38 @@
 //!
 #![doc = include_str!("../README.md")]
 //!
+//! # Embedding it, step by step
+//!
+//! 1. **Open** it once a process, over a folder of its own: [`Engine::open`] with [`Options`] and a
+//!    [`Gateway`](gateway::Gateway); with several gateways, [`Engine::open_with`]. It recovers first, and
+//!    [`Engine::report`] says from what. An [`OpenError`] changes nothing: a damaged journal is not guessed at.
+//! 2. **Make the key first**, keep it with your order, and take it from there whenever you ask: an [`IdempotencyKey`] is what
+//!    makes the second try the same payment. An [`Order`] says how much, whose and to whom.
+//! 3. **Pay**: [`Engine::pay`], or [`Engine::submit`] for a [`Tenant`] and a time to wait. The [`Answer`] has the
+//!    [`Payment`]. Match on all of [`State`]: four are final, and the other four mean that it goes on without you; ask again
+//!    under the same key, or follow the events. Each [`Rejection`] says whether anything was recorded.
+//! 4. **Go on** with it: [`Engine::capture`], [`Engine::void`], [`Engine::refund`], each under a key of its own.
+//! 5. **Follow** what happens: [`Engine::events`] from the [`Lsn`] that you had come to, which you keep with what you made of
+//!    it; after a crash an event may come twice.
+//! 6. **Show people** what needs them: [`Engine::list`] with [`Filter`]'s `attention`; [`Engine::outlook`] says what comes
+//!    next and why, [`Engine::resolve`] ends a doubt by a [`Person`]'s word.
+//! 7. **Watch** it: [`Engine::stats`] has numbers. With a subscriber of [`tracing`] that takes the level `info`, each call to
+//!    a gateway is a span `gateway_call` (fields `payment`, `operation`, `kind`, `call`, `attempt`, `gateway`, `outcome`), and
+//!    an event `settled` of the target `payonce::payment` ends a payment's story. What a caller wrote is in none of them.
+//! 8. **Close** it: [`Engine::close`] lets calls under way end, and marks the journal. A process that is killed loses nothing,
+//!    and finds out at its next start what became of what was under way.
+//!
+//! A gateway of your own is a type that implements [`Gateway`](gateway::Gateway): a
+//! [`Contract`](payment::Contract) that claims no more than is true, bytes that hold no secret and no clock, and for every
+//! answer an [`Outcome`](payment::Outcome): [`NotSent`](payment::Outcome::NotSent) only if not one byte left, and
+//! [`Unknown`](payment::Outcome::Unknown) for whatever is not understood. `gateway::probe` measures it against its contract,
+//! in its own tests, and [`gateway::sandbox`] is a gateway that fails in fifteen ways, for yours.
+//!
 //! # The journey
 //!
 //! How one payment goes through the source, file by file. Three rings: [`payment`] is pure; [`disk`], [`journal`],
 //! [`store`] and [`engine`] do IO when they are called, and own no thread and no clock; [`runtime`], [`gateway`],
-//! [`http`] and `deliver` (webhooks out) are all that waits.
+//! `http` and `deliver` (webhooks out) are all that waits.
 //!
 //! 1. **A caller** posts an order. `http/routes.rs` reads the key (`http/key.rs`), the body (`http/intake.rs`,
 //!    `http/json.rs`) and makes an [`Order`] of it (`http/bodies.rs`). A user of the library starts here, with an order.

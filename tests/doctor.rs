@@ -160,6 +160,35 @@ fn the_configuration_is_told_with_its_sources_and_a_slip_in_it_is_a_problem() {
 }
 
 #[test]
+fn who_is_let_in_and_with_which_certificate_is_looked_at() {
+    let data = Folder::new("doctor-access");
+    let keys = data.join("keys.toml").display().to_string();
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name);
+    let (cert, key) = (fixture("server.pem").display().to_string(), data.join("server.key").display().to_string());
+    fs::copy(fixture("server.key"), &key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let all = ["--listen", "0.0.0.0:7411", "--keys-file", &keys, "--tls-cert", &cert, "--tls-key", &key];
+    let stands = |more: &[&str], what: &str| examine(&data, more).about(what).0.to_owned();
+    assert_eq!(stands(&[], "callers"), "ok", "this machine only");
+    assert_eq!(stands(&all[..2], "callers"), "problem", "serve refuses it");
+    assert_eq!(stands(&all[..2], "certificate"), "warning", "it can be read on the way");
+    assert_eq!(stands(&all, "callers"), "problem", "there is no such file");
+    fs::write(&keys, "").unwrap();
+    assert_eq!(stands(&all, "callers"), "warning", "nobody");
+    assert!(payonce(&["keys", "add", "--name", "shop", "--file", &keys]).output().expect("runs").status.success());
+    let told = examine(&data, &all);
+    assert_eq!((told.about("callers"), told.about("certificate").0), (("ok", "1 API keys"), "ok"));
+    assert!(!told.checks.iter().any(|check| check["what"] == "keys file" || check["what"] == "certificate's key"));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o666)).unwrap();
+    let told = examine(&data, &all);
+    assert_eq!((told.about("certificate's key").0, told.about("keys file").0), ("warning", "warning"));
+    fs::write(&key, "no key").unwrap();
+    assert_eq!(stands(&all, "certificate"), "problem", "serve refuses it");
+    assert_eq!(stands(&all[..6], "certificate"), "problem", "its key is missing");
+}
+
+#[test]
 fn each_gateway_is_asked_and_moves_nothing() {
     let data = Folder::new("doctor-gateways");
     let mut command = payonce(&["sandbox", "--listen", "127.0.0.1:0", "--data"]);

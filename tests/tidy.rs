@@ -170,6 +170,24 @@ fn every_module_says_what_it_knows_nothing_of() {
     }
 }
 
+/// What a user of the library alone must not have to build; and how much they may have to, payonce itself included.
+const PROGRAM_ONLY: [&str; 10] =
+    ["axum", "hyper", "clap", "ureq", "rustls", "tokio-rustls", "ring", "serde_json", "toml", "tracing-subscriber"];
+const EMBEDDED: usize = 41;
+
+#[test]
+fn a_user_of_the_library_alone_builds_nothing_of_the_program() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["tree", "--locked", "--no-default-features", "--edges", "normal,build", "--no-dedupe"]);
+    cargo.args(["--prefix", "none", "--format", "{p}"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = cargo.output().expect("cargo runs");
+    let tree = String::from_utf8(output.stdout).expect("UTF-8");
+    let names: std::collections::BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("payonce") && names.contains("sled"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(PROGRAM_ONLY.into_iter().find(|name| names.contains(name)), None);
+    assert!(names.len() <= EMBEDDED, "each package more has to be justified in the README: {names:?}");
+}
+
 #[test]
 fn the_project_speaks_of_itself_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

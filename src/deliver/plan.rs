@@ -24,7 +24,7 @@ use crate::{
     runtime::Lsn,
 };
 
-/// How fast, how patiently, and how much at once.
+/// How fast, how patiently, and how much at once. A first pause or rest that is longer than the longest is the longest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pace {
@@ -254,7 +254,7 @@ impl Plan {
         let since = failed.as_ref().map_or(now, |failed| failed.since.min(now));
         let times = failed.map_or(0, |failed| failed.times).saturating_add(1);
         let old = now.since(since) >= self.pace.horizon && self.health.taken_at.is_some_and(|taken| taken > since);
-        let pause = now.since(since).clamp(self.pace.pause_first, self.pace.pause_max);
+        let pause = grown(now.since(since), self.pace.pause_first, self.pace.pause_max);
         held.due = now.plus(jittered(pause, chance).max(refusal.retry_after.unwrap_or_default()));
         held.failure = Some(Failure { times, since, why: refusal.why });
         if (refusal.gone || old) && room_for_dead {
@@ -326,7 +326,7 @@ impl Plan {
         health.since = if health.in_a_row == 0 { now } else { health.since };
         health.in_a_row = health.in_a_row.saturating_add(1);
         health.why.clone_from(&refusal.why);
-        let rest = now.since(health.since).clamp(self.pace.rest_first, self.pace.rest_max);
+        let rest = grown(now.since(health.since), self.pace.rest_first, self.pace.rest_max);
         health.not_before = now.plus(jittered(rest, chance).max(refusal.retry_after.unwrap_or_default()));
     }
 
@@ -378,6 +378,11 @@ impl Plan {
             None | Some(_) => {}
         }
     }
+}
+
+/// As long as it has been failing, within bounds. The upper one counts where a [`Pace`] has them the wrong way round.
+fn grown(failing: Duration, first: Duration, most: Duration) -> Duration {
+    failing.max(first).min(most)
 }
 
 /// From three quarters to five quarters of a pause, so that what failed together does not come back together.

@@ -10,8 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tracing::Instrument;
 
-use super::problems::{Code, Problem};
+use super::{
+    problems::{Code, Problem},
+    trace,
+};
 
 /// The largest body, in bytes: the largest order takes about 32 KiB, unless every character is escaped.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -25,10 +29,13 @@ const _: () = assert!(MAX_TARGET + MAX_HEADERS < MAX_BUFFER && MAX_BODY < MAX_BU
 
 /// Refuses requests whose head is malformed, ambiguous or too large.
 pub(super) async fn gate(request: Request, next: Next) -> Response {
-    match check_head(&request) {
-        Ok(()) => next.run(request).await,
+    let span = trace::request(&request);
+    let response = match check_head(&request) {
+        Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(problem) => problem.into_response(),
-    }
+    };
+    trace::answered(&span, &response);
+    response
 }
 
 fn check_head(request: &Request) -> Result<(), Problem> {

@@ -6,6 +6,7 @@
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
 //! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
 //! auth     who asks, and what they may        tls       certificates, ours and callers'
+//! trace    what traces are told
 //! openapi  what all of this is, as a document           docs     the same as a page, at /docs
 //! ```
 //!
@@ -51,6 +52,8 @@ mod dashboard;
 mod openapi;
 
 mod docs;
+
+mod trace;
 
 #[doc(hidden)]
 pub mod readers;

@@ -17,6 +17,7 @@ use super::{
     prefer::Preference,
     problems::Problem,
     routes::{Answered, answer, own},
+    trace,
 };
 use crate::payment::{Amount, FollowUp, PaymentId};
 
@@ -66,7 +67,9 @@ async fn operate(
         // The engine looks whose it is, in the turn itself.
         Tenants::One(tenant) => {
             let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id));
-            (id.ok_or_else(Problem::no_such_payment)?, tenant.clone())
+            let id = id.ok_or_else(Problem::no_such_payment)?;
+            trace::names(|| id);
+            (id, tenant.clone())
         }
         Tenants::All => {
             let payment = own(who, engine, id).await?;

@@ -21,7 +21,7 @@ use super::{
     bodies, dashboard, docs, events, intake, key, openapi, operations,
     prefer::Preference,
     problems::{Code, Problem},
-    query, webhooks,
+    query, trace, webhooks,
 };
 use crate::{
     payment::{IdempotencyKey, Payment, PaymentId, State, Timestamp},
@@ -73,6 +73,7 @@ async fn pay(Shared(face): Shared<Arc<Face>>, who: Who, request: Request) -> Ans
     let tenant = who.tenant()?;
     let (head, body) = request.into_parts();
     let key = key::read(&head.headers)?;
+    trace::names(|| PaymentId::derive(tenant, &key));
     let preference = Preference::read(&head.headers);
     let meant = is_meant(&head.headers)?;
     let body = intake::json(&head.headers, body, face.patience).await?;
@@ -207,6 +208,7 @@ async fn resolve(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Req
 /// The payment of an id, if it exists for who asks; what is no id names no payment.
 pub(super) async fn own(who: &Who, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
     let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
+    trace::names(|| id);
     let payment = engine.get(id).await?.filter(|payment| who.tenants().hold(&payment.tenant));
     payment.ok_or_else(Problem::no_such_payment)
 }

@@ -6,12 +6,14 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::watch};
+use tracing::{Instrument, Span};
 
 use super::{
     breaker::Ticket,
     gateways::{Line, Lines},
     intake::{Intake, Report},
     stats::{Asking, Meter},
+    traces,
 };
 use crate::{
     gateway::{Answer, Gateway, Question, Sending},
@@ -56,6 +58,7 @@ impl Calls {
     /// takes does not lengthen the time in which bytes may leave.
     pub(super) fn start(&self, action: Action, now: &Now, read: Instant) {
         let place = self.place_of(&action);
+        let span = traces::call(&action, self.lines.get(place).map_or("", |line| &line.name));
         match action {
             Action::Send { call, attempt, request, not_after } => {
                 let sending = Sending {
@@ -66,32 +69,32 @@ impl Calls {
                     currency: call.currency,
                     deadline: read + not_after.since(now.wall),
                 };
-                self.send(place, call, attempt, sending);
+                self.send((place, span), call, attempt, sending);
             }
-            Action::Prepare { call, request } => self.prepare(place, call, request),
-            Action::Inquire(call) => self.inquire(place, call, now.tick),
+            Action::Prepare { call, request } => self.prepare((place, span), call, request),
+            Action::Inquire(call) => self.inquire((place, span), call, now.tick),
         }
     }
 
-    fn send(&self, place: usize, call: Call, attempt: u32, sending: Sending) {
+    fn send(&self, (place, span): (usize, Span), call: Call, attempt: u32, sending: Sending) {
         let Call { payment, operation, .. } = call;
         let report = move |outcome| Report::Sent { payment, place, operation, attempt, outcome };
         let not_after = Some(sending.deadline);
-        self.begin((place, Asking::Send), report, not_after, move |gateway, _| gateway.send(sending));
+        self.begin((place, Asking::Send, span), report, not_after, move |gateway, _| gateway.send(sending));
     }
 
-    fn prepare(&self, place: usize, call: Call, request: Vec<u8>) {
+    fn prepare(&self, (place, span): (usize, Span), call: Call, request: Vec<u8>) {
         let Call { payment, operation, kind, operation_key, amount, currency, .. } = call;
         let report = move |outcome| Report::Prepared { payment, place, operation, outcome };
-        self.begin((place, Asking::Prepare), report, None, move |gateway, deadline| {
+        self.begin((place, Asking::Prepare, span), report, None, move |gateway, deadline| {
             gateway.prepare(Sending { kind, operation_key, request, amount, currency, deadline })
         });
     }
 
-    fn inquire(&self, place: usize, call: Call, asked: Tick) {
+    fn inquire(&self, (place, span): (usize, Span), call: Call, asked: Tick) {
         let Call { payment, gateway: _, operation, kind, operation_key, amount, currency, reference } = call;
         let report = move |outcome| Report::Asked { payment, place, operation, asked, outcome };
-        self.begin((place, Asking::Inquire), report, None, move |gateway, deadline| {
+        self.begin((place, Asking::Inquire, span), report, None, move |gateway, deadline| {
             gateway.inquire(Question { kind, operation_key, amount, currency, reference, deadline })
         });
     }
@@ -100,14 +103,14 @@ impl Calls {
     /// certainly not been sent if it does not begin; what moves none has the contract's time from its beginning.
     fn begin(
         &self,
-        (place, asking): (usize, Asking),
+        (place, asking, span): (usize, Asking, Span),
         report: impl FnOnce(Outcome) -> Report + Send + 'static,
         not_after: Option<Instant>,
         call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_> + Send + 'static,
     ) {
-        let report = Once::new(self.intake.clone(), report);
+        let report = Once::new(self.intake.clone(), span.clone(), report);
         let (lines, meter, mut stage) = (self.lines.clone(), self.meter.clone(), self.stage.subscribe());
-        self.tasks.spawn(async move {
+        let task = async move {
             let Some(line) = lines.get(place) else { return };
             let Ok(_slot) = line.slots.acquire().await else { return };
             let unsent =
@@ -140,7 +143,8 @@ impl Calls {
                 }
                 _ = stage.wait_for(|stage| *stage == Stage::Dropped) => report.give(dropped()),
             }
-        });
+        };
+        self.tasks.spawn(task.instrument(span));
     }
 
     /// Nothing new begins.
@@ -173,12 +177,13 @@ fn dropped() -> Outcome {
 /// Reports once, whatever happens: an adapter that panics leaves its operation in doubt, not forgotten.
 struct Once<F: FnOnce(Outcome) -> Report> {
     intake: Arc<Intake>,
+    span: Span,
     report: Option<F>,
 }
 
 impl<F: FnOnce(Outcome) -> Report> Once<F> {
-    fn new(intake: Arc<Intake>, report: F) -> Once<F> {
-        Once { intake, report: Some(report) }
+    fn new(intake: Arc<Intake>, span: Span, report: F) -> Once<F> {
+        Once { intake, span, report: Some(report) }
     }
 
     fn give(mut self, outcome: Outcome) {
@@ -187,6 +192,7 @@ impl<F: FnOnce(Outcome) -> Report> Once<F> {
 
     fn send(&mut self, outcome: Outcome) {
         if let Some(report) = self.report.take() {
+            traces::ended(&self.span, &outcome);
             self.intake.report(report(outcome));
         }
     }

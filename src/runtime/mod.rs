@@ -21,6 +21,8 @@ mod turner;
 
 mod telling;
 
+mod traces;
+
 mod news;
 
 mod calls;

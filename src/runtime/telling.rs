@@ -6,6 +6,7 @@ use super::{
     desk::{Reply, Waiter},
     handle::{Answer, Delivery, Rejection},
     intake::Pay,
+    traces,
     turner::{Origin, Turner},
 };
 use crate::{
@@ -21,6 +22,7 @@ pub(super) const COME_BACK_LATER: Duration = Duration::from_secs(5);
 
 impl Turner {
     pub(super) fn tell_waiters(&mut self, changed: &[Arc<Payment>]) {
+        traces::changed(changed);
         if self.desk.waiters.is_empty() {
             return;
         }

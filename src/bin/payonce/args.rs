@@ -12,6 +12,7 @@ use crate::{
     operate::{PartArgs, VoidArgs},
     pay::PayArgs,
     probe::ProbeArgs,
+    ready::ReadyArgs,
     replay::ReplayArgs,
     resolve::ResolveArgs,
     sandbox::SandboxArgs,
@@ -20,6 +21,7 @@ use crate::{
     show::ShowArgs,
     simulate::SimulateArgs,
     torture::TortureArgs,
+    version::version,
     webhooks::WebhooksArgs,
 };
 
@@ -43,7 +45,7 @@ Examples:
 
 /// Makes one payment happen once.
 #[derive(Debug, Parser)]
-#[command(name = "payonce", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "payonce", version = version(), after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// List payments.
     List(ListArgs),
+    /// Ask whether the daemon takes payments.
+    Ready(ReadyArgs),
     /// Decide about a payment that only a person can decide about.
     Resolve(ResolveArgs),
     /// Compare our book with the gateway's statement.

@@ -1,6 +1,8 @@
 //! `payonce doctor`: looks at everything that a daemon needs, and says what is wrong and what to do. It changes nothing,
 //! and asks no gateway for money.
 
+mod access;
+mod certificate;
 mod clock;
 mod configuration;
 mod data;
@@ -41,6 +43,18 @@ pub(crate) struct DoctorArgs {
     listen: Option<String>,
     #[command(flatten)]
     gateway: GatewayArgs,
+    /// The daemon's file of API keys
+    #[arg(long, value_name = "FILE")]
+    keys_file: Option<String>,
+    /// The certificate that it shows
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// That certificate's private key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// The authorities of whom its callers need a certificate
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,16 +63,26 @@ pub(crate) struct DoctorArgs {
 impl DoctorArgs {
     fn settings(&self) -> Result<Settings, ConfigError> {
         let mut settings = self.gateway.settings()?;
-        for (key, value) in [("data", &self.data), ("listen", &self.listen)] {
+        for (key, value) in self.ours() {
             value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
         }
         Ok(settings)
     }
 
+    fn ours(&self) -> [(&'static str, &Option<String>); 6] {
+        [
+            ("data", &self.data),
+            ("listen", &self.listen),
+            ("keys_file", &self.keys_file),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+            ("tls_client_ca", &self.tls_client_ca),
+        ]
+    }
+
     /// The keys that flags set.
     fn flags(&self) -> Vec<&'static str> {
-        let ours = [("data", self.data.is_some()), ("listen", self.listen.is_some())];
-        let given = ours.into_iter().filter_map(|(key, given)| given.then_some(key));
+        let given = self.ours().into_iter().filter_map(|(key, given)| given.is_some().then_some(key));
         given.chain(self.gateway.flags()).collect()
     }
 }
@@ -114,6 +138,7 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
     let settings = args.settings();
     let mut checks = configuration::look(&args, settings.as_ref());
     if let Ok(settings) = &settings {
+        access::look(settings, &mut checks);
         let folder = data::look(settings, &mut checks);
         if folder.is_there {
             disk::look(&settings.data, &mut checks);

@@ -11,6 +11,8 @@
 
 mod args;
 
+mod log;
+
 mod serve;
 
 mod guard;
@@ -35,6 +37,8 @@ mod show;
 
 mod list;
 
+mod ready;
+
 mod resolve;
 
 mod webhooks;
@@ -55,12 +59,16 @@ mod manual;
 
 mod output;
 
+mod version;
+
 use std::{future::Future, process::ExitCode};
 
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
 use args::{Args, Command};
+use log::LogArgs;
+use payonce::config::ConfigError;
 
 /// A payment is some hundred small texts and buffers, made on one thread and dropped on another.
 #[global_allocator]
@@ -88,7 +96,14 @@ mod exit {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    log(&args.command);
+    // Kept to the end: what is left to be told then goes out.
+    let _told = match log(&args.command) {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            eprintln!("payonce: {error}");
+            return exit::usage();
+        }
+    };
     match args.command {
         Command::Serve(args) => run(serve::run(*args)),
         Command::Sandbox(args) => run(sandbox::run(args)),
@@ -99,6 +114,7 @@ fn main() -> ExitCode {
         Command::Refund(args) => operate::refund(&args),
         Command::Show(args) => show::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Ready(args) => ready::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
@@ -130,16 +146,11 @@ fn run(command: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-/// Logs to standard error; `PAYONCE_LOG` filters, as in `PAYONCE_LOG=payonce=debug`. In a simulation every disk fails.
-fn log(command: &Command) {
-    let level = if matches!(command, Command::Simulate(_) | Command::Replay(_)) {
-        LevelFilter::ERROR
-    } else {
-        LevelFilter::WARN
-    };
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(level.into())
-        .with_env_var("PAYONCE_LOG")
-        .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// In a simulation every disk fails; elsewhere that is worth a line.
+fn log(command: &Command) -> Result<Option<log::Exporter>, ConfigError> {
+    if let Command::Serve(args) = command {
+        return args.log().start(LevelFilter::WARN);
+    }
+    let simulated = matches!(command, Command::Simulate(_) | Command::Replay(_));
+    LogArgs::of_environment().start(if simulated { LevelFilter::ERROR } else { LevelFilter::WARN })
 }

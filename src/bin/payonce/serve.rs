@@ -27,7 +27,9 @@ use crate::{
     exit,
     gateway::{self, GatewayArgs},
     guard,
+    log::LogArgs,
     output::{columns, say},
+    version::version,
 };
 
 /// How long callers get to hear that the engine has stopped by itself. Their answers are ready: they only have to leave.
@@ -40,9 +42,11 @@ Examples:
   payonce serve --gateway http://127.0.0.1:7412 --gateway-contract dedup=none --gateway-contract inquiry=yes
   payonce serve --late-success refund                  money that moves late goes back by itself
   payonce serve --listen 0.0.0.0:7411 --keys-file keys.toml --tls-cert cert.pem --tls-key key.pem
+  payonce serve --log info --log-format json           what happens, as an object of JSON a line
+  payonce serve --otlp http://127.0.0.1:4318           each payment as a trace, under its id without hyphens
   payonce serve --moved                                once, after the data folder was copied or restored
 
-Every flag but --config, --moved, --insecure-no-keys and --json is also a key of payonce.toml (gateway_account = \"main\") and a variable
+Every flag but --config, --moved, --insecure-no-keys, --json, and those about logs and spans is also a key of payonce.toml (gateway_account = \"main\") and a variable
 (PAYONCE_GATEWAY_ACCOUNT=main). Flags win over variables, variables over the file.
 SIGTERM and SIGINT: admit nothing more, let what is under way end for up to 10 s, exit 0.";
 
@@ -58,6 +62,8 @@ pub(crate) struct ServeArgs {
     listen: Option<String>,
     #[command(flatten)]
     gateway: GatewayArgs,
+    #[command(flatten)]
+    log: LogArgs,
     /// Keeps installs apart that share one account at a gateway; never change it
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
@@ -116,6 +122,13 @@ pub(crate) struct ServeArgs {
     /// One failure of the disk under the journal, such as fsync:20; `payonce torture --help` explains
     #[arg(long, value_name = "KIND:N", hide = true)]
     disk_fault: Option<DiskFault>,
+}
+
+impl ServeArgs {
+    /// How it tells of itself.
+    pub(crate) fn log(&self) -> &LogArgs {
+        &self.log
+    }
 }
 
 /// Runs until told to stop, or until the engine stops by itself.
@@ -322,7 +335,7 @@ fn introduce(args: &ServeArgs, settings: &Settings, engine: &Engine, address: So
     if args.json {
         return say(introduction(contracts, &url, &callers, &report));
     }
-    say(format_args!("payonce {}", env!("CARGO_PKG_VERSION")));
+    say(format_args!("payonce {}", version()));
     let mut lines = Vec::new();
     for (name, contract) in contracts {
         let of = |what: &str| if contracts.len() > 1 { format!("{what} {name}") } else { what.to_owned() };
@@ -351,7 +364,7 @@ fn introduction(contracts: &[(String, Contract)], url: &str, callers: &str, repo
     let all: Vec<serde_json::Value> = contracts.iter().map(one).collect();
     let first = |key: &str| all.first().map(|first| first[key].clone());
     serde_json::json!({
-        "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
+        "version": version(), "url": url, "guarantee": first("guarantee"), "gateway": first("gateway"), "contract": first("contract"),
         "gateways": all, "recovery": report.lines().collect::<Vec<_>>(), "dashboard": format!("{url}/"),
         "metrics": format!("{url}/metrics"), "callers": callers,
     })

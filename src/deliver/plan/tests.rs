@@ -56,6 +56,24 @@ fn payments_go_side_by_side_and_each_ones_events_one_after_the_other() {
 }
 
 #[test]
+fn a_first_pause_that_is_longer_than_the_longest_is_the_longest() {
+    let second = Duration::from_secs(1);
+    let pace = Pace {
+        pause_first: 9 * second,
+        pause_max: second,
+        rest_first: 9 * second,
+        rest_max: second,
+        ..Pace::default()
+    };
+    let mut plan = Plan::new(Pace { down_after: 1, ..pace }, State::default());
+    plan.take(letter(1, 1), at(0));
+    for n in 0..3 {
+        assert_eq!(start(&mut plan, at(n * 2_000)), [1], "it is tried again within a jittered second");
+        plan.refused(Lsn::new(1), no("503"), at(n * 2_000), n);
+    }
+}
+
+#[test]
 fn no_more_are_under_way_than_the_pace_allows() {
     let letters: Vec<(u64, u8)> = (1..=40).map(|n| (n, n as u8)).collect();
     let mut plan = plan_with(&letters);

@@ -12,6 +12,8 @@ use payonce::{
     disk::{FileSystem, FolderLock, LockError},
 };
 
+use ureq::tls::TlsConfig;
+
 use super::Check;
 
 const WHAT: &str = "data folder";
@@ -111,8 +113,14 @@ fn lock(settings: &Settings, folder: &mut Folder) -> Check {
 
 /// Whether it is a daemon that holds it, and how that is.
 fn held(settings: &Settings) -> Check {
-    let url = format!("http://{}/readyz", settings.listen);
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build();
+    let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}/readyz", settings.listen);
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        // Whoever it says it is: nothing secret is said to it, and its certificate is not for an address.
+        .tls_config(TlsConfig::builder().disable_verification(true).build())
+        .build();
     match ureq::Agent::from(config).get(&url).call() {
         Ok(answer) if answer.status().is_success() => {
             Check::fine("lock", format!("held; the daemon at {} is ready", settings.listen))
