@@ -31,7 +31,8 @@ impl Machine {
     pub fn may_checkpoint(&mut self, now: Timestamp) -> bool {
         let rows = self.unresolved_rows().map(|payment| encode_payment(payment).len().saturating_add(AROUND));
         let carried = u64::try_from(rows.fold(2 * AROUND, usize::saturating_add)).unwrap_or(u64::MAX);
-        let wanted = self.reserved().saturating_add(carried);
+        // Twice: a segment is left when the next batch does not fit, and what remains of it stays unused.
+        let wanted = self.reserved().saturating_add(carried.saturating_mul(2));
         let may = self.has_room(wanted, now);
         if !may {
             self.since_checkpoint = 0;
