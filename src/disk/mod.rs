@@ -43,7 +43,8 @@ pub trait Disk: Send + Sync {
     /// that holds it has returned.
     fn make_dir(&self, folder: &str) -> io::Result<()>;
 
-    /// Makes an empty file and opens it for reading and writing; one that is already there: `AlreadyExists`. The name
+    /// Makes an empty file, for its owner only, and opens it for reading and writing; one that is already there:
+    /// `AlreadyExists`. The name
     /// survives the machine once `sync_dir` of its folder has returned.
     fn create(&self, path: &str) -> io::Result<Handle>;
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -88,7 +88,7 @@ impl Disk for OsDisk {
 
     fn create(&self, path: &str) -> io::Result<Handle> {
         let path = self.path(path);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         file.map(|file| self.keep(file)).map_err(|error| about(&path, error))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Machine, Stopped};
 use crate::{
     journal::{Appended, Checkpoint, Closed, Lsn, Position, Record, encode_payment},
-    payment::{Payment, Timestamp},
+    payment::{Payment, Tenant, Timestamp},
 };
 
 /// What the journal takes around a record that is alone in its batch, in bytes: at the most. Also for the note itself.
@@ -76,12 +76,22 @@ impl Machine {
 
     /// Appends housekeeping: each record may go into a batch of its own.
     pub(super) fn append_all(&mut self, now: Timestamp, records: Vec<Record>) -> Result<(), Stopped> {
+        self.append_all_of(now, records, &|_| None)
+    }
+
+    /// The same for records that do not say whose they are.
+    pub(super) fn append_all_of(
+        &mut self,
+        now: Timestamp,
+        records: Vec<Record>,
+        owner: &dyn Fn(&Record) -> Option<Tenant>,
+    ) -> Result<(), Stopped> {
         if records.is_empty() {
             return Ok(());
         }
         let groups: Vec<Vec<Record>> = records.into_iter().map(|record| vec![record]).collect();
         let wall = now.max(self.last_wall);
-        let appended = self.journal.append(wall, &groups)?;
+        let appended = self.journal.append_of(wall, &groups, owner)?;
         self.note(wall, &appended);
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! What gateways said by themselves: kept before it is believed to have come, and each piece of news once.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Machine, Stopped, Unread, decode};
 use crate::{
     journal::Record,
-    payment::{OperationKey, Payment, PaymentId, Timestamp, Webhook},
+    payment::{OperationKey, Payment, PaymentId, Tenant, Timestamp, Webhook},
 };
 
 /// How many pieces of news are known again. Gateways repeat within days; one that comes again after so many others leads
@@ -68,13 +68,35 @@ impl Machine {
         if !self.has_room(wanted, now) {
             return Ok(Received::NoSpace);
         }
+        let owners = match self.seal.as_ref().map(|_| self.owners_of(&news)) {
+            Some(Err(Unread::OutOfUse(_))) => return Ok(Received::NoSpace), // Whose it is cannot be told now.
+            Some(Err(Unread::Bad(stopped))) => return Err(stopped),
+            Some(Ok(owners)) => owners,
+            None => BTreeMap::new(),
+        };
         let records: Vec<Vec<Record>> = news.iter().map(|news| vec![Record::Inbox(news.clone())]).collect();
-        let appended = self.journal.append(now, &records)?;
+        let owner = |record: &Record| owners.get(&operation_key(record)?).cloned();
+        let appended = self.journal.append_of(now, &records, &owner)?;
         self.note(now, &appended);
         for news in &news {
             self.inbox.note(news);
         }
         Ok(Received::Kept)
+    }
+
+    /// Whose payments news is about, where that can be told.
+    fn owners_of(&self, news: &[Webhook]) -> Result<BTreeMap<OperationKey, Tenant>, Unread> {
+        let mut owners = BTreeMap::new();
+        for key in news.iter().filter_map(|news| news.operation_key) {
+            owners.extend(self.owner_of(&key)?.map(|tenant| (key, tenant)));
+        }
+        Ok(owners)
+    }
+
+    /// Whose payment has an operation of this key.
+    pub(super) fn owner_of(&self, key: &OperationKey) -> Result<Option<Tenant>, Unread> {
+        let payment = self.payment_of(key)?.map_or(Ok(None), |id| self.get(&id))?;
+        Ok(payment.map(|payment| payment.tenant.clone()))
     }
 
     /// The payment that has an operation of this key: from memory, or else among the rows whose ids begin as the key does.
@@ -92,7 +114,7 @@ impl Machine {
                 if !key.may_belong_to(id) {
                     return Ok(None);
                 }
-                if has(&decode(id, row).map_err(Unread::Bad)?.0) {
+                if has(&decode(id, row, self.seal.as_deref()).map_err(Unread::Bad)?.0) {
                     return Ok(Some(*id));
                 }
             }
@@ -101,6 +123,19 @@ impl Machine {
                 Some(_) | None => return Ok(None),
             }
         }
+    }
+}
+
+/// The operation that a record of news speaks of, where it says.
+pub(super) fn operation_key(record: &Record) -> Option<OperationKey> {
+    match record {
+        Record::Inbox(news) => news.operation_key,
+        Record::Event(_)
+        | Record::Relogged(_)
+        | Record::Carried(_)
+        | Record::Opened(_)
+        | Record::Checkpoint(_)
+        | Record::Closed(_) => None,
     }
 }
 

@@ -83,7 +83,7 @@ impl Machine {
             let mut chunk: Vec<Arc<Payment>> = Vec::with_capacity(rows.len());
             for (id, row) in &rows {
                 if self.overlay.get(id).is_none() {
-                    chunk.push(Arc::new(decode(id, row).map_err(Unread::Bad)?.0));
+                    chunk.push(Arc::new(decode(id, row, self.seal.as_deref()).map_err(Unread::Bad)?.0));
                 }
             }
             let in_memory = self.overlay.entries(cursor.as_ref()).map(|entry| &entry.payment);

@@ -30,7 +30,7 @@ pub use recovery::{Begin, OpenError, Recovered, check_mark, put, rebuild, recove
 pub use turn::{Admission, Recorded, Told, Turned};
 
 use crate::{
-    journal::{AppendError, Journal, Lsn, Malformed, Position, Reader, SpareMaker, decode_payment, encode_payment},
+    journal::{AppendError, Journal, Lsn, Malformed, Position, Reader, Seal, SpareMaker, decode_row, encode_row},
     payment::{Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
@@ -53,6 +53,8 @@ const TRY_SPACE_AGAIN: Duration = Duration::from_secs(5);
 pub struct Machine {
     rules: Rulebook,
     journal: Journal,
+    /// Where personal data is sealed.
+    seal: Option<Arc<Seal>>,
     spares: SpareMaker,
     store: Arc<dyn Store>,
     overlay: Overlay,
@@ -81,12 +83,16 @@ pub struct Resting {
     pub lsn: Lsn,
     /// The payment.
     pub payment: Arc<Payment>,
+    /// Under what its personal data is sealed, if it is.
+    pub seal: Option<Arc<Seal>>,
 }
 
 impl Resting {
     /// The store's row for it.
-    pub fn row(&self) -> (PaymentId, Row) {
-        (self.payment.id, Row { lsn: self.lsn, payload: encode_payment(&self.payment) })
+    pub fn row(&self) -> Result<(PaymentId, Row), Stopped> {
+        let payload = encode_row(&self.payment, self.seal.as_deref());
+        let payload = payload.map_err(|error| Stopped::new(format!("personal data could not be sealed: {error}")))?;
+        Ok((self.payment.id, Row { lsn: self.lsn, payload }))
     }
 }
 
@@ -209,7 +215,12 @@ impl Machine {
         if let Some(entry) = self.overlay.get(id) {
             return Ok(Some(entry.payment.clone()));
         }
-        Ok(read(self.store.as_ref(), id)?.map(|(payment, _)| Arc::new(payment)))
+        Ok(read(self.store.as_ref(), self.seal.as_deref(), id)?.map(|(payment, _)| Arc::new(payment)))
+    }
+
+    /// A row for the store.
+    fn resting(&self, lsn: Lsn, payment: Arc<Payment>) -> Resting {
+        Resting { lsn, payment, seal: self.seal.clone() }
     }
 
     /// The store has taken these: what has not changed since leaves memory.
@@ -262,12 +273,12 @@ impl Machine {
 }
 
 /// A payment from the store, and the last record that it holds.
-fn read(store: &dyn Store, id: &PaymentId) -> Result<Option<(Payment, Lsn)>, Unread> {
-    store.get(id)?.map(|row| decode(id, &row)).transpose().map_err(Unread::Bad)
+fn read(store: &dyn Store, seal: Option<&Seal>, id: &PaymentId) -> Result<Option<(Payment, Lsn)>, Unread> {
+    store.get(id)?.map(|row| decode(id, &row, seal)).transpose().map_err(Unread::Bad)
 }
 
-fn decode(id: &PaymentId, row: &Row) -> Result<(Payment, Lsn), Stopped> {
-    let decoded: Result<Payment, Malformed> = decode_payment(&row.payload);
+fn decode(id: &PaymentId, row: &Row, seal: Option<&Seal>) -> Result<(Payment, Lsn), Stopped> {
+    let decoded: Result<Payment, Malformed> = decode_row(&row.payload, seal);
     match decoded {
         Ok(payment) if payment.id == *id => Ok((payment, row.lsn)),
         Ok(payment) => Err(bad_row(id, &format!("it is about payment {}", payment.id))),

@@ -5,10 +5,19 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{Machine, Resting, Stopped, inbox::Inbox, overlay::Entry, overlay::Overlay, read};
+use super::{
+    Machine, Resting, Stopped,
+    inbox::{Inbox, operation_key},
+    overlay::Entry,
+    overlay::Overlay,
+    read,
+};
 use crate::{
-    journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom},
-    payment::{Distrust, Event, Fact, Input, Payment, PaymentId, Pursuit, Rulebook, Timestamp, apply, doubt},
+    journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom, Seal},
+    payment::{
+        Distrust, Event, Fact, Input, OperationKey, Payment, PaymentId, Pursuit, Rulebook, Tenant, Timestamp, apply,
+        doubt,
+    },
     store::{Mark, Row, Store},
 };
 
@@ -130,6 +139,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     let Replay { mut live, inbox, replayed, rows, .. } = replay;
     let again = found.to_record_again()?;
     let last_wall = found.last_wall().unwrap_or_default();
+    let seal = found.seal().cloned();
     let journal = found.begin(begin.journal)?;
     let mut machine = Machine {
         rules: begin.rules,
@@ -139,6 +149,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         folder: journal.store_uuid(),
         spares: journal.spare_maker(),
         journal,
+        seal,
         store,
         overlay: Overlay::default(),
         inbox,
@@ -188,12 +199,38 @@ impl Machine {
         doubted: Vec<Record>,
         live: &BTreeMap<PaymentId, Replayed>,
     ) -> Result<(), Stopped> {
-        self.append_all(now, again)?;
-        self.append_all(now, doubted)?;
+        let news = self.owners_among(&again, live)?;
+        let owner = |record: &Record| match record {
+            Record::Event(event) | Record::Relogged(event) => Some(live.get(&event.payment)?.payment.tenant.clone()),
+            Record::Inbox(_) | Record::Carried(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
+                news.get(&operation_key(record)?).cloned()
+            }
+        };
+        self.append_all_of(now, again, &owner)?;
+        self.append_all_of(now, doubted, &owner)?;
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
         self.append_all(now, carried)?;
         self.append_all(now, vec![Record::Opened(Opened { epoch: self.epoch, moved })])
+    }
+
+    /// Whose payments the news is about that is recorded again.
+    fn owners_among(
+        &self,
+        again: &[Record],
+        live: &BTreeMap<PaymentId, Replayed>,
+    ) -> Result<BTreeMap<OperationKey, Tenant>, Stopped> {
+        let mut owners = BTreeMap::new();
+        for key in again.iter().filter(|_| self.seal.is_some()).filter_map(operation_key) {
+            let mut unresolved = live.values().map(|replayed| &replayed.payment);
+            let tenant = match unresolved.find(|payment| payment.operations.iter().any(|one| one.operation_key == key))
+            {
+                Some(payment) => Some(payment.tenant.clone()),
+                None => self.owner_of(&key)?,
+            };
+            owners.extend(tenant.map(|tenant| (key, tenant)));
+        }
+        Ok(owners)
     }
 
     /// What is unresolved stays in memory; what came to rest in the last batch may reach the store only now, that it is
@@ -206,7 +243,7 @@ impl Machine {
         for Replayed { payment, .. } in live.into_values() {
             let payment = Arc::new(payment);
             if rebuilt || payment.is_at_rest() {
-                late.push(Resting { lsn, payment: payment.clone() });
+                late.push(self.resting(lsn, payment.clone()));
             }
             if !payment.is_at_rest() {
                 // Nothing may start before it was resumed: only that sets how long "not found" is not believed.
@@ -221,7 +258,7 @@ impl Machine {
 
 /// Puts rows in id order, a few hundred at a time, and says how many. The mark goes with the last of them.
 pub fn put(store: &dyn Store, resting: &[Resting], mark: &Mark) -> Result<u64, Stopped> {
-    let mut rows: Vec<(PaymentId, Row)> = resting.iter().map(Resting::row).collect();
+    let mut rows: Vec<(PaymentId, Row)> = resting.iter().map(Resting::row).collect::<Result<_, Stopped>>()?;
     rows.sort_by_key(|(id, _)| *id); // Stable: of two rows of one payment the later counts.
     let before = store.mark()?.unwrap_or(Mark { applied: Lsn::ZERO, ..*mark });
     let mut chunks = rows.chunks(ROWS_AT_ONCE).peekable();
@@ -266,6 +303,7 @@ struct Replayed {
 /// The fold of a journal.
 struct Replay<'a> {
     store: &'a dyn Store,
+    seal: Option<Arc<Seal>>,
     /// The store's own mark while it is not complete.
     mark: Mark,
     /// The last record that is durable beyond doubt.
@@ -285,7 +323,8 @@ impl<'a> Replay<'a> {
         let mark = store.mark().map_err(Stopped::from)?.unwrap_or(nothing);
         let (live, resting) = (BTreeMap::new(), Vec::new());
         let inbox = Inbox::default();
-        Ok(Replay { store, mark, proven: found.proven(), live, resting, inbox, replayed: 0, rows: 0 })
+        let (proven, seal) = (found.proven(), found.seal().cloned());
+        Ok(Replay { store, seal, mark, proven, live, resting, inbox, replayed: 0, rows: 0 })
     }
 
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
@@ -312,7 +351,7 @@ impl<'a> Replay<'a> {
         let mut payment = match self.live.remove(&event.payment) {
             Some(replayed) => Some(replayed.payment),
             None if matches!(event.fact, Fact::Accepted { .. }) => None,
-            None => match read(self.store, &event.payment).map_err(Stopped::from)? {
+            None => match read(self.store, self.seal.as_deref(), &event.payment).map_err(Stopped::from)? {
                 Some((payment, known)) if known >= lsn => {
                     // The store has it already. It is carried all the same, if only the last batch says so.
                     if known > self.proven {
@@ -341,8 +380,9 @@ impl<'a> Replay<'a> {
     /// What is left when all has been read, and was not at rest.
     fn put_unresolved(&mut self) -> Result<(), OpenError> {
         let live = std::mem::take(&mut self.live).into_values();
-        let rows: Vec<Resting> =
-            live.map(|Replayed { payment, lsn, .. }| Resting { lsn, payment: Arc::new(payment) }).collect();
+        let rows: Vec<Resting> = live
+            .map(|Replayed { payment, lsn, .. }| Resting { lsn, payment: Arc::new(payment), seal: self.seal.clone() })
+            .collect();
         self.rows += put(self.store, &rows, &self.mark)?;
         Ok(())
     }
@@ -353,7 +393,7 @@ impl<'a> Replay<'a> {
         for id in std::mem::take(&mut self.resting) {
             let settled = self.live.get(&id).is_some_and(|r| r.payment.is_at_rest() && !r.unproven);
             if let Some(Replayed { payment, lsn, .. }) = settled.then(|| self.live.remove(&id)).flatten() {
-                rows.push(Resting { lsn, payment: Arc::new(payment) });
+                rows.push(Resting { lsn, payment: Arc::new(payment), seal: self.seal.clone() });
             }
         }
         if !rows.is_empty() {

@@ -159,7 +159,7 @@ impl Machine {
             let (before, pursuits) = (Some(entry.payment.clone()), entry.pursuits.clone());
             return Ok(Working { before, pursuits, lsn: entry.lsn, ..Working::default() });
         }
-        let found = match read(self.store.as_ref(), id) {
+        let found = match read(self.store.as_ref(), self.seal.as_deref(), id) {
             Ok(found) => found,
             Err(Unread::OutOfUse(_)) => return Ok(Working { unreadable: true, ..Working::default() }),
             Err(Unread::Bad(stopped)) => return Err(stopped),
@@ -238,6 +238,11 @@ impl Machine {
         let route = self.route_of(input, work);
         if calls.get(route).is_none_or(|calls| *calls == 0) {
             return Some(Told::NoCallFree { route });
+        }
+        if let (Some(seal), Input::Pay { tenant, .. }) = (&self.seal, input)
+            && !seal.has_room_for(tenant)
+        {
+            return Some(Told::NoSpace);
         }
         // The rest of its records, and the batch around them, are below a kilobyte.
         let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
@@ -320,7 +325,11 @@ impl Machine {
         if groups.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let appended = self.journal.append(now.wall, groups)?;
+        let owner = |record: &Record| {
+            let Record::Event(event) = record else { return None };
+            working.get(&event.payment)?.payment().map(|payment| payment.tenant.clone())
+        };
+        let appended = self.journal.append_of(now.wall, groups, &owner)?;
         self.note(now.wall, &appended);
         let mut lsn = appended.first;
         for record in groups.iter().flatten() {
@@ -344,7 +353,7 @@ impl Machine {
             }
             let Some(payment) = work.published().cloned() else { continue };
             if work.changed.is_some() && payment.is_at_rest() {
-                resting.push(Resting { lsn: work.lsn, payment: payment.clone() });
+                resting.push(self.resting(work.lsn, payment.clone()));
             }
             self.overlay.put(Entry { payment, pursuits: std::mem::take(&mut work.pursuits), lsn: work.lsn });
         }

@@ -3,7 +3,7 @@
 //! A record's frame: payload length (u32), kind (u8), version (u8), payload. A payload is decoded only after the batch
 //! that holds it has matched its checksum, from a slice, with a limit.
 
-use std::fmt;
+use std::{fmt, io};
 
 use bincode::Options as _;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,8 @@ use crate::payment::{Event, Invalid, Payment};
 use super::{
     Record,
     bytes::{Fields, to_u32},
-    format1, format2,
+    format1, format2, format3,
+    seal::{Key, Seal},
 };
 
 /// A record's length, kind and version.
@@ -24,9 +25,13 @@ pub(super) const MAX_PAYLOAD: u64 = 4 << 20;
 const VERSION: u8 = 1;
 /// Of what version 1 has no place for.
 const VERSION_2: u8 = 2;
+/// Of either, with personal data sealed or erased.
+const VERSION_3: u8 = 3;
 
 /// The kinds of records. Frozen.
 mod kind {
+    /// In place of a kind: a payment in the store.
+    pub(super) const ROW: u8 = 0;
     pub(super) const EVENT: u8 = 1;
     pub(super) const RELOGGED: u8 = 2;
     pub(super) const CARRIED: u8 = 3;
@@ -54,30 +59,57 @@ impl From<Invalid> for Malformed {
     }
 }
 
-/// A payment as the bytes of a store's row: a version byte, and what a `Carried` record holds.
+/// A payment as the bytes of a store's row: a version byte, and what a `Carried` record holds. Nothing is sealed.
 pub fn encode_payment(payment: &Payment) -> Vec<u8> {
-    let version = version_of(payment);
-    let mut bytes = vec![version];
-    // Into memory, and without a limit: a row may be longer than a record.
-    let written = match version {
-        VERSION => options_unlimited().serialize_into(&mut bytes, &format1::Payment::from(payment)),
-        _ => options_unlimited().serialize_into(&mut bytes, &format2::Payment::from(payment)),
-    };
-    if written.is_err() {
+    encode_under(payment, None)
+}
+
+/// Reads what [`encode_payment`] wrote. Never panics, whatever the bytes.
+pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
+    decode_row(bytes, None)
+}
+
+/// As [`encode_payment`], with its personal data sealed under the key of its tenant, which is made if need be.
+pub fn encode_row(payment: &Payment, seal: Option<&Seal>) -> io::Result<Vec<u8>> {
+    let seal = seal.filter(|_| format3::is_personal(payment));
+    let key = seal.map(|seal| seal.key_of(Some(&payment.tenant))).transpose()?;
+    Ok(encode_under(payment, key.as_deref()))
+}
+
+fn encode_under(payment: &Payment, key: Option<&Key>) -> Vec<u8> {
+    if let Some(bytes) = format3::payment(payment, kind::ROW, key) {
+        return [&[VERSION_3], bytes.as_slice()].concat();
+    }
+    let mut bytes = vec![version_of(payment)];
+    if !clear_payment(payment, &mut bytes) {
         bytes.clear();
     }
     bytes
 }
 
-/// Reads what [`encode_payment`] wrote. Never panics, whatever the bytes.
-pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
+/// Reads what [`encode_row`] wrote. What was erased of it stays erased. Never panics, whatever the bytes.
+pub fn decode_row(bytes: &[u8], seal: Option<&Seal>) -> Result<Payment, Malformed> {
     match bytes.split_first() {
-        Some((&VERSION, payload)) => from_bytes::<format1::Payment<'_>>(payload)?.try_into(),
-        Some((&VERSION_2, payload)) => from_bytes::<format2::Payment<'_>>(payload)?.try_into(),
-        Some((version, _)) => {
-            Err(Malformed(format!("a payment of version {version}, which this payonce does not know")))
-        }
+        Some((&VERSION_3, payload)) => format3::read_payment(payload, kind::ROW, seal),
+        Some((version, payload)) => read_clear_payment(*version, payload),
         None => Err(Malformed("a payment of no bytes".to_owned())),
+    }
+}
+
+/// In version 1 or 2. Into memory, and without a limit: a row may be longer than a record.
+pub(super) fn clear_payment(payment: &Payment, out: &mut Vec<u8>) -> bool {
+    let written = match version_of(payment) {
+        VERSION => options_unlimited().serialize_into(out, &format1::Payment::from(payment)),
+        _ => options_unlimited().serialize_into(out, &format2::Payment::from(payment)),
+    };
+    written.is_ok()
+}
+
+pub(super) fn read_clear_payment(version: u8, payload: &[u8]) -> Result<Payment, Malformed> {
+    match version {
+        VERSION => from_bytes::<format1::Payment<'_>>(payload)?.try_into(),
+        VERSION_2 => from_bytes::<format2::Payment<'_>>(payload)?.try_into(),
+        _ => Err(Malformed(format!("a payment of version {version}, which this payonce does not know"))),
     }
 }
 
@@ -85,24 +117,44 @@ pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
 #[doc(hidden)]
 pub fn encode_record(record: &Record) -> Option<Vec<u8>> {
     let mut frame = Vec::new();
-    encode(record, &mut frame).ok().map(|()| frame)
+    encode(record, None, &mut frame).ok().map(|()| frame)
 }
 
 /// Reads one record's frame, as a start does once a batch's checksum has matched. Never panics, whatever the bytes.
 #[doc(hidden)]
 pub fn decode_record(frame: &[u8]) -> Result<Record, Malformed> {
     match frames(frame, 1).as_deref() {
-        Some([frame]) => frame.decode(),
+        Some([frame]) => frame.decode(None),
         Some(_) | None => Err(Malformed("not one record's frame".to_owned())),
     }
 }
 
-/// Appends the record's frame. `Err` with the length that would be too long; `out` is then as it was.
-pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
+/// Appends the record's frame; with a key, its personal data is sealed under it. `Err` with the length that would be too
+/// long; `out` is then as it was.
+pub(super) fn encode(record: &Record, key: Option<&Key>, out: &mut Vec<u8>) -> Result<(), u64> {
     let start = out.len();
     let (kind, version) = kind_of(record);
     out.extend_from_slice(&[0, 0, 0, 0, kind, version]);
-    let written = match record {
+    let written = match format3::record(record, kind, key) {
+        Some(payload) => {
+            out.iter_mut().skip(start + FRAME - 1).for_each(|version| *version = VERSION_3);
+            out.extend_from_slice(&payload);
+            payload.len() <= usize::try_from(MAX_PAYLOAD).unwrap_or(usize::MAX)
+        }
+        None => encode_clear(record, version, out),
+    };
+    if !written {
+        out.truncate(start);
+        return Err(MAX_PAYLOAD);
+    }
+    let length = to_u32(out.len() - start - FRAME).to_le_bytes();
+    out.iter_mut().skip(start).zip(length).for_each(|(byte, new)| *byte = new);
+    Ok(())
+}
+
+/// The payload in version 1 or 2, as [`kind_of`] says.
+fn encode_clear(record: &Record, version: u8, out: &mut Vec<u8>) -> bool {
+    match record {
         Record::Event(event) | Record::Relogged(event) => match format1::Event::of(event) {
             Some(written) if version == VERSION => into(out, &written),
             Some(_) | None => format2::Event::of(event).is_some_and(|written| into(out, &written)),
@@ -113,14 +165,13 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
         Record::Opened(opened) => into(out, &format1::Opened::from(opened)),
         Record::Checkpoint(checkpoint) => into(out, &format1::Checkpoint::from(checkpoint)),
         Record::Closed(closed) => into(out, &format1::Closed::from(closed)),
-    };
-    if !written {
-        out.truncate(start);
-        return Err(MAX_PAYLOAD);
     }
-    let length = to_u32(out.len() - start - FRAME).to_le_bytes();
-    out.iter_mut().skip(start).zip(length).for_each(|(byte, new)| *byte = new);
-    Ok(())
+}
+
+/// Appends what a record holds, in version 1 or 2, which is returned.
+pub(super) fn clear_record(record: &Record, out: &mut Vec<u8>) -> Option<u8> {
+    let (_, version) = kind_of(record);
+    encode_clear(record, version, out).then_some(version)
 }
 
 /// The kind, and the version.
@@ -136,7 +187,7 @@ fn kind_of(record: &Record) -> (u8, u8) {
     }
 }
 
-fn version_of(payment: &Payment) -> u8 {
+pub(super) fn version_of(payment: &Payment) -> u8 {
     if format1::fits(payment) { VERSION } else { VERSION_2 }
 }
 
@@ -166,14 +217,18 @@ impl Frame<'_> {
         self.kind == kind::CLOSED
     }
 
-    /// The record.
-    pub(super) fn decode(&self) -> Result<Record, Malformed> {
-        let payload = self.payload;
-        match (self.kind, self.version) {
-            (_, VERSION) => {}
-            (_, VERSION_2) => return self.decode_version_2(),
-            _ => return Err(self.unknown()),
+    /// The record. What was erased of it stays erased; what is sealed is opened with these keys.
+    pub(super) fn decode(&self, seal: Option<&Seal>) -> Result<Record, Malformed> {
+        match self.version {
+            VERSION => self.decode_version_1(),
+            VERSION_2 => self.decode_version_2(),
+            VERSION_3 => format3::read_record(self.payload, self.kind, seal),
+            _ => Err(self.unknown()),
         }
+    }
+
+    fn decode_version_1(&self) -> Result<Record, Malformed> {
+        let payload = self.payload;
         Ok(match self.kind {
             kind::EVENT => Record::Event(from_bytes::<format1::Event<'_>>(payload)?.try_into()?),
             kind::RELOGGED => Record::Relogged(from_bytes::<format1::Event<'_>>(payload)?.try_into()?),
@@ -204,6 +259,15 @@ impl Frame<'_> {
     }
 }
 
+/// Reads what [`clear_record`] wrote.
+pub(super) fn read_clear_record(kind: u8, version: u8, payload: &[u8]) -> Result<Record, Malformed> {
+    let frame = Frame { kind, version, payload };
+    match version {
+        VERSION | VERSION_2 => frame.decode(None),
+        _ => Err(frame.unknown()),
+    }
+}
+
 /// Takes a batch's frames apart; `None` if they do not fill it exactly.
 pub(super) fn frames(bytes: &[u8], count: u32) -> Option<Vec<Frame<'_>>> {
     let mut fields = Fields(bytes);
@@ -215,11 +279,11 @@ pub(super) fn frames(bytes: &[u8], count: u32) -> Option<Vec<Frame<'_>>> {
     fields.0.is_empty().then_some(frames)
 }
 
-fn into<T: Serialize>(out: &mut Vec<u8>, value: &T) -> bool {
+pub(super) fn into<T: Serialize>(out: &mut Vec<u8>, value: &T) -> bool {
     options().serialize_into(out, value).is_ok()
 }
 
-fn from_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+pub(super) fn from_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
     options().deserialize(bytes).map_err(|error| Malformed(format!("a record cannot be decoded: {error}")))
 }
 
@@ -252,12 +316,12 @@ mod tests {
     #[test]
     fn a_kind_or_version_that_is_not_known_is_refused_by_name() {
         let mut bytes = Vec::new();
-        encode(&Record::Opened(Opened::default()), &mut bytes).expect("short");
-        assert_eq!(frame_of(&bytes).decode(), Ok(Record::Opened(Opened::default())));
+        encode(&Record::Opened(Opened::default()), None, &mut bytes).expect("short");
+        assert_eq!(frame_of(&bytes).decode(None), Ok(Record::Opened(Opened::default())));
         for (place, name) in [(4, "kind 200, version 1"), (5, "kind 5, version 200")] {
             let mut bytes = bytes.clone();
             bytes[place] = 200;
-            let refused = frame_of(&bytes).decode().expect_err("unknown").to_string();
+            let refused = frame_of(&bytes).decode(None).expect_err("unknown").to_string();
             assert!(refused.contains(name), "{refused}");
         }
     }
@@ -265,7 +329,7 @@ mod tests {
     #[test]
     fn frames_that_do_not_fill_their_batch_are_refused() {
         let mut bytes = Vec::new();
-        encode(&Record::Opened(Opened::default()), &mut bytes).expect("short");
+        encode(&Record::Opened(Opened::default()), None, &mut bytes).expect("short");
         assert!(frames(&bytes, 1).is_some());
         assert!(frames(&bytes, 0).is_none() && frames(&bytes, 2).is_none() && frames(&bytes, u32::MAX).is_none());
         bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -275,11 +339,11 @@ mod tests {
     #[test]
     fn a_payload_with_a_byte_too_many_or_too_few_is_refused() {
         let mut bytes = Vec::new();
-        encode(&Record::Opened(Opened::default()), &mut bytes).expect("short");
+        encode(&Record::Opened(Opened::default()), None, &mut bytes).expect("short");
         let payload = &bytes[FRAME..];
         let longer = [payload, &[0]].concat();
         for payload in [&payload[1..], &longer, &[]] {
-            assert!(Frame { kind: kind::OPENED, version: VERSION, payload }.decode().is_err());
+            assert!(Frame { kind: kind::OPENED, version: VERSION, payload }.decode(None).is_err());
         }
     }
 
@@ -301,9 +365,9 @@ mod tests {
     #[test]
     fn a_record_too_long_for_any_batch_leaves_what_was_being_put_together_as_it_was() {
         let mut bytes = b"before".to_vec();
-        assert_eq!(encode(&news(to_usize(MAX_PAYLOAD)), &mut bytes), Err(MAX_PAYLOAD));
+        assert_eq!(encode(&news(to_usize(MAX_PAYLOAD)), None, &mut bytes), Err(MAX_PAYLOAD));
         assert_eq!((bytes.as_slice(), encode_record(&news(to_usize(MAX_PAYLOAD)))), (&b"before"[..], None));
-        encode(&news(9), &mut bytes).expect("short");
+        encode(&news(9), None, &mut bytes).expect("short");
         assert_eq!(bytes[b"before".len()..], encode_record(&news(9)).expect("short"));
     }
 

@@ -47,6 +47,8 @@ pub enum OpenError {
         /// How.
         error: io::Error,
     },
+    /// Personal data is sealed in this folder, and its keys are missing, or are others.
+    Sealed(String),
 }
 
 impl OpenError {
@@ -59,7 +61,7 @@ impl OpenError {
     pub const fn damage(&self) -> Option<&Damage> {
         match self {
             OpenError::Damaged(damage) => Some(damage),
-            OpenError::Disk { .. } => None,
+            OpenError::Disk { .. } | OpenError::Sealed(_) => None,
         }
     }
 }
@@ -75,6 +77,7 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Damaged(damage) => damage.fmt(f),
             OpenError::Disk { what, error } => write!(f, "the journal could not be read: {what}: {error}"),
+            OpenError::Sealed(why) => f.write_str(why),
         }
     }
 }
@@ -84,6 +87,7 @@ impl std::error::Error for OpenError {
         match self {
             OpenError::Damaged(damage) => Some(damage),
             OpenError::Disk { error, .. } => Some(error),
+            OpenError::Sealed(_) => None,
         }
     }
 }

@@ -77,11 +77,15 @@ mod format1;
 
 mod format2;
 
+mod format3;
+
 mod reader;
 
 mod record;
 
 mod scan;
+
+mod seal;
 
 mod segment;
 
@@ -91,13 +95,14 @@ mod walk;
 
 mod writer;
 
-pub use codec::{Malformed, decode_payment, encode_payment};
+pub use codec::{Malformed, decode_payment, decode_row, encode_payment, encode_row};
 #[doc(hidden)]
 pub use codec::{decode_record, encode_record};
 pub use damage::{Damage, OpenError};
 pub use reader::{Entry, Reader, Records, Verified, dump, verify};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
 pub use scan::{Found, ReplayFrom, open};
+pub use seal::{Erased, KEYS, SEALED, Seal};
 pub use segment::SpareMaker;
 pub use writer::{AppendError, Appended, Begin, Journal};
 

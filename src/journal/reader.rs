@@ -11,6 +11,7 @@ use crate::{disk::Disk, payment::Timestamp};
 use super::{
     Lsn, OpenError, Options, Position, Record, folder,
     scan::open,
+    seal::Seal,
     segment::Header,
     walk::{Batch, Bounds, Step, Walk},
     writer::Line,
@@ -36,6 +37,7 @@ pub struct Entry {
 /// Every record, in order.
 pub struct Records {
     disk: Arc<dyn Disk>,
+    seal: Option<Arc<Seal>>,
     line: VecDeque<Header>,
     from: Option<Position>,
     walk: Option<Walk>,
@@ -47,7 +49,8 @@ pub struct Records {
 /// Everything that can be read, damaged or not, for people: each segment in turn, those that do not count included, each
 /// up to its first damage. Changes nothing.
 pub fn dump(disk: Arc<dyn Disk>) -> Result<Records, OpenError> {
-    let mut records = Records::new(Arc::clone(&disk), iter::empty(), None);
+    let seal = Seal::read(&disk)?;
+    let mut records = Records::new((Arc::clone(&disk), seal), iter::empty(), None);
     records.goes_on = true;
     for number in folder::numbers(&disk)? {
         match folder::look_at(&disk, number) {
@@ -88,10 +91,14 @@ pub fn verify(disk: Arc<dyn Disk>, options: Options) -> Result<Verified, OpenErr
 
 impl Records {
     /// Of these segments, from `from` or their beginning, to the first damage.
-    pub(super) fn new(disk: Arc<dyn Disk>, line: impl Iterator<Item = Header>, from: Option<Position>) -> Records {
+    pub(super) fn new(
+        (disk, seal): (Arc<dyn Disk>, Option<Arc<Seal>>),
+        line: impl Iterator<Item = Header>,
+        from: Option<Position>,
+    ) -> Records {
         let first = from.map_or(0, |from| from.segment);
         let line = line.filter(|header| header.number >= first).collect();
-        Records { disk, line, from, walk: None, ready: VecDeque::new(), goes_on: false }
+        Records { disk, seal, line, from, walk: None, ready: VecDeque::new(), goes_on: false }
     }
 
     /// Reads batches until one holds a record, or there is no more.
@@ -105,7 +112,10 @@ impl Records {
                 continue;
             };
             match walk.next()? {
-                Step::Batch(batch) => self.ready.extend(decode(&batch, Lsn::ZERO, usize::MAX)?.into_iter().map(Ok)),
+                Step::Batch(batch) => {
+                    let entries = decode(&batch, self.seal.as_deref(), Lsn::ZERO, usize::MAX)?;
+                    self.ready.extend(entries.into_iter().map(Ok));
+                }
                 Step::End(_) => self.walk = None,
             }
         }
@@ -133,14 +143,15 @@ impl Iterator for Records {
 #[derive(Clone)]
 pub struct Reader {
     disk: Arc<dyn Disk>,
+    seal: Option<Arc<Seal>>,
     line: Line,
     /// Where the last reading stopped.
     cursor: Position,
 }
 
 impl Reader {
-    pub(super) fn new(disk: Arc<dyn Disk>, line: Line) -> Reader {
-        Reader { disk, line, cursor: Position::default() }
+    pub(super) fn new(disk: Arc<dyn Disk>, seal: Option<Arc<Seal>>, line: Line) -> Reader {
+        Reader { disk, seal, line, cursor: Position::default() }
     }
 
     /// Up to `max` records from `from` on, in order, none after `durable`: the `last` of an append that had returned
@@ -157,7 +168,7 @@ impl Reader {
             while entries.len() < max && walk.at().next <= durable {
                 let Step::Batch(batch) = walk.next()? else { break };
                 if !batch.superseded && batch.end.next > from {
-                    entries.extend(decode(&batch, from, max - entries.len())?);
+                    entries.extend(decode(&batch, self.seal.as_deref(), from, max - entries.len())?);
                 }
                 if batch.end.next <= from.max(entries.last().map_or(Lsn::ZERO, |entry| entry.lsn.plus(1))) {
                     self.cursor = batch.end;
@@ -195,7 +206,7 @@ impl Reader {
 }
 
 /// Decodes a batch's records from `from` on, up to `max` of them.
-fn decode(batch: &Batch<'_>, from: Lsn, max: usize) -> Result<Vec<Entry>, OpenError> {
+fn decode(batch: &Batch<'_>, seal: Option<&Seal>, from: Lsn, max: usize) -> Result<Vec<Entry>, OpenError> {
     let wanted = batch.records().filter(|(lsn, _)| *lsn >= from).take(max);
     let entries = wanted.map(|(lsn, frame)| {
         Ok(Entry {
@@ -204,7 +215,7 @@ fn decode(batch: &Batch<'_>, from: Lsn, max: usize) -> Result<Vec<Entry>, OpenEr
             offset: batch.at.offset,
             wall: batch.wall,
             superseded: batch.superseded,
-            record: frame.decode().map_err(|why| batch.malformed(lsn, &why))?,
+            record: frame.decode(seal).map_err(|why| batch.malformed(lsn, &why))?,
         })
     });
     entries.collect()

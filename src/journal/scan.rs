@@ -9,6 +9,7 @@ use super::{
     batch::SECTOR,
     folder::{Folder, Segment},
     reader::Records,
+    seal::Seal,
     walk::{Batch, Bounds, End, Step, Walk},
 };
 
@@ -25,6 +26,7 @@ pub enum ReplayFrom {
 pub struct Found {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) options: Options,
+    pub(super) seal: Option<Arc<Seal>>,
     pub(super) folder: Folder,
     /// Those that count, oldest first.
     pub(super) segments: Vec<Segment>,
@@ -42,12 +44,14 @@ pub struct Found {
 /// read whole; older ones as far as [`Options::verify_bytes`] goes.
 pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
     options.check();
+    let seal = Seal::read(&disk)?;
     let folder = Folder::read(&disk)?;
     let segments = folder.counted(&disk)?;
     let start = Position { segment: 0, offset: 0, next: Lsn::new(1), chain: 0 };
     let mut found = Found {
         disk,
         options,
+        seal,
         folder,
         segments,
         proven: start,
@@ -72,6 +76,22 @@ impl Found {
     /// The data folder's identity; `None` if it is new.
     pub fn store_uuid(&self) -> Option<[u8; 16]> {
         self.segments.last().map(|segment| segment.header.store)
+    }
+
+    /// Seals personal data from here on, and for good. Where that has begun before, it goes on whether it is asked for or not;
+    /// `seed` is what new keys are made from: random, and kept nowhere.
+    pub fn sealing(mut self, begin: bool, seed: [u8; 32]) -> Result<Found, OpenError> {
+        if self.seal.is_none() && begin {
+            self.seal = Some(Seal::begin(&self.disk)?);
+        }
+        let started = self.seal.as_ref().map_or(Ok(()), |seal| seal.start(seed));
+        started.map_err(OpenError::disk("removing a key that was erased"))?;
+        Ok(self)
+    }
+
+    /// The keys under which personal data is sealed here, if it is.
+    pub fn seal(&self) -> Option<&Arc<Seal>> {
+        self.seal.as_ref()
     }
 
     /// The last start that counts; 0 if there was none.
@@ -142,7 +162,7 @@ impl Found {
             (ReplayFrom::Checkpoint, Some((_, checkpoint))) => Some(checkpoint.from),
             (ReplayFrom::Checkpoint, None) | (ReplayFrom::Beginning, _) => None,
         };
-        for entry in Records::new(Arc::clone(&self.disk), self.segments.iter().map(|segment| segment.header), from) {
+        for entry in Records::new(self.source(), self.segments.iter().map(|segment| segment.header), from) {
             let entry = entry?;
             if !entry.superseded {
                 take(entry.lsn, entry.wall, entry.record)?;
@@ -157,7 +177,7 @@ impl Found {
     pub fn to_record_again(&self) -> Result<Vec<Record>, OpenError> {
         let mut records = Vec::new();
         let line = self.segments.last().map(|segment| segment.header);
-        for entry in Records::new(Arc::clone(&self.disk), line.into_iter(), Some(self.proven)) {
+        for entry in Records::new(self.source(), line.into_iter(), Some(self.proven)) {
             match entry?.record {
                 Record::Event(event) | Record::Relogged(event) => records.push(Record::Relogged(event)),
                 again @ (Record::Carried(_) | Record::Inbox(_)) => records.push(again),
@@ -165,6 +185,10 @@ impl Found {
             }
         }
         Ok(records)
+    }
+
+    fn source(&self) -> (Arc<dyn Disk>, Option<Arc<Seal>>) {
+        (Arc::clone(&self.disk), self.seal.clone())
     }
 
     /// Reads the segments that replay needs, from the newest backwards, then older ones as far as the budget goes.
@@ -272,7 +296,7 @@ impl Notes {
         self.closed = None;
         let wanted = |frame: &super::codec::Frame<'_>| frame.is_closed() || frame.is_checkpoint();
         for (lsn, frame) in batch.records().filter(|(_, frame)| wanted(frame)) {
-            match frame.decode().map_err(|why| batch.malformed(lsn, &why))? {
+            match frame.decode(None).map_err(|why| batch.malformed(lsn, &why))? {
                 Record::Closed(closed) => self.closed = Some(closed),
                 // What is written again in the next segment does not count here.
                 Record::Checkpoint(checkpoint) if !batch.superseded => self.checkpoint = Some((lsn, checkpoint)),

@@ -1,14 +1,13 @@
 //! Appending: one write and one fsync a batch, then nothing before it can be lost.
 
 use std::{
-    fmt,
-    io::{self, ErrorKind},
+    fmt, io,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use crate::{
     disk::{Access, Disk},
-    payment::Timestamp,
+    payment::{Event, Fact, Tenant, Timestamp},
 };
 
 use super::{
@@ -17,6 +16,8 @@ use super::{
     bytes::{round_up, to_u64},
     codec,
     folder::Segment,
+    format3,
+    seal::{Key, Seal, is_full},
     segment::{FOLDER, HEADER, Header, SegmentFile, Spares, path},
 };
 
@@ -102,6 +103,7 @@ pub(super) type Line = Arc<RwLock<Vec<Header>>>;
 pub struct Journal {
     disk: Arc<dyn Disk>,
     options: Options,
+    seal: Option<Arc<Seal>>,
     file: SegmentFile,
     header: Header,
     at: Position,
@@ -151,6 +153,7 @@ impl Found {
         Ok(Journal {
             disk: self.disk,
             options: self.options,
+            seal: self.seal,
             file,
             header,
             at: header.start(),
@@ -196,8 +199,18 @@ impl Journal {
     /// Appends groups of records, each whole within one batch, and makes them durable. Several groups share a batch, and
     /// its fsync, as far as [`Options::batch_bytes`] goes.
     pub fn append(&mut self, wall: Timestamp, groups: &[Vec<Record>]) -> Result<Appended, AppendError> {
+        self.append_of(wall, groups, &|_| None)
+    }
+
+    /// The same, where personal data may be sealed: `owner` says whose a record is that does not say it itself.
+    pub fn append_of(
+        &mut self,
+        wall: Timestamp,
+        groups: &[Vec<Record>],
+        owner: &dyn Fn(&Record) -> Option<Tenant>,
+    ) -> Result<Appended, AppendError> {
         self.check_running()?;
-        let drafts = self.pack(groups)?;
+        let drafts = self.pack(groups, owner)?;
         self.make_segments_for(&drafts)?;
         let (first, batches) = (self.at.next, drafts.len());
         for draft in drafts {
@@ -264,7 +277,7 @@ impl Journal {
 
     /// For reading while this is being written.
     pub fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.disk), Arc::clone(&self.line))
+        Reader::new(Arc::clone(&self.disk), self.seal.clone(), Arc::clone(&self.line))
     }
 
     /// Once `Opened` is durable: gives back the unused zeros of older segments and removes those that never counted.
@@ -300,13 +313,19 @@ impl Journal {
         self.stopped.clone().map_or(Ok(()), |why| Err(AppendError::Stopped(why)))
     }
 
-    fn pack(&self, groups: &[Vec<Record>]) -> Result<Vec<Draft>, AppendError> {
+    fn pack(
+        &mut self,
+        groups: &[Vec<Record>],
+        owner: &dyn Fn(&Record) -> Option<Tenant>,
+    ) -> Result<Vec<Draft>, AppendError> {
         let (aim, limit) = (self.options.batch_bytes.into(), self.options.largest_batch_bytes.into());
         let (mut drafts, mut draft, mut frames) = (Vec::new(), Draft::new(), Vec::new());
         for group in groups.iter().filter(|group| !group.is_empty()) {
             frames.clear();
             for record in group {
-                codec::encode(record, &mut frames).map_err(|bytes| AppendError::TooLarge { bytes, limit })?;
+                let key = self.key_of(record, owner)?;
+                codec::encode(record, key.as_deref(), &mut frames)
+                    .map_err(|bytes| AppendError::TooLarge { bytes, limit })?;
             }
             let alone = extent(to_u64(HEAD + frames.len() + TAIL));
             if alone > limit {
@@ -321,6 +340,34 @@ impl Journal {
             drafts.push(draft);
         }
         Ok(drafts)
+    }
+
+    /// The key under which a record's personal data is sealed: durable, before anything is sealed under it.
+    fn key_of(
+        &mut self,
+        record: &Record,
+        owner: &dyn Fn(&Record) -> Option<Tenant>,
+    ) -> Result<Option<Arc<Key>>, AppendError> {
+        let Some(seal) = self.seal.as_ref().filter(|_| format3::may_hold(record)) else { return Ok(None) };
+        let own = match record {
+            Record::Carried(payment) => Some(&payment.tenant),
+            Record::Event(Event { fact: Fact::Accepted { tenant, .. }, .. })
+            | Record::Relogged(Event { fact: Fact::Accepted { tenant, .. }, .. }) => Some(tenant),
+            Record::Event(_)
+            | Record::Relogged(_)
+            | Record::Inbox(_)
+            | Record::Opened(_)
+            | Record::Checkpoint(_)
+            | Record::Closed(_) => None,
+        };
+        let made = match own {
+            Some(tenant) => seal.key_of(Some(tenant)),
+            None => seal.key_of(owner(record).as_ref()),
+        };
+        made.map(Some).map_err(|error| match making("making a key", error) {
+            AppendError::Stopped(why) => self.stop(why),
+            full @ (AppendError::Full(_) | AppendError::TooLarge { .. }) => full,
+        })
     }
 
     /// All segments that the batches will need, before the first of them is written: either all of them fit, or none is.
@@ -406,8 +453,7 @@ fn activate(disk: &Arc<dyn Disk>, mut header: Header) -> io::Result<(SegmentFile
 }
 
 fn making(what: &str, error: io::Error) -> AppendError {
-    let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-    if full { AppendError::Full(error) } else { stopped(what, &error) }
+    if is_full(&error) { AppendError::Full(error) } else { stopped(what, &error) }
 }
 
 fn stopped(what: &str, error: &io::Error) -> AppendError {

@@ -90,6 +90,9 @@ pub struct Order {
     pub expires_at: Option<Timestamp>,
     /// The name of the gateway that it must go to; none: whichever is for it.
     pub gateway: Option<String>,
+    /// Its personal data was erased: `source` and `destination` are empty, as no caller's can be, and description and
+    /// metadata are gone.
+    pub erased: bool,
 }
 
 impl Order {
@@ -105,6 +108,7 @@ impl Order {
             metadata: BTreeMap::new(),
             expires_at: None,
             gateway: None,
+            erased: false,
         })
     }
 
@@ -146,18 +150,49 @@ impl Order {
         Ok(self)
     }
 
-    /// The top-level names of the fields in which `other` differs, in the order of the HTTP body.
+    /// What is left of it once its personal data is erased: everything that says how much money moves, and when.
+    #[must_use]
+    pub fn erased(&self) -> Order {
+        // Put together field by field so that a new one is either kept or erased on purpose.
+        Order {
+            amount: self.amount,
+            currency: self.currency,
+            source: String::new(),
+            destination: String::new(),
+            capture: self.capture,
+            description: None,
+            metadata: BTreeMap::new(),
+            expires_at: self.expires_at,
+            gateway: self.gateway.clone(),
+            erased: true,
+        }
+    }
+
+    /// The top-level names of the fields in which `other` differs, in the order of the HTTP body. What was erased of either
+    /// cannot be compared, and does not differ: the key has had its one payment, and must go on to be answered with it.
     pub fn differing_fields(&self, other: &Order) -> Vec<&'static str> {
         // Taken apart so that a new field cannot be forgotten here.
-        let Order { amount, currency, source, destination, capture, description, metadata, expires_at, gateway } = self;
+        let Order {
+            amount,
+            currency,
+            source,
+            destination,
+            capture,
+            description,
+            metadata,
+            expires_at,
+            gateway,
+            erased,
+        } = self;
+        let known = !erased && !other.erased;
         let fields = [
             ("amount", *amount != other.amount),
             ("currency", *currency != other.currency),
-            ("source", *source != other.source),
-            ("destination", *destination != other.destination),
+            ("source", known && *source != other.source),
+            ("destination", known && *destination != other.destination),
             ("capture", *capture != other.capture),
-            ("description", *description != other.description),
-            ("metadata", *metadata != other.metadata),
+            ("description", known && *description != other.description),
+            ("metadata", known && *metadata != other.metadata),
             ("expires_at", *expires_at != other.expires_at),
             ("gateway", *gateway != other.gateway),
         ];
@@ -333,6 +368,22 @@ mod tests {
         assert!(expires.expired(Timestamp::from_millis(9)));
         assert!(expires.expired(Timestamp::from_millis(10)));
         assert!(!order().expired(Timestamp::from_millis(u64::MAX)));
+    }
+
+    #[test]
+    fn what_was_erased_is_not_compared_and_everything_else_is() {
+        let whole = order().with_description("two coffees").and_then(|order| order.with_gateway("eu")).expect("legal");
+        let erased = whole.erased();
+        assert!(erased.erased && erased.source.is_empty() && erased.destination.is_empty());
+        assert_eq!((erased.description.as_ref(), erased.metadata.len()), (None, 0));
+        assert_eq!(
+            (erased.amount, erased.currency, erased.gateway.as_deref()),
+            (whole.amount, whole.currency, Some("eu"))
+        );
+        assert_eq!(erased.differing_fields(&whole), Vec::<&str>::new());
+        let other = Order { source: "carol".to_owned(), amount: Amount::new(7).expect("legal"), ..whole };
+        assert_eq!(erased.differing_fields(&other), ["amount"]);
+        assert_eq!(other.differing_fields(&erased), ["amount"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     OpenError, Options,
-    opening::{STORE, journal_options, note_rebuilt, system},
+    opening::{STORE, journal_options, note_rebuilt, seed, system},
 };
 use crate::{
     disk::{Disk, FolderLock, OsDisk},
@@ -29,7 +29,7 @@ pub fn rebuild_store(data: &Path) -> Result<Rebuilt, OpenError> {
     let options = Options::new(data);
     let _lock = FolderLock::take(data).map_err(OpenError::Lock)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data).map_err(system(data.display().to_string()))?);
-    let found = journal::open(disk, journal_options(&options))?;
+    let found = journal::open(disk, journal_options(&options))?.sealing(false, seed()?)?;
     let path = data.join(STORE);
     let old = store::move_aside(&path).map_err(system("the store could not be moved aside"))?;
     let expected = Expected { store: found.store_uuid().unwrap_or_default(), applied: Lsn::ZERO, files: &[] };

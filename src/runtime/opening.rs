@@ -29,7 +29,7 @@ use super::{
 use crate::{
     disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id, make_folder},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
-    journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
+    journal::{self, Closed, Found, KEYS, Lsn, Reader, SpareMaker},
     payment::{Contract, Distrust, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
     store::{self, Condition, Expected, SledStore},
 };
@@ -129,6 +129,8 @@ pub struct OpenReport {
     pub torn: bool,
     /// Whether nothing is sent, because the folder is a copy or was restored.
     pub moved: bool,
+    /// Whether personal data is sealed, so that it can be erased.
+    pub sealed: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
 }
@@ -149,6 +151,9 @@ impl fmt::Display for OpenReport {
                  asked about, but nothing is sent until `payonce serve --moved` has been said once, with the original \
                  stopped for good"
             )?;
+        }
+        if self.sealed {
+            write!(f, "\npersonal data is sealed under a key for each tenant, in {KEYS}: keep copies of it apart")?;
         }
         self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
@@ -236,6 +241,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     let disk = TimedDisk::new(disk(&options)?, meter.clone());
     let found = journal::open(Arc::new(disk), journal_options(&options))?;
     check_journal(&lock, &found, &data)?;
+    let found = found.sealing(options.seal_personal_data, seed()?)?;
     let folder = found.store_uuid().unwrap_or_else(random);
     let strange = found.lock_inode().is_some_and(|inode| inode != lock.inode());
     let moved = strange && !options.moved;
@@ -248,6 +254,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
         resumed: 0,
         torn: found.stepped_over_torn_batch(),
         moved,
+        sealed: found.seal().is_some(),
         warnings: lock.warning().into_iter().collect(),
     };
     if found.unverified_bytes() > 0 {
@@ -412,6 +419,20 @@ fn name(path: &Path) -> String {
 
 fn random() -> [u8; 16] {
     *uuid::Uuid::new_v4().as_bytes()
+}
+
+/// What new keys for personal data are made from.
+#[cfg(feature = "erasure")]
+pub(super) fn seed() -> Result<[u8; 32], OpenError> {
+    let mut seed = [0; 32];
+    let filled = getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()));
+    filled.map(|()| seed).map_err(system("the system gave no random numbers"))
+}
+
+/// No key is made.
+#[cfg(not(feature = "erasure"))]
+pub(super) fn seed() -> Result<[u8; 32], OpenError> {
+    Ok([0; 32])
 }
 
 fn random_salt() -> u64 {

@@ -28,6 +28,9 @@ pub struct Options {
     /// What is held as a possible duplicate under another key. By default nothing: only the caller knows whether two
     /// coffees in a minute are one.
     pub duplicates: Option<Watch>,
+    /// Whether personal data is sealed under a key for each tenant, so that it can be erased. For good: a folder in which
+    /// that has begun goes on with it, whatever is said here. Needs the feature `erasure`.
+    pub seal_personal_data: bool,
     /// Journal segments, in bytes. 64 MiB hold some 100,000 payments: few files, and zero-filling one ahead of need
     /// takes a tenth of a second, off the hot path.
     pub segment_bytes: u64,
@@ -65,6 +68,7 @@ impl Options {
             schedule: Schedule::default(),
             policies: Policies::default(),
             duplicates: None,
+            seal_personal_data: false,
             segment_bytes: 64 << 20,
             checkpoint_bytes: 32 << 20,
             verify_bytes: 1 << 30,

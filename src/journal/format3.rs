@@ -1,0 +1,365 @@
+//! Format 3: records and rows that hold personal data, where it is sealed, or was erased. In bytes:
+//!
+//! ```text
+//!  0  the version of the clear part: 1 or 2     1
+//!  1  its length                                4
+//!  5  the clear part, as that version writes it: in place of source and destination "-", no description, no metadata, and
+//!     every request and body of no bytes
+//!  n  0: what is personal was erased; nothing follows
+//!     1: it is sealed                           1
+//!        under the key of this id              16
+//!        with this nonce                       24
+//!        the sealed text, to the end
+//! ```
+//!
+//! What is sealed is a [`Personal`], encoded as the others are, and bound to a label, the record's kind (0 for a row), and all
+//! bytes before the nonce. Where the key was erased it is taken as erased; where the key is missing, or the seal does not
+//! open, it is not read at all.
+//!
+//! Personal is what an order says beside money and time, the bytes that are sent to gateways, and what gateways sent.
+//!
+//! Knows nothing of frames, batches or files, or of whose key it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Record,
+    bytes::{Fields, to_u32},
+    codec::{self, Malformed},
+    seal::{Key, KeyId, NONCE, Seal},
+};
+use crate::payment::{Event, Fact, Order, Payment};
+
+/// Bound to every seal. Frozen.
+const LABEL: &[u8] = b"payonce format 3";
+
+/// In place of a source and a destination.
+const ABSENT: &str = "-";
+
+const ERASED: u8 = 0;
+const SEALED: u8 = 1;
+
+/// What a record holds of persons. Frozen.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Personal {
+    /// None in a record without an order, or whose order was erased before.
+    order: Option<Party>,
+    /// The request of each operation, in their order; or the one body.
+    bytes: Vec<Vec<u8>>,
+}
+
+/// What an order holds of persons. Frozen.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Party {
+    source: String,
+    destination: String,
+    description: Option<String>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Party {
+    fn absent() -> Party {
+        let absent = || ABSENT.to_owned();
+        Party { source: absent(), destination: absent(), description: None, metadata: BTreeMap::new() }
+    }
+}
+
+impl Personal {
+    fn is_nothing(&self) -> bool {
+        self.order.is_none() && self.bytes.iter().all(Vec::is_empty)
+    }
+}
+
+/// A record's payload in this version; `None`: it is to be written in another.
+pub(super) fn record(record: &Record, kind: u8, key: Option<&Key>) -> Option<Vec<u8>> {
+    if !concerns(key, order_of(record)) || !may_hold(record) {
+        return None;
+    }
+    let mut clear = record.clone();
+    let personal = take_from_record(&mut clear);
+    write(kind, key, personal, order_of(record), |out| codec::clear_record(&clear, out))
+}
+
+/// Reads what [`record`] wrote.
+pub(super) fn read_record(payload: &[u8], kind: u8, seal: Option<&Seal>) -> Result<Record, Malformed> {
+    let whole = Whole::read(payload)?;
+    let mut record = codec::read_clear_record(kind, whole.version, whole.clear)?;
+    let has_order = order_of(&record).is_some();
+    let count = check_clear(take_from_record(&mut record), has_order)?;
+    if whole.sealed.is_none() && !has_order {
+        return Err(mismatch()); // What holds nothing any more is written in another version.
+    }
+    let personal = whole.open(kind, seal)?;
+    match give_to_record(&mut record, personal, count) {
+        true => Ok(record),
+        false => Err(mismatch()),
+    }
+}
+
+/// A payment's bytes in this version; `None`: it is to be written in another.
+pub(super) fn payment(payment: &Payment, kind: u8, key: Option<&Key>) -> Option<Vec<u8>> {
+    if !concerns(key, Some(&payment.order)) {
+        return None;
+    }
+    let mut clear = payment.clone();
+    let personal = take_from_payment(&mut clear);
+    let clear = |out: &mut Vec<u8>| codec::clear_payment(&clear, out).then(|| codec::version_of(&clear));
+    write(kind, key, personal, Some(&payment.order), clear)
+}
+
+/// Reads what [`payment`] wrote.
+pub(super) fn read_payment(payload: &[u8], kind: u8, seal: Option<&Seal>) -> Result<Payment, Malformed> {
+    let whole = Whole::read(payload)?;
+    let mut payment = codec::read_clear_payment(whole.version, whole.clear)?;
+    let count = check_clear(take_from_payment(&mut payment), true)?;
+    let personal = whole.open(kind, seal)?;
+    match give_to_payment(&mut payment, personal, count) {
+        true => Ok(payment),
+        false => Err(mismatch()),
+    }
+}
+
+/// Without a key only what was erased is written so.
+fn concerns(key: Option<&Key>, order: Option<&Order>) -> bool {
+    key.is_some() || order.is_some_and(|order| order.erased)
+}
+
+fn write(
+    kind: u8,
+    key: Option<&Key>,
+    personal: Personal,
+    order: Option<&Order>,
+    clear: impl FnOnce(&mut Vec<u8>) -> Option<u8>,
+) -> Option<Vec<u8>> {
+    let nothing = personal.is_nothing();
+    if nothing && !order.is_some_and(|order| order.erased) {
+        return None;
+    }
+    let mut out = vec![0; 5];
+    let version = clear(&mut out)?;
+    let length = to_u32(out.len() - 5).to_le_bytes();
+    out.iter_mut().zip([version].into_iter().chain(length)).for_each(|(byte, new)| *byte = new);
+    match key.filter(|_| !nothing) {
+        Some(key) => {
+            let mut plain = Vec::new();
+            codec::into(&mut plain, &personal).then_some(())?;
+            out.push(SEALED);
+            out.extend_from_slice(&key.id.0);
+            let (nonce, sealed) = key.close(&bound(kind, &out), &plain);
+            out.extend_from_slice(&nonce);
+            out.extend_from_slice(&sealed);
+        }
+        None => out.push(ERASED),
+    }
+    Some(out)
+}
+
+/// What a seal is bound to: it opens nowhere else.
+fn bound(kind: u8, before: &[u8]) -> Vec<u8> {
+    [LABEL, &[kind], before].concat()
+}
+
+/// A payload, taken apart.
+struct Whole<'a> {
+    version: u8,
+    clear: &'a [u8],
+    sealed: Option<Sealed<'a>>,
+}
+
+struct Sealed<'a> {
+    before: &'a [u8],
+    key: KeyId,
+    nonce: [u8; NONCE],
+    text: &'a [u8],
+}
+
+impl<'a> Whole<'a> {
+    fn read(payload: &'a [u8]) -> Result<Whole<'a>, Malformed> {
+        Whole::split(payload).ok_or_else(|| Malformed("a sealed record that is not whole".to_owned()))
+    }
+
+    fn split(payload: &'a [u8]) -> Option<Whole<'a>> {
+        let mut fields = Fields(payload);
+        let version = fields.u8()?;
+        let length = fields.u32()?;
+        let clear = fields.slice(length)?;
+        let sealed = match fields.u8()? {
+            ERASED => fields.0.is_empty().then_some(None)?,
+            SEALED => {
+                let key = KeyId(fields.bytes()?);
+                let before = payload.get(..payload.len() - fields.0.len())?;
+                Some(Sealed { before, key, nonce: fields.bytes()?, text: fields.0 })
+            }
+            _ => return None,
+        };
+        Some(Whole { version, clear, sealed })
+    }
+
+    /// What was sealed; `None`: it was erased.
+    fn open(&self, kind: u8, seal: Option<&Seal>) -> Result<Option<Personal>, Malformed> {
+        let Some(Sealed { before, key, nonce, text }) = &self.sealed else { return Ok(None) };
+        let no_keys = || Malformed(format!("personal data is sealed under key {key}, and there are no keys here"));
+        let opened = seal.ok_or_else(no_keys)?.open(*key, &bound(kind, before), nonce, text)?;
+        opened.map(|plain| codec::from_bytes::<Personal>(&plain)).transpose()
+    }
+}
+
+/// The clear part must say nothing of persons. How many requests or bodies it has a place for.
+fn check_clear(found: Personal, has_order: bool) -> Result<usize, Malformed> {
+    let absent = found.order == has_order.then(Party::absent) && found.bytes.iter().all(Vec::is_empty);
+    if absent { Ok(found.bytes.len()) } else { Err(mismatch()) }
+}
+
+fn mismatch() -> Malformed {
+    Malformed("the clear and the sealed part of a record do not belong together".to_owned())
+}
+
+/// The order in a record, if there is one.
+fn order_of(record: &Record) -> Option<&Order> {
+    match record {
+        Record::Event(event) | Record::Relogged(event) => order_of_event(event),
+        Record::Carried(payment) => Some(&payment.order),
+        Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
+    }
+}
+
+fn order_of_event(event: &Event) -> Option<&Order> {
+    match &event.fact {
+        Fact::Accepted { order, .. } => Some(order),
+        Fact::Intended { .. }
+        | Fact::Rerouted { .. }
+        | Fact::Prepared { .. }
+        | Fact::AttemptStarted { .. }
+        | Fact::AttemptEnded { .. }
+        | Fact::Learned { .. }
+        | Fact::Parked { .. }
+        | Fact::Unparked { .. }
+        | Fact::Canceled { .. }
+        | Fact::Contradicted { .. }
+        | Fact::WindowClosed { .. } => None,
+    }
+}
+
+/// The request that an event holds, if it holds one.
+fn request_of(event: &mut Event) -> Option<&mut Vec<u8>> {
+    match &mut event.fact {
+        Fact::Intended { request, .. } | Fact::Rerouted { request, .. } | Fact::Prepared { request, .. } => {
+            Some(request)
+        }
+        Fact::Accepted { .. }
+        | Fact::AttemptStarted { .. }
+        | Fact::AttemptEnded { .. }
+        | Fact::Learned { .. }
+        | Fact::Parked { .. }
+        | Fact::Unparked { .. }
+        | Fact::Canceled { .. }
+        | Fact::Contradicted { .. }
+        | Fact::WindowClosed { .. } => None,
+    }
+}
+
+/// Whether a record is of those that can hold personal data.
+pub(super) fn may_hold(record: &Record) -> bool {
+    match record {
+        Record::Event(event) | Record::Relogged(event) => match &event.fact {
+            Fact::Accepted { .. } | Fact::Intended { .. } | Fact::Rerouted { .. } | Fact::Prepared { .. } => true,
+            Fact::AttemptStarted { .. }
+            | Fact::AttemptEnded { .. }
+            | Fact::Learned { .. }
+            | Fact::Parked { .. }
+            | Fact::Unparked { .. }
+            | Fact::Canceled { .. }
+            | Fact::Contradicted { .. }
+            | Fact::WindowClosed { .. } => false,
+        },
+        Record::Carried(_) | Record::Inbox(_) => true,
+        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
+    }
+}
+
+/// Whether anything of a payment is personal: of one that was erased nothing is.
+pub(super) fn is_personal(payment: &Payment) -> bool {
+    !payment.order.erased || payment.operations.iter().any(|operation| !operation.request.is_empty())
+}
+
+/// Takes out what is personal, and leaves what stands in its place.
+fn take_from_record(record: &mut Record) -> Personal {
+    match record {
+        Record::Event(event) | Record::Relogged(event) => Personal {
+            bytes: request_of(event).map(std::mem::take).into_iter().collect(),
+            order: order_in(event).and_then(take_from_order),
+        },
+        Record::Carried(payment) => take_from_payment(payment),
+        Record::Inbox(news) => Personal { order: None, bytes: vec![std::mem::take(&mut news.body)] },
+        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Personal::default(),
+    }
+}
+
+fn order_in(event: &mut Event) -> Option<&mut Order> {
+    if let Fact::Accepted { order, .. } = &mut event.fact { Some(order) } else { None }
+}
+
+fn take_from_payment(payment: &mut Payment) -> Personal {
+    let requests = payment.operations.iter_mut().map(|operation| std::mem::take(&mut operation.request));
+    Personal { bytes: requests.collect(), order: take_from_order(&mut payment.order) }
+}
+
+fn take_from_order(order: &mut Order) -> Option<Party> {
+    let absent = Party::absent();
+    let party = Party {
+        source: std::mem::replace(&mut order.source, absent.source),
+        destination: std::mem::replace(&mut order.destination, absent.destination),
+        description: order.description.take(),
+        metadata: std::mem::take(&mut order.metadata),
+    };
+    // Of one that was erased before nothing is left: an empty source is nobody's.
+    (!std::mem::replace(&mut order.erased, false)).then_some(party)
+}
+
+/// Puts back what was opened, or marks as erased. Whether the two belong together.
+fn give_to_record(record: &mut Record, personal: Option<Personal>, count: usize) -> bool {
+    match record {
+        Record::Event(event) | Record::Relogged(event) => {
+            let Some((order, bytes)) = parts(personal, count) else { return false };
+            let mut request = bytes.into_iter();
+            if let Some(place) = request_of(event) {
+                *place = request.next().unwrap_or_default();
+                return order.is_none();
+            }
+            order_in(event).is_some_and(|place| give_to_order(place, order))
+        }
+        Record::Carried(payment) => give_to_payment(payment, personal, count),
+        Record::Inbox(news) => {
+            let Some((None, bytes)) = parts(personal, count) else { return false };
+            news.body = bytes.into_iter().next().unwrap_or_default();
+            true
+        }
+        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
+    }
+}
+
+fn give_to_payment(payment: &mut Payment, personal: Option<Personal>, count: usize) -> bool {
+    let Some((order, bytes)) = parts(personal, count) else { return false };
+    payment.operations.iter_mut().zip(bytes).for_each(|(operation, request)| operation.request = request);
+    give_to_order(&mut payment.order, order)
+}
+
+fn give_to_order(order: &mut Order, party: Option<Party>) -> bool {
+    match party {
+        Some(Party { source, destination, description, metadata }) => {
+            *order = Order { source, destination, description, metadata, ..order.clone() };
+        }
+        None => *order = order.erased(),
+    }
+    true
+}
+
+/// The order and the requests; nothing of either where they were erased. `None`: there are not as many as there are places.
+fn parts(personal: Option<Personal>, count: usize) -> Option<(Option<Party>, Vec<Vec<u8>>)> {
+    match personal {
+        Some(Personal { order, bytes }) => (bytes.len() == count).then_some((order, bytes)),
+        None => Some((None, Vec::new())),
+    }
+}
