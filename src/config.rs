@@ -47,7 +47,7 @@ const OTHER_VARIABLES: [&str; 8] =
     ["config", "log", "log_format", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "data",
     "listen",
     "gateway",
@@ -61,6 +61,7 @@ const KEYS: [&str; 23] = [
     "late_void",
     "duplicate_window",
     "duplicate_reference",
+    "seal_personal_data",
     "queue",
     "gateway_slots",
     "segment_bytes",
@@ -101,6 +102,9 @@ pub struct Settings {
     pub duplicate_window: Option<Duration>,
     /// The metadata in which callers name their sale. Default: `reference`.
     pub duplicate_reference: Option<String>,
+    /// Whether personal data is sealed, so that it can be erased. Default: it is not; a folder in which that has begun goes
+    /// on with it.
+    pub seal_personal_data: bool,
     /// How many callers may wait for the engine. `None`: the engine's default.
     pub queue: Option<usize>,
     /// How many calls to the gateway may be under way. `None`: the engine's default.
@@ -149,6 +153,7 @@ impl Default for Settings {
             policies: Policies::default(),
             duplicate_window: None,
             duplicate_reference: None,
+            seal_personal_data: false,
             queue: None,
             gateway_slots: None,
             segment_bytes: None,
@@ -198,6 +203,7 @@ impl Settings {
             window,
             reference: self.duplicate_reference.clone().unwrap_or_else(|| "reference".to_owned()),
         });
+        options.seal_personal_data = self.seal_personal_data;
         options.queue = self.queue.unwrap_or(options.queue);
         options.gateway_slots = self.gateway_slots.unwrap_or(options.gateway_slots);
         options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
@@ -306,6 +312,7 @@ impl Settings {
                 self.duplicate_window = Some(window.ok_or("must be a duration of up to 24h, such as 10m")?);
             }
             "duplicate_reference" => self.duplicate_reference = Some(not_empty(value)?.to_owned()),
+            "seal_personal_data" => self.seal_personal_data = parsed(value, "true or false")?,
             "queue" => self.queue = Some(at_least_one(value)?),
             "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
             "segment_bytes" => self.segment_bytes = Some(parsed(value, "a number of bytes")?),

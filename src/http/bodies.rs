@@ -196,10 +196,12 @@ pub(super) struct Told<'a> {
     amount: u64,
     /// An ISO 4217 code.
     currency: &'a str,
-    /// Who pays.
-    source: &'a str,
-    /// Who is paid.
-    destination: &'a str,
+    /// Who pays; null once that was erased.
+    #[schema(required)]
+    source: Option<&'a str>,
+    /// Who is paid; null once that was erased.
+    #[schema(required)]
+    destination: Option<&'a str>,
     #[schema(value_type = Capture)]
     capture: &'static str,
     #[schema(required)]
@@ -216,6 +218,10 @@ pub(super) struct Told<'a> {
     /// Null until the payment is settled.
     #[schema(required)]
     settled_at: Option<Rfc3339>,
+    /// Present, and true, once what is personal was erased: source, destination, description and metadata are gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool, required = false)]
+    erased: Option<bool>,
 }
 
 impl<'a> From<&'a Payment> for Told<'a> {
@@ -227,8 +233,8 @@ impl<'a> From<&'a Payment> for Told<'a> {
             state: payment.state().as_str(),
             amount: order.amount.minor_units(),
             currency: order.currency.as_str(),
-            source: &order.source,
-            destination: &order.destination,
+            source: (!order.erased).then_some(order.source.as_str()),
+            destination: (!order.erased).then_some(order.destination.as_str()),
             capture: order.capture.as_str(),
             description: order.description.as_deref(),
             metadata: &order.metadata,
@@ -238,6 +244,7 @@ impl<'a> From<&'a Payment> for Told<'a> {
             gateway_reference: payment.first().and_then(reference),
             created_at: Rfc3339(payment.created_at),
             settled_at: payment.settled_at.map(Rfc3339),
+            erased: order.erased.then_some(true),
         }
     }
 }

@@ -284,6 +284,11 @@ pub(super) fn is_personal(payment: &Payment) -> bool {
     !payment.order.erased || payment.operations.iter().any(|operation| !operation.request.is_empty())
 }
 
+/// Whether a record holds personal data.
+pub(super) fn holds_personal(record: &Record) -> bool {
+    may_hold(record) && !take_from_record(&mut record.clone()).is_nothing()
+}
+
 /// Takes out what is personal, and leaves what stands in its place.
 fn take_from_record(record: &mut Record) -> Personal {
     match record {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use crate::payment::{Event, Payment, Webhook};
 
+use super::format3;
+
 /// A record's place in the journal: 1 is the first ever written, each next one is one more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(u64);
@@ -73,6 +75,11 @@ pub enum Record {
 }
 
 impl Record {
+    /// Whether anything in it can be read that `payonce erase` is to make unreadable.
+    pub fn is_personal(&self) -> bool {
+        format3::holds_personal(self)
+    }
+
     /// One word for dumps and logs.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -51,7 +51,7 @@ pub use crate::{
 pub use events::Events;
 pub use gateways::GatewayRoute;
 pub use handle::{Answer, Delivery, Engine, Operated, Rejection};
-pub use offline::{Rebuilt, rebuild_store};
+pub use offline::{Erasure, NotErased, Rebuilt, erase, rebuild_store};
 pub use opening::{OpenError, OpenReport};
 pub use options::Options;
 pub use outlook::Outlooks;

@@ -28,7 +28,7 @@ pub struct History {
     pub facts: u64,
     /// Where today's table would have decided otherwise.
     pub disagreements: Vec<Disagreement>,
-    /// Every order in it, to be lived again.
+    /// Every order in it that was not erased, to be lived again.
     pub orders: Vec<(Tenant, IdempotencyKey, Order)>,
 }
 
@@ -75,7 +75,7 @@ impl Judge<'_> {
                 let (id, order) = (payment.id, (payment.tenant.clone(), payment.key.clone(), payment.order.clone()));
                 let known = Known { payment: Some(*payment), ..Known::default() };
                 // Its acceptance may stand only where a later start has recorded it again.
-                if self.payments.insert(id, known).is_none() {
+                if self.payments.insert(id, known).is_none() && !order.2.erased {
                     self.history.orders.push(order);
                 }
             }
@@ -88,7 +88,9 @@ impl Judge<'_> {
     fn judge(&mut self, lsn: Lsn, event: &Event) {
         self.history.facts += 1;
         let known = self.payments.entry(event.payment).or_default();
-        if let Fact::Accepted { tenant, key, order, .. } = &event.fact {
+        if let Fact::Accepted { tenant, key, order, .. } = &event.fact
+            && !order.erased
+        {
             self.history.orders.push((tenant.clone(), key.clone(), order.clone()));
         }
         let agreed = match known.next.pop_front() {

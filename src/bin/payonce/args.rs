@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     bench::BenchArgs,
     doctor::DoctorArgs,
+    erase::EraseArgs,
     journal::JournalArgs,
     keys::KeysArgs,
     list::ListArgs,
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Erase a tenant's personal data, by destroying the key that it is sealed under.
+    Erase(EraseArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
     /// Look at everything that a daemon needs, and say what is wrong.

@@ -45,6 +45,8 @@ mod webhooks;
 
 mod journal;
 
+mod erase;
+
 mod replay;
 
 mod settle;
@@ -119,6 +121,7 @@ fn main() -> ExitCode {
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
         Command::Doctor(args) => run(doctor::run(args)),

@@ -80,6 +80,10 @@ pub(crate) struct ServeArgs {
     /// The metadata in which callers name their sale: two names, two sales [default: reference]
     #[arg(long, value_name = "KEY")]
     duplicate_reference: Option<String>,
+    /// Seal personal data under a key for each tenant, so that `payonce erase` can erase it; for good: once begun in a
+    /// data folder, it goes on
+    #[arg(long)]
+    seal_personal_data: bool,
     /// How many callers may wait for the engine
     #[arg(long, value_name = "N")]
     queue: Option<String>,
@@ -248,6 +252,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
     for (key, value) in flags {
         value.as_ref().map_or(Ok(()), |value| settings.set_flag(key, value))?;
     }
+    settings.seal_personal_data |= args.seal_personal_data;
     Ok(settings)
 }
 

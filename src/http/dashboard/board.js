@@ -816,6 +816,7 @@ function paymentTerms(told) {
     ["Moves", told.capture === "manual" ? "when it is captured" : "at once"],
     ["Description", told.description],
     ["Metadata", metadata],
+    told.erased ? ["Personal data", "erased"] : null,
     ["Outcome", told.outcome ? [told.outcome.message, " ", h("span", { class: "mono soft" }, told.outcome.code)] : null],
     ["At the gateway", told.gateway_reference],
     told.next_action ? ["The payer goes to", told.next_action.url] : null,
