@@ -44,9 +44,9 @@ pub struct Found {
 /// read whole; older ones as far as [`Options::verify_bytes`] goes.
 pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
     options.check();
-    let seal = Seal::read(&disk)?;
     let folder = Folder::read(&disk)?;
     let segments = folder.counted(&disk)?;
+    let seal = Seal::read(&disk)?;
     let start = Position { segment: 0, offset: 0, next: Lsn::new(1), chain: 0 };
     let mut found = Found {
         disk,
