@@ -74,3 +74,29 @@ fn decode_a_settled_payment(bencher: Bencher<'_, '_>) {
     let row = encode_payment(&settled());
     bencher.bench(|| decode_payment(black_box(&row)).unwrap());
 }
+
+/// The same with what is personal sealed.
+#[cfg(feature = "erasure")]
+mod sealed {
+    use payonce::journal::{self, Seal, decode_row, encode_row};
+
+    use super::*;
+
+    fn seal() -> Arc<Seal> {
+        let found = journal::open(Arc::new(SimDisk::new()), journal::Options::default()).unwrap();
+        found.sealing(true, [7; 32]).unwrap().seal().cloned().unwrap()
+    }
+
+    #[divan::bench]
+    fn encode_a_settled_payment(bencher: Bencher<'_, '_>) {
+        let (payment, seal) = (settled(), seal());
+        bencher.bench(|| encode_row(black_box(&payment), Some(&seal)).unwrap());
+    }
+
+    #[divan::bench]
+    fn decode_a_settled_payment(bencher: Bencher<'_, '_>) {
+        let seal = seal();
+        let row = encode_row(&settled(), Some(&seal)).unwrap();
+        bencher.bench(|| decode_row(black_box(&row), Some(&seal)).unwrap());
+    }
+}

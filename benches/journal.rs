@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use divan::{Bencher, counter::ItemsCount};
 use payonce::{
+    Tenant,
     disk::{Disk, OsDisk},
     journal::{self, Journal, Record, ReplayFrom},
     payment::{Event, decide},
@@ -28,9 +29,10 @@ fn groups(payments: u64) -> Vec<Vec<Record>> {
     (0..payments).map(group).collect()
 }
 
-fn begin(disk: Arc<dyn Disk>) -> Journal {
+fn begin(disk: Arc<dyn Disk>, sealed: bool) -> Journal {
     let begin = journal::Begin { store_uuid: [7; 16], salt: 1, boot_id: [1; 16], lock_inode: 1 };
-    let mut journal = journal::open(disk, journal::Options::default()).expect("new").begin(begin).expect("begun");
+    let found = journal::open(disk, journal::Options::default()).expect("new");
+    let mut journal = found.sealing(sealed, [7; 32]).expect("new").begin(begin).expect("begun");
     let opened = journal::Opened { epoch: journal.epoch(), moved: false };
     journal.append(kit::now().wall, &[vec![Record::Opened(opened)]]).expect("recorded");
     journal
@@ -40,9 +42,20 @@ fn begin(disk: Arc<dyn Disk>) -> Journal {
 #[divan::bench(args = [1, 8, 64, 512])]
 fn append(bencher: Bencher<'_, '_>, payments: u64) {
     let folder = kit::Folder::new();
-    let mut journal = begin(Arc::new(OsDisk::new(folder.path()).expect("a folder")));
+    let mut journal = begin(Arc::new(OsDisk::new(folder.path()).expect("a folder")), false);
     let groups = groups(payments);
     bencher.counter(ItemsCount::new(payments)).bench_local(|| journal.append(kit::now().wall, &groups).unwrap());
+}
+
+/// The same with what is personal sealed.
+#[cfg(feature = "erasure")]
+#[divan::bench(args = [1, 8, 64, 512])]
+fn append_sealed(bencher: Bencher<'_, '_>, payments: u64) {
+    let folder = kit::Folder::new();
+    let mut journal = begin(Arc::new(OsDisk::new(folder.path()).expect("a folder")), true);
+    let (groups, owner) = (groups(payments), |_: &Record| Some(Tenant::default()));
+    let append = || journal.append_of(kit::now().wall, &groups, &owner).unwrap();
+    bencher.counter(ItemsCount::new(payments)).bench_local(append);
 }
 
 /// A start's reading of 100,000 payments' intents: checksums, chain, decoding. Items are records.
@@ -50,7 +63,7 @@ fn append(bencher: Bencher<'_, '_>, payments: u64) {
 fn scan(bencher: Bencher<'_, '_>) {
     let folder = kit::Folder::new();
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder.path()).expect("a folder"));
-    let (mut journal, groups) = (begin(disk.clone()), groups(500));
+    let (mut journal, groups) = (begin(disk.clone(), false), groups(500));
     (0..200).for_each(|_| assert!(journal.append(kit::now().wall, &groups).is_ok()));
     drop(journal);
     let read = || {

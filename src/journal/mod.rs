@@ -37,7 +37,7 @@
 //!         4095  end stamp: E5           1        record     0  payload length           4
 //!                                                           4  kind                     1
 //!                                                           5  version                  1
-//!                                                           6  payload: see `format1`
+//!                                                           6  payload: see `format1` to 3
 //! ```
 //!
 //! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and records, seeded with the chain
@@ -56,6 +56,9 @@
 //! count: the next start goes back to where this one began. The segments that count are those of the newest epoch that
 //! has its `Opened`, and all that they follow, header by header, to the first. A last one without a batch does not count
 //! either: its header may have been seen without being durable.
+//!
+//! **Personal data.** Where that was asked for, what a record holds of persons is sealed under a key for each tenant, and goes
+//! with that key: see `format3` and `seal`. Everything that says what money did stays clear.
 //!
 //! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole
 //! or front to back. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was
