@@ -5,8 +5,8 @@ use std::time::Duration;
 use payonce::{
     journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
     payment::{
-        Amount, Capture, Cause, Contradiction, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity,
-        Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
+        Amount, Audit, Capture, Cause, Contradiction, Currency, Deed, Event, Evidence, Fact, Finality, IdempotencyKey,
+        Identity, Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
         ParkReason, Payment, PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
     },
 };
@@ -27,7 +27,7 @@ const REASONS: [ParkReason; 7] = [
 
 /// A record of any kind.
 pub(super) fn record(c: &mut Choices<'_>) -> Record {
-    match c.below(7) {
+    match c.below(8) {
         0 => Record::Event(event(c)),
         1 => Record::Relogged(event(c)),
         2 => Record::Carried(Box::new(payment(c))),
@@ -45,7 +45,26 @@ pub(super) fn record(c: &mut Choices<'_>) -> Record {
             from: Position { segment: c.long(), offset: c.long(), next: Lsn::new(c.long()), chain: small(c) },
             files: files(c),
         }),
-        _ => Record::Closed(Closed { store: array(c), applied: Lsn::new(c.long()), files: files(c) }),
+        6 => Record::Closed(Closed { store: array(c), applied: Lsn::new(c.long()), files: files(c) }),
+        _ => Record::Audit(Audit {
+            at: time(c),
+            key: c.yes().then(|| c.text(9)),
+            person: Person { actor: c.text(9), reason: c.text(9) },
+            deed: deed(c),
+            carried: c.yes(),
+        }),
+    }
+}
+
+fn deed(c: &mut Choices<'_>) -> Deed {
+    match c.below(7) {
+        0 => Deed::Inquire(PaymentId::from_bytes(array(c))),
+        1 => Deed::Pause { name: c.text(9), gateway: identity(c) },
+        2 => Deed::Resume { name: c.text(9), gateway: identity(c) },
+        3 => Deed::Drain,
+        4 => Deed::Admit,
+        5 => Deed::Replay { webhook: c.text(9), event: c.yes().then(|| c.text(9)) },
+        _ => Deed::Discard { webhook: c.text(9), event: c.text(9) },
     }
 }
 

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::{Machine, Resting, Stopped, inbox::Inbox, overlay::Entry, overlay::Overlay, read};
 use crate::{
     journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom},
-    payment::{Distrust, Event, Fact, Input, Payment, PaymentId, Pursuit, Rulebook, Timestamp, apply, doubt},
+    payment::{
+        Audit, Distrust, Event, Fact, Input, Payment, PaymentId, Pursuit, Rulebook, Timestamp, apply, doubt,
+        fold_pauses,
+    },
     store::{Mark, Row, Store},
 };
 
@@ -127,7 +130,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     let from = if begin.rebuild { ReplayFrom::Beginning } else { ReplayFrom::Checkpoint };
     found.replay(from, &mut |lsn, _, record| replay.take(lsn, record))?;
     replay.put_rows()?;
-    let Replay { mut live, inbox, replayed, rows, .. } = replay;
+    let Replay { mut live, inbox, pauses, replayed, rows, .. } = replay;
     let again = found.to_record_again()?;
     let last_wall = found.last_wall().unwrap_or_default();
     let journal = found.begin(begin.journal)?;
@@ -143,11 +146,14 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         overlay: Overlay::default(),
         inbox,
         guard: None,
+        pauses,
+        draining: false,
         // What had to be replayed now would have to be replayed again.
         since_checkpoint: replayed.saturating_mul(512),
         last_wall: last_wall.max(begin.now),
         full_until: None,
     };
+    machine.note_pauses();
     let relogged = again.len();
     let doubted =
         begin.distrust.map_or(Ok(Vec::new()), |distrust| distrust_all(&mut live, distrust, machine.last_wall))?;
@@ -193,6 +199,7 @@ impl Machine {
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
         self.append_all(now, carried)?;
+        self.append_all(now, self.carried_pauses())?;
         self.append_all(now, vec![Record::Opened(Opened { epoch: self.epoch, moved })])
     }
 
@@ -275,6 +282,8 @@ struct Replay<'a> {
     /// Came to rest, and may be in `live` still.
     resting: Vec<PaymentId>,
     inbox: Inbox,
+    /// In force.
+    pauses: Vec<Audit>,
     replayed: u64,
     rows: u64,
 }
@@ -284,8 +293,8 @@ impl<'a> Replay<'a> {
         let nothing = Mark { store: found.store_uuid().unwrap_or_default(), epoch: 0, applied: Lsn::ZERO, chain: 0 };
         let mark = store.mark().map_err(Stopped::from)?.unwrap_or(nothing);
         let (live, resting) = (BTreeMap::new(), Vec::new());
-        let inbox = Inbox::default();
-        Ok(Replay { store, mark, proven: found.proven(), live, resting, inbox, replayed: 0, rows: 0 })
+        let (inbox, pauses) = (Inbox::default(), Vec::new());
+        Ok(Replay { store, mark, proven: found.proven(), live, resting, inbox, pauses, replayed: 0, rows: 0 })
     }
 
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
@@ -298,6 +307,10 @@ impl<'a> Replay<'a> {
             }
             Record::Inbox(news) => {
                 self.inbox.note(&news);
+                Ok(())
+            }
+            Record::Audit(audit) => {
+                fold_pauses(&mut self.pauses, &audit);
                 Ok(())
             }
             Record::Relogged(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Ok(()),

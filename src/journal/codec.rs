@@ -34,6 +34,7 @@ mod kind {
     pub(super) const OPENED: u8 = 5;
     pub(super) const CHECKPOINT: u8 = 6;
     pub(super) const CLOSED: u8 = 7;
+    pub(super) const AUDIT: u8 = 8;
 }
 
 /// Bytes that are not what this version writes, although their checksum matched.
@@ -113,6 +114,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
         Record::Opened(opened) => into(out, &format1::Opened::from(opened)),
         Record::Checkpoint(checkpoint) => into(out, &format1::Checkpoint::from(checkpoint)),
         Record::Closed(closed) => into(out, &format1::Closed::from(closed)),
+        Record::Audit(audit) => into(out, &format1::Audit::from(audit)),
     };
     if !written {
         out.truncate(start);
@@ -133,6 +135,7 @@ fn kind_of(record: &Record) -> (u8, u8) {
         Record::Opened(_) => (kind::OPENED, VERSION),
         Record::Checkpoint(_) => (kind::CHECKPOINT, VERSION),
         Record::Closed(_) => (kind::CLOSED, VERSION),
+        Record::Audit(_) => (kind::AUDIT, VERSION),
     }
 }
 
@@ -166,6 +169,10 @@ impl Frame<'_> {
         self.kind == kind::CLOSED
     }
 
+    pub(super) fn is_audit(&self) -> bool {
+        self.kind == kind::AUDIT
+    }
+
     /// The record.
     pub(super) fn decode(&self) -> Result<Record, Malformed> {
         let payload = self.payload;
@@ -182,6 +189,7 @@ impl Frame<'_> {
             kind::OPENED => Record::Opened(from_bytes::<format1::Opened>(payload)?.into()),
             kind::CHECKPOINT => Record::Checkpoint(from_bytes::<format1::Checkpoint>(payload)?.into()),
             kind::CLOSED => Record::Closed(from_bytes::<format1::Closed>(payload)?.into()),
+            kind::AUDIT => Record::Audit(from_bytes::<format1::Audit<'_>>(payload)?.into()),
             _ => return Err(self.unknown()),
         })
     }

@@ -95,7 +95,7 @@ pub use codec::{Malformed, decode_payment, encode_payment};
 #[doc(hidden)]
 pub use codec::{decode_record, encode_record};
 pub use damage::{Damage, OpenError};
-pub use reader::{Entry, Reader, Records, Verified, dump, verify};
+pub use reader::{Audits, Entry, Reader, Records, Verified, dump, verify};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
 pub use scan::{Found, ReplayFrom, open};
 pub use segment::SpareMaker;

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use crate::{disk::Disk, payment::Timestamp};
+use crate::{
+    disk::Disk,
+    payment::{Audit, Timestamp},
+};
 
 use super::{
     Lsn, OpenError, Options, Position, Record, folder,
@@ -129,6 +132,15 @@ impl Iterator for Records {
     }
 }
 
+/// What operators did, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audits {
+    /// Each with its place in the journal.
+    pub audits: Vec<(Lsn, Audit)>,
+    /// Before which place to go on; none: there is no more.
+    pub next: Option<Lsn>,
+}
+
 /// Reads while the journal is being written, with files of its own: for the event feed. Send it where it is needed.
 #[derive(Clone)]
 pub struct Reader {
@@ -184,6 +196,34 @@ impl Reader {
             }
         }
         Ok(line.first().map_or(Lsn::ZERO, |header| header.start().next))
+    }
+
+    /// What operators did before a place: of the last segment that begins before it the last `max`, newest first; and before
+    /// which place to go on, if there is more. Copies of what was in force are left out.
+    pub fn audits_before(&mut self, before: Lsn, durable: Lsn, max: usize) -> Result<Audits, OpenError> {
+        let line = self.line_from(before.before());
+        let Some(header) = line.first() else { return Ok(Audits::default()) };
+        let bounds = line.get(1).map_or(Bounds::Durable(durable), Bounds::before);
+        let mut walk = Walk::new(&self.disk, *header, bounds, header.start())?;
+        let mut found = VecDeque::new();
+        while walk.at().next < before && walk.at().next <= durable {
+            let Step::Batch(batch) = walk.next()? else { break };
+            let audits = batch.records().filter(|(lsn, frame)| frame.is_audit() && *lsn < before && !batch.superseded);
+            for (lsn, frame) in audits {
+                if let Record::Audit(audit) = frame.decode().map_err(|why| batch.malformed(lsn, &why))?
+                    && !audit.carried
+                {
+                    found.push_front((lsn, audit));
+                    found.truncate(max);
+                }
+            }
+        }
+        let first = header.start().next;
+        let next = match found.back() {
+            Some((oldest, _)) if found.len() == max => Some(*oldest),
+            Some(_) | None => Some(first).filter(|first| *first > Lsn::new(1)),
+        };
+        Ok(Audits { audits: found.into(), next })
     }
 
     /// The headers from the segment that holds `from`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::payment::{Event, Payment, Webhook};
+use crate::payment::{Audit, Event, Payment, Webhook};
 
 /// A record's place in the journal: 1 is the first ever written, each next one is one more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +70,8 @@ pub enum Record {
     Checkpoint(Checkpoint),
     /// The process stopped in order. Nothing follows in its segment.
     Closed(Closed),
+    /// What an operator did, made durable before it takes effect.
+    Audit(Audit),
 }
 
 impl Record {
@@ -83,6 +85,7 @@ impl Record {
             Record::Opened(_) => "opened",
             Record::Checkpoint(_) => "checkpoint",
             Record::Closed(_) => "closed",
+            Record::Audit(_) => "audit",
         }
     }
 }

@@ -160,7 +160,7 @@ impl Found {
         for entry in Records::new(Arc::clone(&self.disk), line.into_iter(), Some(self.proven)) {
             match entry?.record {
                 Record::Event(event) | Record::Relogged(event) => records.push(Record::Relogged(event)),
-                again @ (Record::Carried(_) | Record::Inbox(_)) => records.push(again),
+                again @ (Record::Carried(_) | Record::Inbox(_) | Record::Audit(_)) => records.push(again),
                 Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
             }
         }
@@ -281,6 +281,7 @@ impl Notes {
                 | Record::Relogged(_)
                 | Record::Carried(_)
                 | Record::Inbox(_)
+                | Record::Audit(_)
                 | Record::Opened(_) => {}
             }
         }

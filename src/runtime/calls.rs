@@ -121,6 +121,9 @@ impl Calls {
             if not_after.is_some_and(|not_after| Instant::now() >= not_after) {
                 return report.give(unsent("too_late", "its time was over before it was sent"));
             }
+            if asking != Asking::Inquire && line.is_paused() {
+                return report.give(unsent("gateway_paused", "an operator has paused the gateway"));
+            }
             let ticket = match asking {
                 Asking::Inquire => Ticket::Question,
                 // Nothing else could take it: held back, it would only be late.

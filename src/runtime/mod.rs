@@ -39,6 +39,8 @@ mod events;
 
 mod outlook;
 
+mod operator;
+
 mod stats;
 
 mod offline;
@@ -46,7 +48,7 @@ mod offline;
 pub use crate::{
     engine::{Filter, Page, Stopped, Watch},
     gateway::{Forged, Post},
-    journal::Lsn,
+    journal::{Audits, Lsn},
 };
 pub use events::Events;
 pub use gateways::GatewayRoute;

@@ -30,7 +30,7 @@ use crate::{
     disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id, make_folder},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     journal::{self, Closed, Found, Lsn, Reader, SpareMaker},
-    payment::{Contract, Distrust, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
+    payment::{Audit, Contract, Deed, Distrust, Encoder, Identity, ImpossibleHorizon, Person, Route, Rulebook, Rules},
     store::{self, Condition, Expected, SledStore},
 };
 
@@ -276,6 +276,8 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     // Not `folder`: a first start that was cut short may have named the folder already.
     lock.note_journal(&machine.mark().store).map_err(system("the lock file could not be written"))?;
     clock.doubted().map_err(system("the note of a wrong clock could not be removed"))?;
+    lines.note(machine.pauses(), machine.is_draining());
+    report.warnings.extend(machine.pauses().iter().map(|pause| paused(pause, &lines)));
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
@@ -289,6 +291,16 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     let turner = Turner { machine, intake, lines, calls, keeper, spares, clock, options, durable, resume, desk, meter };
     turner.note_beginning();
     Ok((turner, lock, report, reader))
+}
+
+/// What an operator should know of a pause that is in force.
+fn paused(pause: &Audit, lines: &Lines) -> String {
+    let Person { actor, reason } = &pause.person;
+    let (Deed::Pause { name, gateway } | Deed::Resume { name, gateway }) = &pause.deed else { return String::new() };
+    match lines.place_of(gateway) {
+        Some(_) => format!("gateway {name} ({gateway}) is paused, by {actor}: {reason}"),
+        None => format!("gateway {name} ({gateway}) was paused, by {actor}, and is not configured any more: {reason}"),
+    }
 }
 
 fn rulebook(options: &Options, lines: &Lines, moved: bool) -> Rulebook {

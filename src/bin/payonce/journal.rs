@@ -9,6 +9,7 @@ use std::{
 use payonce::{
     disk::{Disk, OsDisk},
     journal::{self, Entry, OpenError, Record},
+    payment::{Audit, Deed},
     runtime::rebuild_store,
 };
 use serde_json::{Value, json};
@@ -116,6 +117,20 @@ fn told(record: &Record) -> (Option<String>, String, String) {
         Record::Opened(opened) => (None, kind, format!("{opened:?}")),
         Record::Checkpoint(checkpoint) => (None, kind, format!("upto {}", checkpoint.upto)),
         Record::Closed(closed) => (None, kind, format!("applied {}", closed.applied)),
+        Record::Audit(audit) => (audited(audit), format!("{kind} {}", audit.deed.name()), format!("{audit:?}")),
+    }
+}
+
+/// The payment that an operator's deed is about.
+fn audited(audit: &Audit) -> Option<String> {
+    match &audit.deed {
+        Deed::Inquire(payment) => Some(payment.to_string()),
+        Deed::Pause { .. }
+        | Deed::Resume { .. }
+        | Deed::Drain
+        | Deed::Admit
+        | Deed::Replay { .. }
+        | Deed::Discard { .. } => None,
     }
 }
 

@@ -37,6 +37,7 @@ const TROUBLES = {
   moved: "This data folder is a copy or was restored: nothing is sent from it until it was started once with --moved.",
   storage_full: "The disk is full: new payments are refused, outcomes of what is under way still land. Make room.",
   store_failed: "The store takes no more rows: no new payments until the next start. The journal has everything.",
+  draining: "payonce drains: an operator has it take nothing new; what is under way goes on to its end.",
   stopping: "payonce is stopping: it takes nothing new.",
 };
 
