@@ -300,6 +300,10 @@ impl<'a> Replay<'a> {
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
         self.replayed += 1;
         match record {
+            Record::Audit(audit) => {
+                fold_pauses(&mut self.pauses, &audit);
+                Ok(())
+            }
             Record::Event(event) => self.fold(lsn, event),
             Record::Carried(payment) => {
                 self.note(lsn, *payment);
@@ -307,10 +311,6 @@ impl<'a> Replay<'a> {
             }
             Record::Inbox(news) => {
                 self.inbox.note(&news);
-                Ok(())
-            }
-            Record::Audit(audit) => {
-                fold_pauses(&mut self.pauses, &audit);
                 Ok(())
             }
             Record::Relogged(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Ok(()),
