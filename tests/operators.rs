@@ -113,7 +113,9 @@ async fn to_a_paused_gateway_nothing_is_sent_what_became_of_things_is_asked_and_
     while gateway.asked() < asked + 4 {
         patience.wait(|| "questions".to_owned()).await;
     }
-    assert_eq!((gateway.sent(), engine.get(id("order-2")).await.unwrap().unwrap().state()), (sent, State::InDoubt));
+    let waiting = engine.get(id("order-2")).await.unwrap().unwrap();
+    let attempts = waiting.operations[0].attempts;
+    assert_eq!((gateway.sent(), attempts, waiting.state()), (sent, 1, State::InDoubt), "no attempt is even begun");
     resume(&engine, "only").await;
     until(&engine, "order-2", State::Succeeded).await;
     engine.pay("order-3", order(1050)).await.unwrap();
