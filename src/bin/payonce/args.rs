@@ -3,8 +3,11 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
+    audit::AuditArgs,
     bench::BenchArgs,
     doctor::DoctorArgs,
+    drain::DrainArgs,
+    gateways::GatewaysArgs,
     journal::JournalArgs,
     keys::KeysArgs,
     list::ListArgs,
@@ -77,6 +80,12 @@ pub(crate) enum Command {
     Ready(ReadyArgs),
     /// Decide about a payment that only a person can decide about.
     Resolve(ResolveArgs),
+    /// Look at the gateways; pause one, or resume it.
+    Gateways(GatewaysArgs),
+    /// Have nothing new taken, while what is under way ends.
+    Drain(DrainArgs),
+    /// Look at what operators did.
+    Audit(AuditArgs),
     /// Compare our book with the gateway's statement.
     Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.

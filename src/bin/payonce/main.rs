@@ -21,6 +21,12 @@ mod keys;
 
 mod gateway;
 
+mod gateways;
+
+mod drain;
+
+mod audit;
+
 mod doctor;
 
 mod sandbox;
@@ -34,6 +40,8 @@ mod pay;
 mod operate;
 
 mod show;
+
+mod answers;
 
 mod list;
 
@@ -116,6 +124,9 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Ready(args) => ready::run(&args),
         Command::Resolve(args) => resolve::run(&args),
+        Command::Gateways(args) => gateways::run(&args),
+        Command::Drain(args) => drain::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),

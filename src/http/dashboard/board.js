@@ -747,16 +747,17 @@ function charged(told, next) {
   const back = told.refunded > 0 ? `, and ${money(told.refunded, told.currency)} went back` : "";
   const doubt = open(told, "parked") ? "bad" : open(told, "in_doubt") ? "doubt" : null;
   const proof = proofOf(told, next);
+  const against = next.contradicted ? " News contradicts what the caller was told: see below." : "";
   const meaning = proof && byPerson(proof) ? "By a person's word." : spoken(STATES[told.state][2]) + ".";
   if (told.captured > 0) {
     const unsure = doubt ? " A later operation on it is not certain yet." : "";
-    const against = next.contradicted ? " News contradicts what the caller was told: see below." : "";
     return [question, doubt || (next.contradicted ? "bad" : "good"), `Yes: ${paid}${back}`, (byPerson(proof) ? meaning : "The money moved.") + unsure + against];
   }
   if (doubt) return [question, doubt, "Not known yet", "It may or may not have happened. Do not charge by other means, and do not tell the customer yet that it worked, or that it did not."];
   if (told.state === "authorized") return [question, "good", "No, but the amount is set aside", "It moves when it is captured."];
-  if (told.state === "declined" || told.state === "canceled") return [question, "gone", "No", meaning];
+  if (told.state === "declined" || told.state === "canceled") return [question, next.contradicted ? "bad" : "gone", "No", meaning + against];
   if (told.state === "requires_action") return [question, "wait", "No, not yet", "The payer has to act first."];
+  if (told.state === "succeeded") return [question, "bad", "No, as the gateway says by now", "Its caller was told that it succeeded." + against];
   const untouched = first && (first.attempts === 0 || next.operations[0].next === "send");
   return untouched
     ? [question, "wait", "No, not yet", "Nothing that was sent so far had any effect."]
