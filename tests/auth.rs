@@ -251,7 +251,7 @@ fn another_tenants_payment_is_as_if_it_did_not_exist() {
             let list = get(&server, &format!("{PATH}{query}"), secret);
             assert!(list.status == 200 && !list.body.contains(&theirs), "{secret} {query}: {list:?}");
         }
-        for whole in ["/v1/stats", "/metrics", "/v1/webhooks/out"] {
+        for whole in ["/v1/stats", "/metrics", "/v1/webhooks/out", "/v1/audit"] {
             assert_problem(&get(&server, whole, secret), 403, "forbidden", whole);
         }
     }
@@ -260,6 +260,37 @@ fn another_tenants_payment_is_as_if_it_did_not_exist() {
     assert_eq!((&after["state"], &after["captured"]), (&before["state"], &before["captured"]));
     let conflict = ask(&server, "POST", PATH, "caller-b", "order-1", DOUBT);
     assert_eq!(conflict.json()["payment_id"], ours, "a conflict is with one's own");
+}
+
+/// Whatever actor they say they are: who may do nothing has done nothing, and is not in the trail.
+#[test]
+fn the_trail_names_the_key_of_each_deed_and_holds_none_that_was_refused() {
+    let server = server(everybody());
+    let id = pay(&server, "caller-a", "order-1", DOUBT);
+    let inquire = format!("{PATH}/{id}/inquire");
+    let person = r#"{"actor":"the boss","reason":"because"}"#;
+    assert_eq!(ask(&server, "POST", &inquire, "operator-b", "", person).status, 404);
+    assert_eq!(ask(&server, "POST", &inquire, "caller-a", "", person).status, 403);
+    for (path, secret) in [("/v1/drain", "operator-a"), ("/v1/gateways/default/pause", "reader-all")] {
+        assert_eq!(ask(&server, "POST", path, secret, "", person).status, 403);
+    }
+    assert_eq!(ask(&server, "POST", &inquire, "operator-a", "", "").status, 200);
+    assert_eq!(ask(&server, "POST", "/v1/gateways/default/pause", "operator-all", "", person).status, 200);
+    let card = r#"{"actor":"ann","reason":"card 4242424242424242"}"#;
+    assert_problem(
+        &ask(&server, "POST", "/v1/drain", "operator-all", "", card),
+        400,
+        "invalid_request",
+        "kept for ever",
+    );
+    let told = get(&server, "/v1/audit", "reader-all").json();
+    let said =
+        |place: usize| ["action", "target", "actor", "key", "reason"].map(|name| told["deeds"][place][name].clone());
+    let texts = |words: [Option<&str>; 5]| words.map(serde_json::Value::from);
+    let pause = [Some("pause"), Some("default"), Some("the boss"), Some("operator-all"), Some("because")];
+    assert_eq!(said(0), texts(pause));
+    assert_eq!(said(1), texts([Some("inquire"), Some(&id), Some("operator-a"), Some("operator-a"), None]));
+    assert_eq!((told["deeds"].as_array().unwrap().len(), &told["next"]), (2, &serde_json::Value::Null));
 }
 
 #[test]

@@ -1168,7 +1168,7 @@ byId("leave").addEventListener("click", () => signOut(""));
 byId("pause").addEventListener("click", () => {
   paused = !paused;
   byId("pause").setAttribute("aria-pressed", String(paused));
-  byId("pause").textContent = paused ? "Go on" : "Pause";
+  byId("pause").textContent = paused ? "Go on" : "Pause this view";
   live(paused ? "" : "on", paused ? "paused" : "live");
 });
 

@@ -238,6 +238,10 @@ mod tests {
                 let noted: Vec<bool> = book.at(place).routes.iter().map(|route| route.shut).collect();
                 assert_eq!(noted, shut);
             }
+            book.note_paused(|gateway| gateway.name == "c");
+            assert_eq!([0, 1, 2].map(|place| book.at(place).is_paused()), [false, false, true]);
+            assert_eq!([0, 1, 2].map(|place| book.at(place).is_closed()), [shut[0], shut[1], true]);
+            book.note_paused(|_| false);
             let before = book.at(2).routes.clone();
             book.note_shut(|place| shut[place]);
             assert!(Arc::ptr_eq(&before, &book.at(2).routes), "nothing new, and nothing is made anew");
