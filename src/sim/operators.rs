@@ -29,11 +29,16 @@ impl World {
     pub(super) fn operate(&mut self, machine: &mut Machine) -> bool {
         let (calm, now) = (self.calm, self.clocks().wall);
         let Some(operators) = self.operators.as_mut() else { return true };
-        let deeds = if calm { operators.paused.len() } else { usize::from(operators.chance.one_in(12)) };
+        // Seldom, and not for long: most of what happens is to happen without.
+        let seldom = if operators.paused.is_empty() { 60 } else { 10 };
+        let deeds = if calm { operators.paused.len() } else { usize::from(operators.chance.one_in(seldom)) };
         for _ in 0..deeds {
-            let place = if operators.chance.one_in(2) { 0 } else { 1 };
-            let first = |name: &String| name == &machine.rules().at(0).contract.identity.name;
-            let place = if calm { usize::from(!operators.paused.first().is_some_and(first)) } else { place };
+            let first = |name: &String| *name == machine.rules().at(0).contract.identity.name;
+            // One at a time: whatever is paused is resumed first.
+            let place = match operators.paused.first() {
+                Some(paused) => usize::from(!first(paused)),
+                None => usize::from(operators.chance.one_in(2)),
+            };
             let gateway = machine.rules().at(place).contract.identity.clone();
             let name = gateway.name.clone();
             let resumes = operators.paused.contains(&name);
