@@ -77,6 +77,8 @@ mod format1;
 
 mod format2;
 
+mod quote;
+
 mod reader;
 
 mod record;
@@ -91,10 +93,9 @@ mod walk;
 
 mod writer;
 
-pub use codec::{Malformed, decode_payment, encode_payment};
-#[doc(hidden)]
-pub use codec::{decode_record, encode_record};
+pub use codec::{Malformed, decode_payment, decode_record, encode_payment, encode_record};
 pub use damage::{Damage, OpenError};
+pub use quote::Quote;
 pub use reader::{Entry, Reader, Records, Verified, dump, verify};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
 pub use scan::{Found, ReplayFrom, open};

@@ -12,6 +12,7 @@ use crate::{
     operate::{PartArgs, VoidArgs},
     pay::PayArgs,
     probe::ProbeArgs,
+    receipt::{ReceiptArgs, VerifyReceiptArgs},
     replay::ReplayArgs,
     resolve::ResolveArgs,
     sandbox::SandboxArgs,
@@ -73,6 +74,10 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Decide about a payment that only a person can decide about.
     Resolve(ResolveArgs),
+    /// Print a payment's records as a document that can be checked without the data folder.
+    Receipt(ReceiptArgs),
+    /// Check such a document.
+    VerifyReceipt(VerifyReceiptArgs),
     /// Compare our book with the gateway's statement.
     Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.

@@ -41,6 +41,8 @@ mod webhooks;
 
 mod journal;
 
+mod receipt;
+
 mod replay;
 
 mod settle;
@@ -100,6 +102,8 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::List(args) => list::run(&args),
         Command::Resolve(args) => resolve::run(&args),
+        Command::Receipt(args) => receipt::run(&args),
+        Command::VerifyReceipt(args) => receipt::verify(&args),
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
