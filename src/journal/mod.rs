@@ -69,6 +69,8 @@ mod bytes;
 
 mod codec;
 
+mod copy;
+
 mod damage;
 
 mod folder;
