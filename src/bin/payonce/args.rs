@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
+    backup::{BackupArgs, RestoreArgs},
     bench::BenchArgs,
     doctor::DoctorArgs,
     journal::JournalArgs,
@@ -86,6 +87,10 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Copy the data folder as of now, while the daemon runs.
+    Backup(BackupArgs),
+    /// Make a data folder from such a copy.
+    Restore(RestoreArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
     /// Look at everything that a daemon needs, and say what is wrong.

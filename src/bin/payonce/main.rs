@@ -41,6 +41,8 @@ mod webhooks;
 
 mod journal;
 
+mod backup;
+
 mod receipt;
 
 mod replay;
@@ -107,6 +109,8 @@ fn main() -> ExitCode {
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
         Command::Doctor(args) => run(doctor::run(args)),
