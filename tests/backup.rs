@@ -113,9 +113,8 @@ fn load(daemon: &Daemon, answers: &Answers, stop: &AtomicBool) {
             scope.spawn(move || {
                 for number in 0.. {
                     let key = format!("load-{caller}-{number}");
-                    match daemon.pay(&key) {
-                        Some((201, body)) => drop(answers.lock().unwrap().insert(key, body)),
-                        Some(_) | None => {}
+                    if let Some((201, body)) = daemon.pay(&key) {
+                        answers.lock().unwrap().insert(key, body);
                     }
                     if stop.load(Ordering::Relaxed) {
                         return;
