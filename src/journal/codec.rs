@@ -95,6 +95,11 @@ pub fn decode_record(frame: &[u8]) -> Result<Record, Malformed> {
     }
 }
 
+/// The version that a record is written in: the oldest that has a place for all of it.
+pub(super) fn version(record: &Record) -> u8 {
+    kind_of(record).1
+}
+
 /// Appends the record's frame. `Err` with the length that would be too long; `out` is then as it was.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) -> Result<(), u64> {
     let start = out.len();
@@ -162,6 +167,10 @@ impl Frame<'_> {
 
     pub(super) fn is_closed(&self) -> bool {
         self.kind == kind::CLOSED
+    }
+
+    pub(super) fn version(&self) -> u8 {
+        self.version
     }
 
     /// Its exact bytes.

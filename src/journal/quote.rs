@@ -31,17 +31,27 @@ impl Found {
     /// left out of its first place. Reads the whole journal, also while a process is writing it.
     pub fn quote(&self, payment: &PaymentId) -> Result<Vec<Quote>, OpenError> {
         let mut quotes = Vec::new();
+        self.each_batch(self.proven(), &mut |batch| {
+            if batch.superseded { Ok(()) } else { take(batch, payment, &mut quotes) }
+        })?;
+        Ok(quotes)
+    }
+
+    /// Walks through all that counts, up to a record that was found, whatever is written meanwhile.
+    pub(super) fn each_batch(
+        &self,
+        upto: Lsn,
+        take: &mut dyn FnMut(&Batch<'_>) -> Result<(), OpenError>,
+    ) -> Result<(), OpenError> {
         for (index, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(index + 1);
-            let bounds = next.map_or(Bounds::Durable(self.proven()), |next| Bounds::before(&next.header));
+            let bounds = next.map_or(Bounds::Durable(upto), |next| Bounds::before(&next.header));
             let mut walk = Walk::new(&self.disk, segment.header, bounds, segment.header.start())?;
             while let Step::Batch(batch) = walk.next()? {
-                if !batch.superseded {
-                    take(&batch, payment, &mut quotes)?;
-                }
+                take(&batch)?;
             }
         }
-        Ok(quotes)
+        Ok(())
     }
 }
 

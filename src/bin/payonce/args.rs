@@ -22,6 +22,7 @@ use crate::{
     show::ShowArgs,
     simulate::SimulateArgs,
     torture::TortureArgs,
+    upgrade::UpgradeArgs,
     webhooks::WebhooksArgs,
 };
 
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make a data folder from such a copy.
     Restore(RestoreArgs),
+    /// See whether an older payonce could take over again, and give that up for what is new.
+    Upgrade(UpgradeArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
     /// Look at everything that a daemon needs, and say what is wrong.

@@ -45,6 +45,8 @@ mod backup;
 
 mod receipt;
 
+mod upgrade;
+
 mod replay;
 
 mod settle;
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => backup::restore(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
         Command::Doctor(args) => run(doctor::run(args)),
