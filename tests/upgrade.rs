@@ -52,12 +52,11 @@ async fn what_only_a_newer_payonce_knows_is_refused_before_anything_is_read() {
     open(&folder, &gateway).await.close().await.unwrap();
     fs::write(folder.join("format"), "records up to version 3\n").unwrap();
     let mut patience = Patience::new();
-    let refused = loop {
-        match Engine::open(options(&folder), Arc::new(gateway.clone())).await.map(drop).unwrap_err() {
-            payonce::OpenError::Lock(held) => patience.wait(|| held.to_string()).await,
-            other => break other.to_string(),
-        }
-    };
+    let mut refused = String::new();
+    while !refused.contains("version") {
+        patience.wait(|| format!("the folder to be let go of: {refused}")).await;
+        refused = Engine::open(options(&folder), Arc::new(gateway.clone())).await.map(drop).unwrap_err().to_string();
+    }
     assert!(refused.contains("version 3 is final here") && refused.contains("use a newer one"), "{refused}");
     assert_eq!((upgrade("status", &folder).0, upgrade("finalize", &folder).0), (Some(3), Some(3)));
 }

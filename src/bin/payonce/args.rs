@@ -74,9 +74,9 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// List payments.
     List(ListArgs),
-    /// Decide about a payment that only a person can decide about.
+    /// Decide about what only a person can decide about: a payment, or many.
     Resolve(ResolveArgs),
-    /// Print a payment's records as a document that can be checked without the data folder.
+    /// Print a payment's records as a document that anybody can check.
     Receipt(ReceiptArgs),
     /// Check such a document.
     VerifyReceipt(VerifyReceiptArgs),
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Make a data folder from such a copy.
     Restore(RestoreArgs),
-    /// See whether an older payonce could take over again, and give that up for what is new.
+    /// See whether an older payonce could take over, or give that up.
     Upgrade(UpgradeArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
