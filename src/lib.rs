@@ -123,6 +123,9 @@ pub mod config;
 
 pub mod settle;
 
+#[cfg(feature = "webhooks")]
+pub mod receipt;
+
 pub mod sim;
 
 pub use engine::{Filter, Page, Stopped};

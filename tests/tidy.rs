@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each module of the crate, and the modules of ours that it may name.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("payment", &[]),
     ("disk", &[]),
     ("journal", &["payment", "disk"]),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("deliver", &["payment", "disk", "signature", "tls", "told", "runtime"]),
     ("http", &["payment", "told", "runtime", "deliver"]),
     ("settle", &["payment"]),
+    ("receipt", &["payment", "journal", "told"]),
     ("sim", &["payment", "disk", "journal", "store", "engine", "gateway"]),
 ];
 

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
+    backup::{BackupArgs, RestoreArgs},
     bench::BenchArgs,
     doctor::DoctorArgs,
     journal::JournalArgs,
@@ -13,6 +14,7 @@ use crate::{
     pay::PayArgs,
     probe::ProbeArgs,
     ready::ReadyArgs,
+    receipt::{ReceiptArgs, VerifyReceiptArgs},
     replay::ReplayArgs,
     resolve::ResolveArgs,
     sandbox::SandboxArgs,
@@ -21,6 +23,7 @@ use crate::{
     show::ShowArgs,
     simulate::SimulateArgs,
     torture::TortureArgs,
+    upgrade::UpgradeArgs,
     version::version,
     webhooks::WebhooksArgs,
 };
@@ -75,8 +78,12 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Ask whether the daemon takes payments.
     Ready(ReadyArgs),
-    /// Decide about a payment that only a person can decide about.
+    /// Decide about what only a person can decide about: a payment, or many.
     Resolve(ResolveArgs),
+    /// Print a payment's records as a document that anybody can check.
+    Receipt(ReceiptArgs),
+    /// Check such a document.
+    VerifyReceipt(VerifyReceiptArgs),
     /// Compare our book with the gateway's statement.
     Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.
@@ -85,6 +92,12 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Copy the data folder as of now, while the daemon runs.
+    Backup(BackupArgs),
+    /// Make a data folder from such a copy.
+    Restore(RestoreArgs),
+    /// See whether an older payonce could take over, or give that up.
+    Upgrade(UpgradeArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
     /// Look at everything that a daemon needs, and say what is wrong.
