@@ -169,6 +169,27 @@ async fn an_adapter_that_never_answers_is_given_up_after_its_deadline() {
     assert_eq!((gateway.moved(), answer.payment.operations[0].attempts), ((1, 1), 2));
 }
 
+/// On the engine's own thread: whatever the adapter does there, the payment is recovered as any other.
+#[tokio::test]
+async fn a_gateway_that_answers_at_once_and_does_not_leaves_its_payment_in_doubt_and_the_engine_alive() {
+    for (act, attempts) in [
+        (Act::Succeed, 1),
+        (Act::LoseReply, 1),
+        (Act::LoseRequest, 2),
+        (Act::NotSent, 2),
+        (Act::Hang, 2),
+        (Act::Panic, 2),
+    ] {
+        let folder = Folder::new("at-once");
+        let gateway = Scripted::new().at_once().then([act]);
+        let engine = open(&folder, &gateway).await;
+        let answer = engine.pay("order-1", order(1050)).await.unwrap();
+        assert_eq!(answer.payment.state(), State::Succeeded, "{act:?}");
+        assert_eq!((gateway.moved(), answer.payment.operations[0].attempts), ((1, 1), attempts), "{act:?}");
+        engine.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_for_good_cancels_and_a_decline_is_final() {
     let folder = Folder::new("refused");

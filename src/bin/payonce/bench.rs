@@ -163,6 +163,10 @@ impl Gateway for Instantly {
     fn inquire(&self, _: Question) -> Answer<'_> {
         Box::pin(async { Outcome::NotFound })
     }
+
+    fn answers_at_once(&self) -> bool {
+        true
+    }
 }
 
 async fn measure(args: &BenchArgs, folder: &Path, callers: usize, limit: &Limit) -> Result<Value, String> {
