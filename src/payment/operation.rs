@@ -168,6 +168,17 @@ pub enum ParkReason {
 }
 
 impl ParkReason {
+    /// All of them.
+    pub const ALL: [ParkReason; 7] = [
+        ParkReason::Exhausted,
+        ParkReason::NotFoundWithoutDeduplication,
+        ParkReason::KeyExpired,
+        ParkReason::NoWayToKnow,
+        ParkReason::GatewayChanged,
+        ParkReason::OrderExpired,
+        ParkReason::Defect,
+    ];
+
     /// As in HTTP bodies.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,16 +12,7 @@ pub(super) const STATES: [&str; 4] = ["parked", "in_doubt", "requires_action", "
 
 /// Why something can be parked, as in HTTP bodies.
 pub(super) fn reasons() -> [&'static str; 7] {
-    [
-        ParkReason::Exhausted,
-        ParkReason::NotFoundWithoutDeduplication,
-        ParkReason::KeyExpired,
-        ParkReason::NoWayToKnow,
-        ParkReason::GatewayChanged,
-        ParkReason::OrderExpired,
-        ParkReason::Defect,
-    ]
-    .map(ParkReason::as_str)
+    ParkReason::ALL.map(ParkReason::as_str)
 }
 
 /// An operation that is not final.
