@@ -238,10 +238,18 @@ async fn a_full_queue_refuses_at_the_door_and_records_nothing() {
     // The only slot is taken: the second waits in line, and fills it.
     let waiting = tokio::spawn({
         let (engine, tenant, key) = (engine.clone(), tenant.clone(), key(2));
-        async move { engine.submit(&tenant, &key, order(2), Duration::from_millis(300)).await }
+        async move { engine.submit(&tenant, &key, order(2), Duration::from_secs(2)).await }
     });
-    let refused = engine.submit(&tenant, &key(3), order(3), Duration::from_millis(1)).await;
+    while engine.stats().queue.held == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Whoever is answered has passed the door since, which knows of it now.
+    assert_eq!(engine.get(payonce::PaymentId::derive(&tenant, &key(2))).await.unwrap(), None);
+    // It is turned away there: it does not wait for its own time to pass.
+    let began = std::time::Instant::now();
+    let refused = engine.submit(&tenant, &key(3), order(3), Duration::from_secs(60)).await;
     assert!(matches!(refused, Err(Rejection::Overloaded { .. })), "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(engine.get(payonce::PaymentId::derive(&tenant, &key(3))).await.unwrap(), None);
     assert!(matches!(waiting.await.unwrap(), Err(Rejection::Overloaded { .. })));
     assert_eq!(engine.get(payonce::PaymentId::derive(&tenant, &key(2))).await.unwrap(), None);

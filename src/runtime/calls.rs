@@ -1,4 +1,5 @@
 //! Calls to the gateways: each a task, as many at once as its gateway has slots, each with a deadline, each reporting once.
+//! A gateway that answers at once is called on the engine's own thread instead.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
