@@ -15,16 +15,6 @@ use super::choices::Choices;
 
 const KINDS: [Kind; 5] = [Kind::Charge, Kind::Authorize, Kind::Capture, Kind::Void, Kind::Refund];
 
-const REASONS: [ParkReason; 7] = [
-    ParkReason::Exhausted,
-    ParkReason::NotFoundWithoutDeduplication,
-    ParkReason::KeyExpired,
-    ParkReason::NoWayToKnow,
-    ParkReason::GatewayChanged,
-    ParkReason::OrderExpired,
-    ParkReason::Defect,
-];
-
 /// A record of any kind.
 pub(super) fn record(c: &mut Choices<'_>) -> Record {
     match c.below(8) {
@@ -157,7 +147,7 @@ fn standing(c: &mut Choices<'_>) -> Standing {
         1 => Standing::Sent { not_after: time(c) },
         2 => Standing::AtGateway { next_action: next_action(c), reply: reply(c), since: time(c) },
         3 => Standing::InDoubt { reply: reply(c), since: time(c) },
-        4 => Standing::Parked { reason: REASONS[c.below(7)], reply: reply(c), since: time(c) },
+        4 => Standing::Parked { reason: ParkReason::ALL[c.below(7)], reply: reply(c), since: time(c) },
         5 => Standing::Succeeded(reply(c)),
         6 => Standing::Declined { finality: finality(c), open_until: c.yes().then(|| time(c)), reply: reply(c) },
         _ => Standing::Canceled(reply(c)),
@@ -241,7 +231,7 @@ fn fact(c: &mut Choices<'_>) -> Fact {
             evidence: evidence(c),
             open_until: c.yes().then(|| time(c)),
         },
-        6 => Fact::Parked { operation, reason: REASONS[c.below(7)], reply: reply(c) },
+        6 => Fact::Parked { operation, reason: ParkReason::ALL[c.below(7)], reply: reply(c) },
         7 => Fact::Unparked { operation },
         8 => Fact::Canceled { operation, reply: reply(c) },
         10 => Fact::Rerouted { operation, gateway: identity(c), request: blob(c) },

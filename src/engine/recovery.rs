@@ -155,9 +155,9 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     };
     machine.note_pauses();
     let relogged = again.len();
-    let doubted =
-        begin.distrust.map_or(Ok(Vec::new()), |distrust| distrust_all(&mut live, distrust, machine.last_wall))?;
-    machine.open_epoch(begin.now, begin.moved, again, doubted, &live)?;
+    let doubted = begin.distrust.map_or(Vec::new(), |distrust| doubts(&live, distrust, machine.last_wall));
+    machine.open_epoch(begin.now, begin.moved, again, &live, &doubted)?;
+    doubted.iter().try_for_each(|event| fold_doubt(&mut live, event))?;
     let rows = rows + machine.take_over(live, begin.rebuild)?;
     if let Err(error) = machine.journal.clean_up() {
         tracing::info!(%error, "unused space of older segments was not given back; the next start tries again");
@@ -184,22 +184,23 @@ pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError
 }
 
 impl Machine {
-    /// The first batches of an epoch: what was not evidently durable, what is doubted from here on, every payment that must
-    /// not be forgotten, and the word that the opening is complete. All durable when this returns.
+    /// The first batches of an epoch: what was not evidently durable, every payment that must not be forgotten, what is
+    /// doubted of those from here on, and the word that the opening is complete. All durable when this returns.
     fn open_epoch(
         &mut self,
         now: Timestamp,
         moved: bool,
         again: Vec<Record>,
-        doubted: Vec<Record>,
         live: &BTreeMap<PaymentId, Replayed>,
+        doubted: &[Event],
     ) -> Result<(), Stopped> {
         self.append_all(now, again)?;
-        self.append_all(now, doubted)?;
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
         self.append_all(now, carried)?;
         self.append_all(now, self.carried_pauses())?;
+        // Behind what they are about: of that, the carried copy may be all that a later start finds.
+        self.append_all(now, doubted.iter().cloned().map(Record::Event).collect())?;
         self.append_all(now, vec![Record::Opened(Opened { epoch: self.epoch, moved })])
     }
 
@@ -241,25 +242,23 @@ pub fn put(store: &dyn Store, resting: &[Resting], mark: &Mark) -> Result<u64, S
     Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
 }
 
-/// Doubts what is unresolved, and returns what has to be recorded for it.
-fn distrust_all(
-    live: &mut BTreeMap<PaymentId, Replayed>,
-    distrust: Distrust,
-    at: Timestamp,
-) -> Result<Vec<Record>, Stopped> {
-    let mut records = Vec::new();
-    for (id, replayed) in live {
-        for fact in doubt(&replayed.payment, distrust) {
-            let event = Event { payment: *id, at, fact };
-            let mut payment = Some(replayed.payment.clone());
-            apply(&mut payment, &event)?;
-            if let Some(payment) = payment {
-                replayed.payment = payment;
-            }
-            records.push(Record::Event(event));
-        }
+/// What this start doubts of what is unresolved.
+fn doubts(live: &BTreeMap<PaymentId, Replayed>, distrust: Distrust, at: Timestamp) -> Vec<Event> {
+    let of = |(id, replayed): (&PaymentId, &Replayed)| {
+        let facts = doubt(&replayed.payment, distrust).into_iter();
+        facts.map(|fact| Event { payment: *id, at, fact }).collect::<Vec<_>>()
+    };
+    live.iter().flat_map(of).collect()
+}
+
+fn fold_doubt(live: &mut BTreeMap<PaymentId, Replayed>, event: &Event) -> Result<(), Stopped> {
+    let Some(replayed) = live.get_mut(&event.payment) else { return Ok(()) };
+    let mut payment = Some(replayed.payment.clone());
+    apply(&mut payment, event)?;
+    if let Some(payment) = payment {
+        replayed.payment = payment;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// A payment as replayed so far.

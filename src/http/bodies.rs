@@ -352,7 +352,7 @@ pub(super) struct OperationTold<'a> {
 /// One thing that happened to a payment.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Moment)]
-struct MomentBody<'a> {
+pub(super) struct MomentBody<'a> {
     at: Rfc3339,
     /// Which operation it is about.
     operation: u32,

@@ -228,7 +228,8 @@ impl From<Rejection> for Problem {
             Rejection::Draining => Problem::draining(),
             Rejection::StorageFull { retry_after } => Problem::new(
                 Code::StorageFull,
-                "nothing was recorded: repeat with the same key when the operator has made room",
+                "nothing was recorded: repeat with the same key when the operator has made room, or has started payonce \
+                 again, if its index has failed (`store_failed`)",
             )
             .retry_after(retry_after),
             Rejection::Moved => Problem::new(
@@ -298,6 +299,11 @@ mod tests {
             (Rejection::NotFound, 404, "not_found", None),
             (Rejection::InvalidState { why: "settled".to_owned() }, 409, "invalid_state", None),
             (Rejection::InvalidOrder(invalid), 400, "invalid_request", None),
+            (Rejection::Forged(Forged::Unsupported), 404, "not_found", None),
+            (Rejection::Forged(Forged::Signature), 401, "unauthorized", None),
+            (Rejection::Forged(Forged::Stale), 401, "unauthorized", None),
+            (Rejection::Forged(Forged::Unreadable), 400, "invalid_request", None),
+            (Rejection::Defect, 500, "outcome_unknown", None),
             (Rejection::Stopped(stopped), 500, "outcome_unknown", None),
         ] {
             let problem = Problem::from(rejection);

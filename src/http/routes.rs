@@ -206,10 +206,16 @@ async fn resolve(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Req
     Ok(json(bodies::detailed(&payment)))
 }
 
-/// The payment of an id, if it exists for who asks; what is no id names no payment.
-pub(super) async fn own(who: &Who, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+/// The payment that a path names; what is no id names none.
+pub(super) fn id_of(id: Id) -> Result<PaymentId, Problem> {
     let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
     trace::names(|| id);
+    Ok(id)
+}
+
+/// The payment of an id, if it exists for who asks.
+pub(super) async fn own(who: &Who, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+    let id = id_of(id)?;
     let payment = engine.get(id).await?.filter(|payment| who.tenants().hold(&payment.tenant));
     payment.ok_or_else(Problem::no_such_payment)
 }

@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bodies;
+use super::bodies::{self, MomentBody};
 use crate::{
-    payment::{Audit, Evidence, Moment, Next, Operation, Outlook, PaymentId, State, Timestamp},
+    payment::{Audit, Next, Operation, Outlook, PaymentId, State, Timestamp},
     runtime::{CallStats, Engine, GatewayStats, Histogram, JournalStats, Lsn, Outlooks, Queue, StoreStats},
     told::{Rfc3339, Text},
 };
@@ -265,30 +265,6 @@ impl<'a> NextBody<'a> {
             next: outlook.next.as_str(),
             at: outlook.at.map(Rfc3339),
             why: &outlook.why,
-        }
-    }
-}
-
-/// One thing that happened to a payment.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Moment)]
-struct MomentBody<'a> {
-    at: Rfc3339,
-    /// Which operation it is about.
-    operation: u32,
-    event: &'a str,
-    /// Why it is believed.
-    #[schema(required, value_type = Option<String>)]
-    evidence: Option<Text<&'a Evidence>>,
-}
-
-impl<'a> From<&'a Moment> for MomentBody<'a> {
-    fn from(moment: &'a Moment) -> MomentBody<'a> {
-        MomentBody {
-            at: Rfc3339(moment.at),
-            operation: moment.operation,
-            event: &moment.what,
-            evidence: moment.evidence.as_ref().map(Text),
         }
     }
 }

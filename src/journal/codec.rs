@@ -82,20 +82,23 @@ pub fn decode_payment(bytes: &[u8]) -> Result<Payment, Malformed> {
     }
 }
 
-/// A record's frame, as in a batch; `None` if it is too long. For tests that feed the reader anything.
-#[doc(hidden)]
+/// A record's frame, as in a batch; `None` if it is too long.
 pub fn encode_record(record: &Record) -> Option<Vec<u8>> {
     let mut frame = Vec::new();
     encode(record, &mut frame).ok().map(|()| frame)
 }
 
 /// Reads one record's frame, as a start does once a batch's checksum has matched. Never panics, whatever the bytes.
-#[doc(hidden)]
 pub fn decode_record(frame: &[u8]) -> Result<Record, Malformed> {
     match frames(frame, 1).as_deref() {
         Some([frame]) => frame.decode(),
         Some(_) | None => Err(Malformed("not one record's frame".to_owned())),
     }
+}
+
+/// The version that a record is written in: the oldest that has a place for all of it.
+pub(super) fn version(record: &Record) -> u8 {
+    kind_of(record).1
 }
 
 /// Appends the record's frame. `Err` with the length that would be too long; `out` is then as it was.
@@ -171,6 +174,16 @@ impl Frame<'_> {
 
     pub(super) fn is_audit(&self) -> bool {
         self.kind == kind::AUDIT
+    }
+
+    pub(super) fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Its exact bytes.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let length = to_u32(self.payload.len()).to_le_bytes();
+        [&length[..], &[self.kind, self.version], self.payload].concat()
     }
 
     /// The record.
@@ -302,7 +315,7 @@ mod tests {
             let bytes = encode_record(&record).expect("short");
             let frame = frame_of(&bytes);
             assert_eq!([frame.is_opened(), frame.is_checkpoint(), frame.is_closed()], kinds);
-            assert_eq!(decode_record(&bytes), Ok(record));
+            assert_eq!((frame.bytes(), decode_record(&bytes)), (bytes.clone(), Ok(record)));
         }
     }
 

@@ -57,6 +57,9 @@
 //! has its `Opened`, and all that they follow, header by header, to the first. A last one without a batch does not count
 //! either: its header may have been seen without being durable.
 //!
+//! **Versions.** A record is written in the oldest version that has a place for all of it, and never in a newer one than the
+//! folder's file `format` allows: see `level`.
+//!
 //! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole
 //! or front to back. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was
 //! zero-filled and fsynced needs no more space when it is overwritten.
@@ -69,6 +72,8 @@ mod bytes;
 
 mod codec;
 
+mod copy;
+
 mod damage;
 
 mod folder;
@@ -76,6 +81,10 @@ mod folder;
 mod format1;
 
 mod format2;
+
+mod level;
+
+mod quote;
 
 mod reader;
 
@@ -91,10 +100,10 @@ mod walk;
 
 mod writer;
 
-pub use codec::{Malformed, decode_payment, encode_payment};
-#[doc(hidden)]
-pub use codec::{decode_record, encode_record};
+pub use codec::{Malformed, decode_payment, decode_record, encode_payment, encode_record};
 pub use damage::{Damage, OpenError};
+pub use level::{NEWEST_VERSION, finalize, level};
+pub use quote::Quote;
 pub use reader::{Audits, Entry, Reader, Records, Verified, dump, verify};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
 pub use scan::{Found, ReplayFrom, open};

@@ -8,6 +8,7 @@ use super::{
     Checkpoint, Closed, Damage, Lsn, OpenError, Options, Position, Record,
     batch::SECTOR,
     folder::{Folder, Segment},
+    level,
     reader::Records,
     walk::{Batch, Bounds, End, Step, Walk},
 };
@@ -26,6 +27,8 @@ pub struct Found {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) options: Options,
     pub(super) folder: Folder,
+    /// Up to which version records may be written.
+    pub(super) level: u8,
     /// Those that count, oldest first.
     pub(super) segments: Vec<Segment>,
     pub(super) proven: Position,
@@ -42,6 +45,7 @@ pub struct Found {
 /// read whole; older ones as far as [`Options::verify_bytes`] goes.
 pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
     options.check();
+    let level = level(&disk)?;
     let folder = Folder::read(&disk)?;
     let segments = folder.counted(&disk)?;
     let start = Position { segment: 0, offset: 0, next: Lsn::new(1), chain: 0 };
@@ -49,6 +53,7 @@ pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
         disk,
         options,
         folder,
+        level,
         segments,
         proven: start,
         seen: start,

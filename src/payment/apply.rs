@@ -104,9 +104,7 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
         }
         Fact::AttemptEnded { operation, attempt, outcome, evidence: _ } => {
             let found = find(payment, operation)?;
-            if *attempt == UNKNOWN_ATTEMPT {
-                found.first_sent = None;
-            }
+            found.first_sent = found.first_sent.filter(|_| *attempt != UNKNOWN_ATTEMPT);
             ended(found, outcome, at);
             Some(operation.number)
         }

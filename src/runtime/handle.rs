@@ -101,7 +101,7 @@ pub enum Rejection {
     Paused,
     /// An operator has nothing new taken. Nothing was recorded; repeat with the same key.
     Draining,
-    /// The disk is full. Nothing was recorded; repeat with the same key.
+    /// The disk is full, or the index failed, which a new start mends. Nothing was recorded; repeat with the same key.
     StorageFull {
         /// When to come back.
         retry_after: Duration,
@@ -141,7 +141,7 @@ impl fmt::Display for Rejection {
                 "the key was used before, for payment {id}, with another {}; nothing was done",
                 differing.join(", ")
             ),
-            Rejection::InvalidOrder(invalid) => write!(f, "the gateway cannot take this order: {invalid}"),
+            Rejection::InvalidOrder(invalid) => write!(f, "nothing was recorded: {invalid}"),
             Rejection::Overloaded { .. } => {
                 f.write_str("too many callers are waiting; nothing was recorded, repeat with the same key")
             }
@@ -152,7 +152,7 @@ impl fmt::Display for Rejection {
                 "an operator has nothing new taken at present; nothing was recorded, repeat with the same key",
             ),
             Rejection::StorageFull { .. } => {
-                f.write_str("the disk is full; nothing was recorded, repeat with the same key")
+                f.write_str("the disk is full, or the index failed; nothing was recorded, repeat with the same key")
             }
             Rejection::Moved => f.write_str(
                 "the data folder is a copy or was restored: nothing is sent from it until `serve --moved` was said \
@@ -171,7 +171,7 @@ impl fmt::Display for Rejection {
             Rejection::InvalidState { why } => f.write_str(why),
             Rejection::Defect => f.write_str(
                 "deciding about this payment failed: a defect in this program, please report it; what is unresolved of \
-                 the payment is parked",
+                 the payment is parked, and to repeat with the same key moves no money twice",
             ),
             Rejection::Stopped(stopped) => stopped.fmt(f),
         }

@@ -130,16 +130,6 @@ fn causes() -> Vec<Cause> {
 
 const KINDS: [Kind; 5] = [Kind::Charge, Kind::Authorize, Kind::Capture, Kind::Void, Kind::Refund];
 
-const REASONS: [ParkReason; 7] = [
-    ParkReason::Exhausted,
-    ParkReason::NotFoundWithoutDeduplication,
-    ParkReason::KeyExpired,
-    ParkReason::NoWayToKnow,
-    ParkReason::GatewayChanged,
-    ParkReason::OrderExpired,
-    ParkReason::Defect,
-];
-
 fn facts() -> Vec<Fact> {
     let operation = operation(Kind::Charge);
     let key = IdempotencyKey::new("order-1234").expect("legal");
@@ -182,7 +172,7 @@ fn facts() -> Vec<Fact> {
         evidence: Evidence::Inquiry,
         open_until: Some(at(77)),
     });
-    facts.extend(REASONS.map(|reason| Fact::Parked { operation, reason, reply: reply() }));
+    facts.extend(ParkReason::ALL.map(|reason| Fact::Parked { operation, reason, reply: reply() }));
     facts.push(Fact::Unparked { operation });
     facts.push(Fact::Canceled { operation, reply: reply() });
     facts.push(Fact::Contradicted { operation, outcome: Outcome::NotFound, evidence: Evidence::Webhook });

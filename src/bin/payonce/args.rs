@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     audit::AuditArgs,
+    backup::{BackupArgs, RestoreArgs},
     bench::BenchArgs,
     doctor::DoctorArgs,
     drain::DrainArgs,
@@ -16,6 +17,7 @@ use crate::{
     pay::PayArgs,
     probe::ProbeArgs,
     ready::ReadyArgs,
+    receipt::{ReceiptArgs, VerifyReceiptArgs},
     replay::ReplayArgs,
     resolve::ResolveArgs,
     sandbox::SandboxArgs,
@@ -24,6 +26,7 @@ use crate::{
     show::ShowArgs,
     simulate::SimulateArgs,
     torture::TortureArgs,
+    upgrade::UpgradeArgs,
     version::version,
     webhooks::WebhooksArgs,
 };
@@ -78,7 +81,7 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Ask whether the daemon takes payments.
     Ready(ReadyArgs),
-    /// Decide about a payment that only a person can decide about.
+    /// Decide about what only a person can decide about: a payment, or many.
     Resolve(ResolveArgs),
     /// Look at the gateways; pause one, or resume it.
     Gateways(GatewaysArgs),
@@ -86,6 +89,10 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Look at what operators did.
     Audit(AuditArgs),
+    /// Print a payment's records as a document that anybody can check.
+    Receipt(ReceiptArgs),
+    /// Check such a document.
+    VerifyReceipt(VerifyReceiptArgs),
     /// Compare our book with the gateway's statement.
     Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.
@@ -94,6 +101,12 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     /// Look into the journal of a data folder, or rebuild its store.
     Journal(JournalArgs),
+    /// Copy the data folder as of now, while the daemon runs.
+    Backup(BackupArgs),
+    /// Make a data folder from such a copy.
+    Restore(RestoreArgs),
+    /// See whether an older payonce could take over, or give that up.
+    Upgrade(UpgradeArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
     /// Look at everything that a daemon needs, and say what is wrong.

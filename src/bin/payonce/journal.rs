@@ -4,11 +4,12 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use payonce::{
     disk::{Disk, OsDisk},
-    journal::{self, Entry, OpenError, Record},
+    journal::{self, Entry, Found, OpenError, Record},
     payment::{Audit, Deed},
     runtime::rebuild_store,
 };
@@ -73,6 +74,23 @@ pub(crate) fn disk(data: &Path) -> Result<Arc<dyn Disk>, String> {
     }
     let disk = OsDisk::new(data).map_err(|error| format!("{}: {error}", data.display()))?;
     Ok(Arc::new(disk))
+}
+
+/// How often a journal is looked at anew that seems to be damaged, and how long is waited before.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// What a start would find, beside a daemon that is writing: a batch that is seen half written, and followed a moment later,
+/// looks like damage, and does not when it is looked at again.
+pub(crate) fn look(data: &Path, verify_bytes: u64) -> Result<Found, String> {
+    let options = journal::Options { verify_bytes, ..journal::Options::default() };
+    let disk = disk(data)?;
+    let open = || journal::open(disk.clone(), options).map_err(|error| error.to_string());
+    let again = || {
+        std::thread::sleep(BETWEEN_LOOKS);
+        open()
+    };
+    (1..LOOKS).fold(open(), |found, _| found.or_else(|_| again()))
 }
 
 fn verify(folder: &Folder) -> Result<ExitCode, String> {

@@ -53,6 +53,12 @@ mod webhooks;
 
 mod journal;
 
+mod backup;
+
+mod receipt;
+
+mod upgrade;
+
 mod replay;
 
 mod settle;
@@ -127,9 +133,14 @@ fn main() -> ExitCode {
         Command::Gateways(args) => gateways::run(&args),
         Command::Drain(args) => drain::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Receipt(args) => receipt::run(&args),
+        Command::VerifyReceipt(args) => receipt::verify(&args),
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
         Command::Doctor(args) => run(doctor::run(args)),

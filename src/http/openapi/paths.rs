@@ -94,6 +94,7 @@ fn list() -> Route {
     .takes(query("attention", json!({ "type": "boolean", "default": false }), "Only those that people should see."))
     .answers(200, "Some payments, as of now.", "Page", &[])
     .asks_the_engine()
+    .refuses(&[Code::StorageFull])
 }
 
 fn show() -> Route {
@@ -115,7 +116,7 @@ fn operation(id: &str, summary: &str, is_part: bool) -> Route {
         .answers(201, "It is settled: see `state`.", "OperationAnswer", SETTLED)
         .answers(202, "It is not settled yet: ask again, or repeat.", "OperationAnswer", UNSETTLED)
         .refuses(&[Code::KeyRequired, Code::InvalidState, Code::AmountTooLarge, Code::Conflict])
-        .refuses(&[Code::StorageFull, Code::Moved, Code::Draining])
+        .refuses(&[Code::Moved, Code::Draining])
 }
 
 fn inquire() -> Route {
@@ -169,6 +170,7 @@ fn webhook() -> Route {
         .answers_as(204, "It is recorded.", Value::Null, &[])
         .refuses(&[Code::Unauthorized, Code::NotFound])
         .asks_the_engine()
+        .refuses(&[Code::StorageFull])
 }
 
 fn deliveries() -> Route {
@@ -313,6 +315,7 @@ fn about_one(route: Route) -> Route {
         .takes(path("id", json!({ "type": "string", "format": "uuid" }), "The payment's id."))
         .refuses(&[Code::NotFound])
         .asks_the_engine()
+        .refuses(&[Code::StorageFull])
 }
 
 /// How long a page may be.
