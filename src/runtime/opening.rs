@@ -170,7 +170,7 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
     let (tell, opened) = oneshot::channel();
     let run = move || {
         let (stopped, watch_stopped) = watch::channel(None);
-        match open(options, lines, tasks) {
+        match open_or_rebuild(options, lines, tasks) {
             Err(error) => drop(tell.send(Err(error))),
             Ok((turner, lock, report, reader)) => {
                 let intake = turner.intake.clone();
@@ -221,6 +221,19 @@ fn run(turner: Turner, lock: FolderLock, intake: &Intake, stopped: &watch::Sende
 pub(super) const STORE: &str = "store";
 
 type Ready = (Turner, FolderLock, OpenReport, Reader);
+
+/// A store may look whole when it is opened, and turn out not to be when a start needs a row of it: the journal has it all.
+fn open_or_rebuild(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, OpenError> {
+    match open(options.clone(), lines.clone(), tasks.clone()) {
+        Err(OpenError::Engine(engine::OpenError::Stopped(why))) if why.store_is_bad => {
+            tracing::warn!(%why, "the store is moved aside, and rebuilt from the journal");
+            let moved = store::move_aside(&options.data.join(STORE));
+            moved.map_err(system("the store could not be moved aside"))?;
+            open(options, lines, tasks)
+        }
+        opened => opened,
+    }
+}
 
 fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, OpenError> {
     options.check().map_err(OpenError::Options)?;
