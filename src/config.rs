@@ -33,7 +33,7 @@ use crate::{
     runtime::{Options, Watch},
 };
 
-pub use gateways::GatewaySettings;
+pub use gateways::{CREDENTIAL, GatewaySettings};
 pub use keys::{change_keys, read_keys};
 pub use source::Source;
 pub use webhooks::{Webhook, WebhookSecret};
@@ -361,13 +361,11 @@ fn gateway(text: &str) -> Result<GatewayChoice, String> {
         let url = rest.strip_prefix(':').unwrap_or(STRIPE_URL);
         // A trial with a key that opens nothing: what is wrong with the URL is said where it was set.
         let tried = StripeGateway::at(url, "sk_test_trial");
-        return tried.map(|_| GatewayChoice::Stripe(url.to_owned())).map_err(|error| error.to_string());
+        return tried.map(|_| GatewayChoice::Stripe(url.to_owned())).map_err(|invalid| invalid.why.to_owned());
     }
     match HttpGateway::new(text, None) {
         Ok(_) => Ok(GatewayChoice::Http(text.to_owned())),
-        Err(error) => {
-            Err(format!("must be \"sandbox\", \"stripe\" or a URL, such as http://127.0.0.1:7412: it {error}"))
-        }
+        Err(error) => Err(format!("must be \"sandbox\", \"stripe\" or a URL, such as http://127.0.0.1:7412 ({error})")),
     }
 }
 

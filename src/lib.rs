@@ -18,8 +18,9 @@
 //! 6. **Show people** what needs them: [`Engine::list`] with [`Filter`]'s `attention`; [`Engine::outlook`] says what comes
 //!    next and why, [`Engine::resolve`] ends a doubt by a [`Person`]'s word.
 //! 7. **Watch** it: [`Engine::stats`] has numbers. With a subscriber of [`tracing`] that takes the level `info`, each call to
-//!    a gateway is a span `gateway_call` (fields `payment`, `operation`, `kind`, `call`, `attempt`, `gateway`, `outcome`), and
-//!    an event `settled` of the target `payonce::payment` ends a payment's story. What a caller wrote is in none of them.
+//!    a gateway is a span `gateway_call` (fields `payment`, `operation`, `kind`, `amount`, `currency`, `gateway`, `call`,
+//!    `attempt`, `outcome`), and an event `settled` of the target `payonce::payment` ends a payment's story. What else a
+//!    caller wrote is in none of them.
 //! 8. **Close** it: [`Engine::close`] lets calls under way end, and marks the journal. A process that is killed loses nothing,
 //!    and finds out at its next start what became of what was under way.
 //!
@@ -52,7 +53,8 @@
 //! 8. **Recording**, `journal/writer.rs`: the facts of all inputs as one batch (`journal/batch.rs`, `journal/format1/`),
 //!    one write, one fsync. If it fails, the process stops here: nothing has left, and nobody was told anything.
 //! 9. **Releasing**, `engine/turn.rs` again: only now do actions and answers come out of the decision.
-//! 10. **The call**, `runtime/calls.rs`: a task, a slot and a deadline. `gateway/http/` puts the frozen bytes on the wire;
+//! 10. **The call**, `runtime/calls.rs`: a task, a slot and a deadline; a gateway that answers at once is called
+//!     on the engine thread instead. `gateway/http/` puts the frozen bytes on the wire;
 //!     `gateway/wire.rs` knows whether a byte of them left; `gateway/http/classify.rs` and `gateway/judge.rs` say what
 //!     came of it: an [`Outcome`](payment::Outcome), never an error.
 //! 11. **Back**: the outcome is a report in the queue, an input to a turn, a fact in the journal. Then the waiting caller
@@ -122,6 +124,9 @@ pub mod http;
 pub mod config;
 
 pub mod settle;
+
+#[cfg(feature = "webhooks")]
+pub mod receipt;
 
 pub mod sim;
 

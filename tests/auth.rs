@@ -92,7 +92,7 @@ enum Needs {
     OperatesAll,
 }
 
-const ROUTES: [(&str, &str, Needs); 24] = [
+const ROUTES: [(&str, &str, Needs); 29] = [
     ("POST", "/v1/payments", Needs::Pays),
     ("GET", "/v1/payments", Needs::Reads),
     ("GET", "/v1/payments/{id}", Needs::Reads),
@@ -109,6 +109,11 @@ const ROUTES: [(&str, &str, Needs); 24] = [
     ("POST", "/v1/webhooks/out/{endpoint}/replay", Needs::OperatesAll),
     ("POST", "/v1/webhooks/out/{endpoint}/discard", Needs::OperatesAll),
     ("GET", "/v1/stats", Needs::ReadsAll),
+    ("GET", "/v1/audit", Needs::ReadsAll),
+    ("POST", "/v1/gateways/{gateway}/pause", Needs::OperatesAll),
+    ("POST", "/v1/gateways/{gateway}/resume", Needs::OperatesAll),
+    ("POST", "/v1/drain", Needs::OperatesAll),
+    ("DELETE", "/v1/drain", Needs::OperatesAll),
     ("GET", "/metrics", Needs::ReadsAll),
     ("GET", "/healthz", Needs::Nothing),
     ("GET", "/readyz", Needs::Nothing),
@@ -155,7 +160,7 @@ fn every_route_lets_in_exactly_the_roles_that_it_should() {
             if (method, route) == ("POST", PATH) && secret == Some("operator-all") {
                 status = 403;
             }
-            if method == "DELETE" && status == 0 {
+            if (method, route) == ("DELETE", PATH) && status == 0 {
                 assert!([403, 405].contains(&reaction.status), "{told}");
                 continue;
             }
@@ -186,7 +191,8 @@ fn no_route_is_forgotten_here() {
             }
         }
     }
-    let tried: BTreeSet<_> = ROUTES.iter().filter(|one| one.0 != "DELETE").map(|one| (one.0, one.1)).collect();
+    let tried: BTreeSet<_> =
+        ROUTES.iter().filter(|one| (one.0, one.1) != ("DELETE", PATH)).map(|one| (one.0, one.1)).collect();
     assert_eq!(routes, tried);
 }
 
@@ -245,7 +251,7 @@ fn another_tenants_payment_is_as_if_it_did_not_exist() {
             let list = get(&server, &format!("{PATH}{query}"), secret);
             assert!(list.status == 200 && !list.body.contains(&theirs), "{secret} {query}: {list:?}");
         }
-        for whole in ["/v1/stats", "/metrics", "/v1/webhooks/out"] {
+        for whole in ["/v1/stats", "/metrics", "/v1/webhooks/out", "/v1/audit"] {
             assert_problem(&get(&server, whole, secret), 403, "forbidden", whole);
         }
     }
@@ -254,6 +260,37 @@ fn another_tenants_payment_is_as_if_it_did_not_exist() {
     assert_eq!((&after["state"], &after["captured"]), (&before["state"], &before["captured"]));
     let conflict = ask(&server, "POST", PATH, "caller-b", "order-1", DOUBT);
     assert_eq!(conflict.json()["payment_id"], ours, "a conflict is with one's own");
+}
+
+/// Whatever actor they say they are: who may do nothing has done nothing, and is not in the trail.
+#[test]
+fn the_trail_names_the_key_of_each_deed_and_holds_none_that_was_refused() {
+    let server = server(everybody());
+    let id = pay(&server, "caller-a", "order-1", DOUBT);
+    let inquire = format!("{PATH}/{id}/inquire");
+    let person = r#"{"actor":"the boss","reason":"because"}"#;
+    assert_eq!(ask(&server, "POST", &inquire, "operator-b", "", person).status, 404);
+    assert_eq!(ask(&server, "POST", &inquire, "caller-a", "", person).status, 403);
+    for (path, secret) in [("/v1/drain", "operator-a"), ("/v1/gateways/default/pause", "reader-all")] {
+        assert_eq!(ask(&server, "POST", path, secret, "", person).status, 403);
+    }
+    assert_eq!(ask(&server, "POST", &inquire, "operator-a", "", "").status, 200);
+    assert_eq!(ask(&server, "POST", "/v1/gateways/default/pause", "operator-all", "", person).status, 200);
+    let card = r#"{"actor":"ann","reason":"card 4242424242424242"}"#;
+    assert_problem(
+        &ask(&server, "POST", "/v1/drain", "operator-all", "", card),
+        400,
+        "invalid_request",
+        "kept for ever",
+    );
+    let told = get(&server, "/v1/audit", "reader-all").json();
+    let said =
+        |place: usize| ["action", "target", "actor", "key", "reason"].map(|name| told["deeds"][place][name].clone());
+    let texts = |words: [Option<&str>; 5]| words.map(serde_json::Value::from);
+    let pause = [Some("pause"), Some("default"), Some("the boss"), Some("operator-all"), Some("because")];
+    assert_eq!(said(0), texts(pause));
+    assert_eq!(said(1), texts([Some("inquire"), Some(&id), Some("operator-a"), Some("operator-a"), None]));
+    assert_eq!((told["deeds"].as_array().unwrap().len(), &told["next"]), (2, &serde_json::Value::Null));
 }
 
 #[test]

@@ -201,3 +201,40 @@ async fn a_flipped_bit_in_the_journal_is_refused_with_its_place_or_loses_nothing
     assert!(refused > 5, "{refused}");
     all_there(&open(&folder, &gateway).await, &gateway, &paid).await;
 }
+
+/// Opening looks at no row: the damage shows when the start puts another into the same pack.
+#[tokio::test]
+async fn a_start_that_finds_a_damaged_row_rebuilds_the_store_and_answers() {
+    let folder = Folder::new("bad-pack");
+    let gateway = Scripted::new();
+    let engine = open(&folder, &gateway).await;
+    let mut paid = Vec::new();
+    for number in 0..3 {
+        paid.push(engine.pay(&format!("order-{number}"), order(5)).await.unwrap().payment);
+    }
+    let mut patience = Patience::new();
+    while engine.stats().store.lag > 0 {
+        patience.wait(|| "the store to take them".to_owned()).await;
+    }
+    drop(engine);
+    drop(open(&folder, &gateway).await);
+    let mut store = sled::open(folder.0.join("store"));
+    while store.is_err() {
+        patience.wait(|| "the store to be let go of".to_owned()).await;
+        store = sled::open(folder.0.join("store"));
+    }
+    let db = store.unwrap();
+    for pack in db.scan_prefix(b"p") {
+        let (key, value) = pack.unwrap();
+        let mut value = value.to_vec();
+        *value.last_mut().unwrap() ^= 1;
+        db.insert(key, value).unwrap();
+    }
+    db.flush().unwrap();
+    drop(db);
+    let engine = open(&folder, &gateway).await;
+    assert!(engine.report().rebuilt.is_some());
+    for payment in paid {
+        assert_eq!(engine.get(payment.id).await.unwrap().as_deref(), Some(payment.as_ref()));
+    }
+}

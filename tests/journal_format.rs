@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use journal_kit::{
     Image, MemoryDisk, at,
-    samples::{every_record, full_payment, payment},
+    samples::{every_deed, every_record, full_payment, payment},
 };
 use payonce::journal::{Begin, Options, Record, ReplayFrom, decode_payment, dump, encode_payment, open, verify};
 
@@ -24,15 +24,14 @@ fn read_golden(name: &str) -> Vec<u8> {
     fs::read(golden(name)).expect("the golden files of format 1 are part of the repository")
 }
 
-/// A segment that holds every record, as this version writes it.
-fn written_now() -> Vec<u8> {
+/// A segment that holds these records, as this version writes it.
+fn written_now(records: Vec<Record>) -> Vec<u8> {
     let disk = MemoryDisk::default();
     let found = open(Arc::new(disk.clone()), SIZES).expect("a new journal");
     let begin = Begin { store_uuid: [0xAB; 16], salt: 0x5A17_0001, boot_id: [7; 16], lock_inode: 42 };
     let mut journal = found.begin(begin).expect("space");
-    let groups: Vec<Vec<Record>> = every_record().into_iter().map(|record| vec![record]).collect();
-    let appended = journal.append(at(1_700_000_000_000), &groups).expect("space");
-    assert!(appended.batches > 1, "several batches");
+    let groups: Vec<Vec<Record>> = records.into_iter().map(|record| vec![record]).collect();
+    journal.append(at(1_700_000_000_000), &groups).expect("space");
     let mut bytes = disk.after_kill().remove(SEGMENT).expect("there");
     let end = bytes.iter().rposition(|byte| *byte != 0).expect("written") + 1;
     bytes.truncate(end.next_multiple_of(512));
@@ -53,14 +52,22 @@ fn records_of(mut segment: Vec<u8>) -> Vec<Record> {
 
 #[test]
 fn every_record_comes_back_as_it_was_written() {
-    assert_eq!(records_of(written_now()), every_record());
+    assert_eq!(records_of(written_now(every_record())), every_record());
+    assert_eq!(records_of(written_now(every_deed())), every_deed());
 }
 
 #[test]
 fn golden_files_of_format_1_are_read_and_written_byte_for_byte() {
     let segment = read_golden("0000000001.log");
     assert_eq!(records_of(segment.clone()), every_record());
-    assert!(written_now() == segment, "this version writes format 1 otherwise than the one that fixed it");
+    assert!(
+        written_now(every_record()) == segment,
+        "this version writes format 1 otherwise than the one that fixed it"
+    );
+
+    let deeds = read_golden("deeds.log");
+    assert_eq!(records_of(deeds.clone()), every_deed());
+    assert!(written_now(every_deed()) == deeds, "this version writes deeds otherwise than the one that fixed them");
 
     let row = read_golden("payment.row");
     assert_eq!(decode_payment(&row).as_ref(), Ok(&full_payment()));

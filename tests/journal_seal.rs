@@ -107,7 +107,7 @@ fn erased(record: &Record) -> Record {
         Record::Relogged(one) => Record::Relogged(event(one)),
         Record::Carried(payment) => carried(bare(payment)),
         Record::Inbox(news) => Record::Inbox(payonce::payment::Webhook { body: Vec::new(), ..news.clone() }),
-        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => record.clone(),
+        Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => record.clone(),
     }
 }
 

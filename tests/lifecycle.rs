@@ -169,6 +169,27 @@ async fn an_adapter_that_never_answers_is_given_up_after_its_deadline() {
     assert_eq!((gateway.moved(), answer.payment.operations[0].attempts), ((1, 1), 2));
 }
 
+/// On the engine's own thread: whatever the adapter does there, the payment is recovered as any other.
+#[tokio::test]
+async fn a_gateway_that_answers_at_once_and_does_not_leaves_its_payment_in_doubt_and_the_engine_alive() {
+    for (act, attempts) in [
+        (Act::Succeed, 1),
+        (Act::LoseReply, 1),
+        (Act::LoseRequest, 2),
+        (Act::NotSent, 2),
+        (Act::Hang, 2),
+        (Act::Panic, 2),
+    ] {
+        let folder = Folder::new("at-once");
+        let gateway = Scripted::new().at_once().then([act]);
+        let engine = open(&folder, &gateway).await;
+        let answer = engine.pay("order-1", order(1050)).await.unwrap();
+        assert_eq!(answer.payment.state(), State::Succeeded, "{act:?}");
+        assert_eq!((gateway.moved(), answer.payment.operations[0].attempts), ((1, 1), attempts), "{act:?}");
+        engine.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_for_good_cancels_and_a_decline_is_final() {
     let folder = Folder::new("refused");
@@ -217,10 +238,18 @@ async fn a_full_queue_refuses_at_the_door_and_records_nothing() {
     // The only slot is taken: the second waits in line, and fills it.
     let waiting = tokio::spawn({
         let (engine, tenant, key) = (engine.clone(), tenant.clone(), key(2));
-        async move { engine.submit(&tenant, &key, order(2), Duration::from_millis(300)).await }
+        async move { engine.submit(&tenant, &key, order(2), Duration::from_secs(2)).await }
     });
-    let refused = engine.submit(&tenant, &key(3), order(3), Duration::from_millis(1)).await;
+    while engine.stats().queue.held == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Whoever is answered has passed the door since, which knows of it now.
+    assert_eq!(engine.get(payonce::PaymentId::derive(&tenant, &key(2))).await.unwrap(), None);
+    // It is turned away there: it does not wait for its own time to pass.
+    let began = std::time::Instant::now();
+    let refused = engine.submit(&tenant, &key(3), order(3), Duration::from_secs(60)).await;
     assert!(matches!(refused, Err(Rejection::Overloaded { .. })), "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(engine.get(payonce::PaymentId::derive(&tenant, &key(3))).await.unwrap(), None);
     assert!(matches!(waiting.await.unwrap(), Err(Rejection::Overloaded { .. })));
     assert_eq!(engine.get(payonce::PaymentId::derive(&tenant, &key(2))).await.unwrap(), None);

@@ -150,6 +150,8 @@ fn what_payments_and_people_are_answered_is_as_the_document_says() {
         reader.ask(&format!("/v1/payments/{{id}}/{what}"), &post(&target, "", body.as_bytes()), status)
     };
     ask("inquire", doubt, "", 200);
+    ask("inquire", doubt, r#"{"actor":"carol","reason":"the customer called"}"#, 200);
+    ask("inquire", doubt, r#"{"actor":""}"#, 400);
     ask("resolve", doubt, r#"{"actor":"carol","reason":"seen","as":"succeeded","gateway_reference":"gw_9"}"#, 200);
     ask("resolve", doubt, r#"{"actor":"carol","reason":"seen","as":"declined"}"#, 409);
     ask("resolve", doubt, r#"{"actor":"","reason":"seen","as":"declined"}"#, 400);
@@ -179,6 +181,38 @@ fn what_everybody_else_is_answered_is_as_the_document_says() {
     for (what, body) in [("replay", "{}"), ("discard", r#"{"id":"a"}"#)] {
         let path = format!("/v1/webhooks/out/{{endpoint}}/{what}");
         reader.ask(&path, &post(&format!("/v1/webhooks/out/nobody/{what}"), "", body.as_bytes()), 404);
+    }
+}
+
+#[test]
+fn what_operators_are_answered_is_as_the_document_says() {
+    let reader = Reader::start();
+    let (paid, person) = (reader.pay("acct_alice", "", 201), r#"{"actor":"carol","reason":"the gateway asked us to"}"#);
+    let act = |path: &str, name: &str, body: &str, status| {
+        reader.ask(path, &post(&path.replace("{gateway}", name), "", body.as_bytes()), status)
+    };
+    let (pause, resume) = ("/v1/gateways/{gateway}/pause", "/v1/gateways/{gateway}/resume");
+    assert_eq!(act(pause, "default", person, 200).json()["paused"], true);
+    for (name, body, status) in [("default", "{}", 400), ("nobody", person, 404), ("default", "", 400)] {
+        act(pause, name, body, status);
+        act(resume, name, body, status);
+    }
+    reader.post(PATH, PATH, "order-2", ORDER, 503);
+    reader.get("/v1/stats", "/v1/stats", 200);
+    act(resume, "default", person, 200);
+    act("/v1/drain", "", person, 200);
+    act("/v1/drain", "", r#"{"actor":"carol"}"#, 400);
+    reader.post(PATH, PATH, "order-2", ORDER, 503);
+    let refund = format!("{PATH}/{paid}/refunds");
+    reader.post("/v1/payments/{id}/refunds", &refund, "back-1", "", 503);
+    reader.get("/readyz", "/readyz", 503);
+    reader.ask("/v1/drain", b"DELETE /v1/drain HTTP/1.1\r\nHost: a\r\n\r\n", 200);
+    reader.post(PATH, PATH, "order-2", ORDER, 201);
+    let told = reader.get("/v1/audit", "/v1/audit?limit=3", 200).json();
+    assert_eq!(told["deeds"].as_array().unwrap().len(), 3);
+    reader.get("/v1/audit", &format!("/v1/audit?before={}", told["next"]), 200);
+    for query in ["limit=0", "limit=501", "before=x", "before=-1", "before=99999999999999999999", "other=1"] {
+        reader.get("/v1/audit", &format!("/v1/audit?{query}"), 400);
     }
 }
 
@@ -246,11 +280,13 @@ fn before_it_is_ready_every_route_of_the_engine_answers_as_the_document_says() {
             Some("Order") => ORDER,
             Some("Resolution") => r#"{"actor":"carol","reason":"seen","as":"declined"}"#,
             Some("OneEventId") => r#"{"id":"a"}"#,
-            Some("Part" | "Nothing" | "EventId") | None => "{}",
+            Some("Person") => r#"{"actor":"carol","reason":"seen"}"#,
+            Some("Part" | "Nothing" | "EventId" | "PersonIfAny") | None => "{}",
             Some(other) => panic!("{other}"),
         };
         match method.as_str() {
             "get" => reader.get(&path, &target, 503),
+            "delete" => reader.ask(&path, format!("DELETE {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes(), 503),
             _ => reader.post(&path, &target, "k", body, 503),
         };
     }

@@ -3,7 +3,7 @@
 use payonce::sim::{Options, Points, every_crash_point, run, scripts};
 
 /// Seeds that once broke a promise, or showed a gateway that broke its contract, and with how many payments.
-const REGRESSIONS: [(u64, u32); 3] = [(163, 30), (603, 100), (1612, 100)];
+const REGRESSIONS: [(u64, u32); 4] = [(163, 30), (603, 100), (799, 100), (1612, 100)];
 
 #[test]
 fn no_promise_is_broken_in_any_simulated_world() {
@@ -14,7 +14,7 @@ fn no_promise_is_broken_in_any_simulated_world() {
         crashes += report.crashes;
         elsewhere += report.elsewhere;
     }
-    assert!(crashes > 150 && elsewhere > 150, "{crashes} crashes, {elsewhere} sendings to another gateway");
+    assert!(crashes > 150 && elsewhere > 100, "{crashes} crashes, {elsewhere} sendings to another gateway");
 }
 
 #[test]

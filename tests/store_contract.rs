@@ -251,30 +251,74 @@ fn rows_without_a_mark_a_damaged_mark_and_another_format_are_moved_aside() {
     }
 }
 
-#[test]
-fn a_damaged_row_is_an_error_that_names_its_payment_and_harms_no_other() {
-    let folder = Folder::new();
-    let (_, copy) = filled(&folder.path, 20);
-    through_sled(&copy, |db| flip(db, &[b"p", &id(7).as_bytes()[..]].concat(), 15));
-    let store = kept(&copy);
-    for error in [store.get(&id(7)).map(drop).unwrap_err(), store.page(None, 100).map(drop).unwrap_err()] {
-        assert!(matches!(error, StoreError::Row { payment, .. } if payment == id(7)), "{error}");
-        assert!(error.to_string().contains(&id(7).to_string()));
-    }
-    assert_eq!(store.get(&id(8)).unwrap(), Some(row(8)));
+/// Payments of different moments, each in a pack of its own.
+fn apart(n: u8) -> PaymentId {
+    PaymentId::from_bytes([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// A row moved under another id would answer for a payment that is not its own.
+fn filled_apart(path: &Path) -> PathBuf {
+    let store = fresh(path);
+    store.apply(&(1..=20).map(|n| (apart(n), row(n.into()))).collect::<Vec<_>>(), &mark(20)).unwrap();
+    store.flush().unwrap();
+    copied(path)
+}
+
 #[test]
-fn a_row_under_another_payments_key_is_refused() {
+fn a_damaged_pack_is_an_error_that_names_its_payment_and_harms_no_other() {
     let folder = Folder::new();
-    let (_, copy) = filled(&folder.path, 20);
+    let copy = filled_apart(&folder.path);
+    through_sled(&copy, |db| flip(db, &[b"p", &apart(7).as_bytes()[..6]].concat(), 15));
+    let store = kept(&copy);
+    for error in [store.get(&apart(7)).map(drop).unwrap_err(), store.page(None, 100).map(drop).unwrap_err()] {
+        assert!(matches!(error, StoreError::Row { payment, .. } if payment == apart(7)), "{error}");
+        assert!(error.to_string().contains(&apart(7).to_string()));
+    }
+    assert_eq!(store.get(&apart(8)).unwrap(), Some(row(8)));
+    assert!(matches!(store.apply(&[(apart(7), row(99))], &mark(99)), Err(StoreError::Row { .. })));
+    assert!(matches!(store.get(&apart(8)), Err(StoreError::Broken { .. })), "half of it may have been lost");
+}
+
+/// A pack moved under another key would answer for payments that are not its own.
+#[test]
+fn a_pack_under_another_key_is_refused() {
+    let folder = Folder::new();
+    let copy = filled_apart(&folder.path);
     through_sled(&copy, |db| {
-        let key = |n| [b"p", &id(n).as_bytes()[..]].concat();
+        let key = |n| [b"p", &apart(n).as_bytes()[..6]].concat();
         let value = db.get(key(7)).unwrap().unwrap();
         db.insert(key(99), value).unwrap();
     });
-    assert!(matches!(kept(&copy).get(&id(99)), Err(StoreError::Row { payment, .. }) if payment == id(99)));
+    assert!(matches!(kept(&copy).get(&apart(99)), Err(StoreError::Row { payment, .. }) if payment == apart(99)));
+}
+
+/// A batch job names a hundred thousand payments within one millisecond: no pack grows with them.
+#[test]
+fn rows_of_one_moment_are_found_listed_and_replaced_however_many() {
+    let folder = Folder::new();
+    let store = fresh(&folder.path);
+    let at_once = |n: u32| {
+        let scattered = n.wrapping_mul(2_654_435_761).to_be_bytes();
+        PaymentId::from_bytes(
+            [&[1, 2, 3, 4, 5, 6, 0x80, 0, 0x80][..], &scattered, &[0; 3]].concat().try_into().unwrap(),
+        )
+    };
+    for first in (0..3_000).step_by(500) {
+        let rows: Vec<_> = (first..first + 500).map(|n| (at_once(n), row(n.into()))).collect();
+        store.apply(&rows, &mark(1)).unwrap();
+    }
+    store.apply(&[(at_once(17), row(99)), (at_once(17), row(100))], &mark(2)).unwrap();
+    let wanted = |n: u32| row(if n == 17 { 100 } else { n.into() });
+    assert!((0..3_000).all(|n| store.get(&at_once(n)).unwrap() == Some(wanted(n))));
+    assert_eq!(store.get(&at_once(3_000)).unwrap(), None);
+    let mut all: Vec<_> = (0..3_000).map(|n| (at_once(n), wanted(n))).collect();
+    all.sort_by_key(|(id, _)| *id);
+    assert_eq!(store.page(None, 10_000).unwrap(), all);
+    assert_eq!(store.page(Some(&all[1_234].0), 5).unwrap(), all[1_235..1_240]);
+    drop(store);
+    through_sled(&folder.path, |db| {
+        let largest = db.iter().map(|value| value.unwrap().1.len()).max().unwrap();
+        assert!(largest < 65 * (320 + 28), "{largest}");
+    });
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use payonce::{
     journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
     payment::{
-        Amount, Capture, Cause, Contradiction, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity,
-        Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
+        Amount, Audit, Capture, Cause, Contradiction, Currency, Deed, Event, Evidence, Fact, Finality, IdempotencyKey,
+        Identity, Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
         ParkReason, Payment, PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
     },
 };
@@ -15,19 +15,9 @@ use super::choices::Choices;
 
 const KINDS: [Kind; 5] = [Kind::Charge, Kind::Authorize, Kind::Capture, Kind::Void, Kind::Refund];
 
-const REASONS: [ParkReason; 7] = [
-    ParkReason::Exhausted,
-    ParkReason::NotFoundWithoutDeduplication,
-    ParkReason::KeyExpired,
-    ParkReason::NoWayToKnow,
-    ParkReason::GatewayChanged,
-    ParkReason::OrderExpired,
-    ParkReason::Defect,
-];
-
 /// A record of any kind.
 pub(super) fn record(c: &mut Choices<'_>) -> Record {
-    match c.below(7) {
+    match c.below(8) {
         0 => Record::Event(event(c)),
         1 => Record::Relogged(event(c)),
         2 => Record::Carried(Box::new(payment(c))),
@@ -45,7 +35,26 @@ pub(super) fn record(c: &mut Choices<'_>) -> Record {
             from: Position { segment: c.long(), offset: c.long(), next: Lsn::new(c.long()), chain: small(c) },
             files: files(c),
         }),
-        _ => Record::Closed(Closed { store: array(c), applied: Lsn::new(c.long()), files: files(c) }),
+        6 => Record::Closed(Closed { store: array(c), applied: Lsn::new(c.long()), files: files(c) }),
+        _ => Record::Audit(Audit {
+            at: time(c),
+            key: c.yes().then(|| c.text(9)),
+            person: Person { actor: c.text(9), reason: c.text(9) },
+            deed: deed(c),
+            carried: c.yes(),
+        }),
+    }
+}
+
+fn deed(c: &mut Choices<'_>) -> Deed {
+    match c.below(7) {
+        0 => Deed::Inquire(PaymentId::from_bytes(array(c))),
+        1 => Deed::Pause { name: c.text(9), gateway: identity(c) },
+        2 => Deed::Resume { name: c.text(9), gateway: identity(c) },
+        3 => Deed::Drain,
+        4 => Deed::Admit,
+        5 => Deed::Replay { webhook: c.text(9), event: c.yes().then(|| c.text(9)) },
+        _ => Deed::Discard { webhook: c.text(9), event: c.text(9) },
     }
 }
 
@@ -138,7 +147,7 @@ fn standing(c: &mut Choices<'_>) -> Standing {
         1 => Standing::Sent { not_after: time(c) },
         2 => Standing::AtGateway { next_action: next_action(c), reply: reply(c), since: time(c) },
         3 => Standing::InDoubt { reply: reply(c), since: time(c) },
-        4 => Standing::Parked { reason: REASONS[c.below(7)], reply: reply(c), since: time(c) },
+        4 => Standing::Parked { reason: ParkReason::ALL[c.below(7)], reply: reply(c), since: time(c) },
         5 => Standing::Succeeded(reply(c)),
         6 => Standing::Declined { finality: finality(c), open_until: c.yes().then(|| time(c)), reply: reply(c) },
         _ => Standing::Canceled(reply(c)),
@@ -222,7 +231,7 @@ fn fact(c: &mut Choices<'_>) -> Fact {
             evidence: evidence(c),
             open_until: c.yes().then(|| time(c)),
         },
-        6 => Fact::Parked { operation, reason: REASONS[c.below(7)], reply: reply(c) },
+        6 => Fact::Parked { operation, reason: ParkReason::ALL[c.below(7)], reply: reply(c) },
         7 => Fact::Unparked { operation },
         8 => Fact::Canceled { operation, reply: reply(c) },
         10 => Fact::Rerouted { operation, gateway: identity(c), request: blob(c) },

@@ -61,7 +61,7 @@ pub struct GatewaySettings {
 }
 
 /// The variable with the credential of the only gateway: in no file of ours, and in no process list.
-const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";
+pub const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";
 
 /// As Stripe's own tools call it.
 const STRIPE_KEY: &str = "STRIPE_API_KEY";
@@ -98,7 +98,8 @@ impl GatewaySettings {
     pub fn contract(&self, contract: &Contract) -> Result<Contract, ConfigError> {
         let mut contract = contract.clone();
         for pair in &self.contract {
-            apply_override(&mut contract, pair).map_err(|error| ConfigError::new(error.to_string()))?;
+            apply_override(&mut contract, pair)
+                .map_err(|error| ConfigError::new(format!("gateway {}: contract: {error}", self.name)))?;
         }
         Ok(contract)
     }
@@ -170,7 +171,8 @@ fn contract(table: &Table<'_>) -> Result<Vec<String>, String> {
     let pairs = value.as_table().ok_or(wrong)?.iter().map(|(key, value)| format!("{key}={}", plain(value)));
     let pairs: Vec<String> = pairs.collect();
     for pair in &pairs {
-        apply_override(&mut Contract::standard(Identity::default()), pair).map_err(|error| error.to_string())?;
+        apply_override(&mut Contract::standard(Identity::default()), pair)
+            .map_err(|error| format!("contract: {error}"))?;
     }
     Ok(pairs)
 }

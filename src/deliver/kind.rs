@@ -15,9 +15,10 @@ pub struct Kind {
 const SUBJECTS: [&str; 4] = ["payment", "capture", "void", "refund"];
 
 /// What happens. Frozen: receivers match on them.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 19] = [
     "accepted",
     "intended",
+    "rerouted",
     "prepared",
     "attempt_started",
     "succeeded",
@@ -108,7 +109,7 @@ impl fmt::Display for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payment::{Amount, Evidence, Lasting, NextAction, OperationRef, ParkReason, Reply};
+    use crate::payment::{Amount, Evidence, Identity, Lasting, NextAction, OperationRef, ParkReason, Reply};
 
     fn operation(kind: Operation) -> OperationRef {
         OperationRef { number: 0, kind, amount: Amount::new(1).expect("positive") }
@@ -153,6 +154,7 @@ mod tests {
         let operation = operation(Operation::Charge);
         let (reply, outcome) = (Reply::default(), Outcome::NotFound);
         for (fact, name) in [
+            (Fact::Rerouted { operation, gateway: Identity::default(), request: Vec::new() }, "payment.rerouted"),
             (Fact::Parked { operation, reason: ParkReason::Defect, reply: reply.clone() }, "payment.parked"),
             (Fact::Unparked { operation }, "payment.unparked"),
             (Fact::Canceled { operation, reply }, "payment.canceled"),
@@ -160,6 +162,7 @@ mod tests {
             (Fact::WindowClosed { operation }, "payment.window_closed"),
         ] {
             assert_eq!(Kind::of(&fact).to_string(), name);
+            assert_eq!(Kind::parse(name).map(|kind| kind.to_string()).as_deref(), Some(name));
         }
     }
 

@@ -192,6 +192,11 @@ impl Deliveries {
         standings
     }
 
+    /// Whether there is a receiver of this name.
+    pub fn knows(&self, endpoint: &str) -> bool {
+        self.courier(endpoint).is_some()
+    }
+
     /// Tries a receiver's dead and waiting events again now: that of this `webhook-id`, or all. Says how many there were;
     /// `None`: there is no such receiver.
     pub async fn replay(&self, endpoint: &str, id: Option<String>) -> Option<usize> {

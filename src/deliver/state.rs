@@ -54,7 +54,8 @@ impl fmt::Display for StateError {
             StateError::Ahead { cursor, end } => write!(
                 f,
                 "its state says that it was told up to record {cursor}, and the journal ends at {end}: they do not belong \
-                 together. Bring the newer journal back, or remove the state"
+                 together. Bring the newer journal back; or remove its file in webhooks/, and the receiver is told from now \
+                 on, or with from_start = true from the beginning"
             ),
             StateError::Damaged { path, why } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{File, Metadata, OpenOptions, TryLockError},
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Read},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
@@ -65,6 +65,16 @@ impl FolderLock {
         Ok(FolderLock { file, inode, file_system })
     }
 
+    /// Makes the lock file of a folder into which a journal was copied, and takes it. It is another one than `known`, which
+    /// that journal belongs to, also where a file system uses numbers again and keeps no time of birth; so whoever opens the
+    /// folder sees that it was moved. Notes the journal's identity. A lock file must not be there yet.
+    pub fn make_apart(folder: &Path, known: u64, journal: &[u8; 16]) -> Result<FolderLock, LockError> {
+        make_unlike(folder, |id| id == known).map_err(|error| LockError::Disk(about(folder, error)))?;
+        let lock = FolderLock::take(folder)?;
+        lock.note_journal(journal).map_err(|error| LockError::Disk(about(folder, error)))?;
+        Ok(lock)
+    }
+
     /// The lock file's inode number, with its time of birth folded in: numbers are used again. Another one than the journal's last means a copied or restored folder.
     pub const fn inode(&self) -> u64 {
         self.inode
@@ -99,6 +109,22 @@ impl FolderLock {
                 .to_owned()
         })
     }
+}
+
+/// Makes the lock file. One that is alike stays there until another is made, so that its number cannot be used again.
+fn make_unlike(folder: &Path, mut is_alike: impl FnMut(u64) -> bool) -> io::Result<()> {
+    let (path, aside) = (folder.join(LOCK), folder.join("lock.aside"));
+    let make = || OpenOptions::new().write(true).create_new(true).open(&path)?.metadata();
+    if !is_alike(file_id(&make()?)) {
+        return Ok(());
+    }
+    fs::rename(&path, &aside)?;
+    let other = make()?;
+    fs::remove_file(&aside)?;
+    if is_alike(file_id(&other)) {
+        return Err(io::Error::other("the file system gives every file the same identity"));
+    }
+    Ok(())
 }
 
 /// Neither changes when the file is written, or its owner or mode; both are new in a copy. Where the file system keeps no
@@ -170,7 +196,7 @@ impl FileSystem {
     /// `/proc/self/mountinfo` it is unknown, and believed to be local.
     pub fn of(folder: &Path) -> io::Result<FileSystem> {
         let folder = folder.canonicalize()?;
-        match std::fs::read("/proc/self/mountinfo") {
+        match fs::read("/proc/self/mountinfo") {
             Ok(mounts) => Ok(FileSystem::among(&String::from_utf8_lossy(&mounts), &folder)),
             Err(_) => Ok(FileSystem::default()),
         }
@@ -232,5 +258,26 @@ mod tests {
             let found = FileSystem::among(MOUNTS, Path::new(folder));
             assert_eq!((found.kind.as_str(), found.is_network()), (kind, network), "{folder}");
         }
+    }
+
+    #[test]
+    fn the_lock_file_of_a_restored_folder_is_never_the_one_that_its_journal_knows() {
+        let folder = std::env::temp_dir().join(format!("payonce-apart-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("writable");
+        let mut seen = Vec::new();
+        let first_is_alike = |id| {
+            seen.push(id);
+            seen.len() == 1
+        };
+        make_unlike(&folder, first_is_alike).expect("the second is another");
+        assert!(seen.len() == 2 && seen[0] != seen[1], "{seen:?}");
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1);
+        assert!(FolderLock::make_apart(&folder, 0, &[7; 16]).is_err(), "there is one already");
+        fs::remove_file(folder.join(LOCK)).expect("there");
+        let lock = FolderLock::make_apart(&folder, seen[1], &[7; 16]).expect("made");
+        assert_ne!(lock.inode(), seen[1]);
+        assert_eq!(lock.journal().expect("readable"), Some([7; 16]));
+        assert!(matches!(FolderLock::take(&folder), Err(LockError::Held { .. })));
+        fs::remove_dir_all(&folder).expect("removable");
     }
 }

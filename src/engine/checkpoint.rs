@@ -30,7 +30,8 @@ impl Machine {
     /// until as much journal has been written again.
     pub fn may_checkpoint(&mut self, now: Timestamp) -> bool {
         let rows = self.unresolved_rows().map(|payment| encode_payment(payment).len().saturating_add(AROUND));
-        let carried = u64::try_from(rows.fold(2 * AROUND, usize::saturating_add)).unwrap_or(u64::MAX);
+        let carried =
+            u64::try_from(rows.fold(2 * AROUND + self.size_of_pauses(), usize::saturating_add)).unwrap_or(u64::MAX);
         // Twice: a segment is left when the next batch does not fit, and what remains of it stays unused.
         let wanted = self.reserved().saturating_add(carried.saturating_mul(2));
         let may = self.has_room(wanted, now);
@@ -51,6 +52,7 @@ impl Machine {
         let carried: Vec<Record> =
             self.unresolved_rows().map(|payment| Record::Carried(Box::new(payment.as_ref().clone()))).collect();
         self.append_all(now, carried)?;
+        self.append_all(now, self.carried_pauses())?;
         // What was carried would have to be replayed too, but another checkpoint would only carry it again.
         self.since_checkpoint = 0;
         Ok(carrying)

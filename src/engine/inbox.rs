@@ -133,6 +133,7 @@ pub(super) fn operation_key(record: &Record) -> Option<OperationKey> {
         Record::Event(_)
         | Record::Relogged(_)
         | Record::Carried(_)
+        | Record::Audit(_)
         | Record::Opened(_)
         | Record::Checkpoint(_)
         | Record::Closed(_) => None,

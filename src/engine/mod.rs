@@ -18,6 +18,8 @@ mod list;
 
 mod inbox;
 
+mod audit;
+
 mod guard;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -31,7 +33,7 @@ pub use turn::{Admission, Recorded, Told, Turned};
 
 use crate::{
     journal::{AppendError, Journal, Lsn, Malformed, Position, Reader, Seal, SpareMaker, decode_row, encode_row},
-    payment::{Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
+    payment::{Audit, Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
 use guard::Guard;
@@ -61,6 +63,10 @@ pub struct Machine {
     inbox: Inbox,
     /// Off, unless it was asked for.
     guard: Option<Guard>,
+    /// The gateways to which operators have nothing sent: for each the deed.
+    pauses: Vec<Audit>,
+    /// An operator has nothing new taken. Not recorded as a state: a start ends it.
+    draining: bool,
     /// The identity of the data folder, for marks.
     folder: [u8; 16],
     epoch: u64,

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     journal::{self, AppendError, Found, Lsn, Opened, Record, ReplayFrom, Seal},
     payment::{
-        Distrust, Event, Fact, Input, OperationKey, Payment, PaymentId, Pursuit, Rulebook, Tenant, Timestamp, apply,
-        doubt,
+        Audit, Distrust, Event, Fact, Input, OperationKey, Payment, PaymentId, Pursuit, Rulebook, Tenant, Timestamp,
+        apply, doubt, fold_pauses,
     },
     store::{Mark, Row, Store},
 };
@@ -136,7 +136,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     let from = if begin.rebuild { ReplayFrom::Beginning } else { ReplayFrom::Checkpoint };
     found.replay(from, &mut |lsn, _, record| replay.take(lsn, record))?;
     replay.put_rows()?;
-    let Replay { mut live, inbox, replayed, rows, .. } = replay;
+    let Replay { mut live, inbox, pauses, replayed, rows, .. } = replay;
     let again = found.to_record_again()?;
     let last_wall = found.last_wall().unwrap_or_default();
     let seal = found.seal().cloned();
@@ -154,16 +154,22 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         overlay: Overlay::default(),
         inbox,
         guard: None,
+        pauses,
+        draining: false,
         // What had to be replayed now would have to be replayed again.
         since_checkpoint: replayed.saturating_mul(512),
         last_wall: last_wall.max(begin.now),
         full_until: None,
     };
+    machine.note_pauses();
     let relogged = again.len();
-    let doubted =
-        begin.distrust.map_or(Ok(Vec::new()), |distrust| distrust_all(&mut live, distrust, machine.last_wall))?;
-    machine.open_epoch(begin.now, begin.moved, again, doubted, &live)?;
+    let doubted = begin.distrust.map_or(Vec::new(), |distrust| doubts(&live, distrust, machine.last_wall));
+    machine.open_epoch(begin.now, begin.moved, again, &live, &doubted)?;
+    doubted.iter().try_for_each(|event| fold_doubt(&mut live, event))?;
     let rows = rows + machine.take_over(live, begin.rebuild)?;
+    if let Some(Err(error)) = machine.seal.as_ref().map(|seal| seal.note_told()) {
+        tracing::info!(%error, "the next start tells the journal of the same erasures again");
+    }
     if let Err(error) = machine.journal.clean_up() {
         tracing::info!(%error, "unused space of older segments was not given back; the next start tries again");
     }
@@ -189,28 +195,35 @@ pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError
 }
 
 impl Machine {
-    /// The first batches of an epoch: what was not evidently durable, what is doubted from here on, every payment that must
-    /// not be forgotten, and the word that the opening is complete. All durable when this returns.
+    /// The first batches of an epoch: what was not evidently durable, every payment that must not be forgotten, what is
+    /// doubted of those from here on, and the word that the opening is complete. All durable when this returns.
     fn open_epoch(
         &mut self,
         now: Timestamp,
         moved: bool,
         again: Vec<Record>,
-        doubted: Vec<Record>,
         live: &BTreeMap<PaymentId, Replayed>,
+        doubted: &[Event],
     ) -> Result<(), Stopped> {
         let news = self.owners_among(&again, live)?;
         let owner = |record: &Record| match record {
             Record::Event(event) | Record::Relogged(event) => Some(live.get(&event.payment)?.payment.tenant.clone()),
-            Record::Inbox(_) | Record::Carried(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
-                news.get(&operation_key(record)?).cloned()
-            }
+            Record::Inbox(_)
+            | Record::Carried(_)
+            | Record::Audit(_)
+            | Record::Opened(_)
+            | Record::Checkpoint(_)
+            | Record::Closed(_) => news.get(&operation_key(record)?).cloned(),
         };
         self.append_all_of(now, again, &owner)?;
-        self.append_all_of(now, doubted, &owner)?;
         let carried: Vec<Record> =
             live.values().map(|replayed| Record::Carried(Box::new(replayed.payment.clone()))).collect();
         self.append_all(now, carried)?;
+        self.append_all(now, self.carried_pauses())?;
+        // Behind what they are about: of that, the carried copy may be all that a later start finds.
+        self.append_all(now, doubted.iter().cloned().map(Record::Event).collect())?;
+        let erasures = self.seal.as_ref().map_or(Vec::new(), |seal| seal.untold());
+        self.append_all(now, erasures.into_iter().map(Record::Audit).collect())?;
         self.append_all(now, vec![Record::Opened(Opened { epoch: self.epoch, moved })])
     }
 
@@ -271,25 +284,23 @@ pub fn put(store: &dyn Store, resting: &[Resting], mark: &Mark) -> Result<u64, S
     Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
 }
 
-/// Doubts what is unresolved, and returns what has to be recorded for it.
-fn distrust_all(
-    live: &mut BTreeMap<PaymentId, Replayed>,
-    distrust: Distrust,
-    at: Timestamp,
-) -> Result<Vec<Record>, Stopped> {
-    let mut records = Vec::new();
-    for (id, replayed) in live {
-        for fact in doubt(&replayed.payment, distrust) {
-            let event = Event { payment: *id, at, fact };
-            let mut payment = Some(replayed.payment.clone());
-            apply(&mut payment, &event)?;
-            if let Some(payment) = payment {
-                replayed.payment = payment;
-            }
-            records.push(Record::Event(event));
-        }
+/// What this start doubts of what is unresolved.
+fn doubts(live: &BTreeMap<PaymentId, Replayed>, distrust: Distrust, at: Timestamp) -> Vec<Event> {
+    let of = |(id, replayed): (&PaymentId, &Replayed)| {
+        let facts = doubt(&replayed.payment, distrust).into_iter();
+        facts.map(|fact| Event { payment: *id, at, fact }).collect::<Vec<_>>()
+    };
+    live.iter().flat_map(of).collect()
+}
+
+fn fold_doubt(live: &mut BTreeMap<PaymentId, Replayed>, event: &Event) -> Result<(), Stopped> {
+    let Some(replayed) = live.get_mut(&event.payment) else { return Ok(()) };
+    let mut payment = Some(replayed.payment.clone());
+    apply(&mut payment, event)?;
+    if let Some(payment) = payment {
+        replayed.payment = payment;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// A payment as replayed so far.
@@ -313,6 +324,8 @@ struct Replay<'a> {
     /// Came to rest, and may be in `live` still.
     resting: Vec<PaymentId>,
     inbox: Inbox,
+    /// In force.
+    pauses: Vec<Audit>,
     replayed: u64,
     rows: u64,
 }
@@ -322,14 +335,18 @@ impl<'a> Replay<'a> {
         let nothing = Mark { store: found.store_uuid().unwrap_or_default(), epoch: 0, applied: Lsn::ZERO, chain: 0 };
         let mark = store.mark().map_err(Stopped::from)?.unwrap_or(nothing);
         let (live, resting) = (BTreeMap::new(), Vec::new());
-        let inbox = Inbox::default();
+        let (inbox, pauses) = (Inbox::default(), Vec::new());
         let (proven, seal) = (found.proven(), found.seal().cloned());
-        Ok(Replay { store, seal, mark, proven, live, resting, inbox, replayed: 0, rows: 0 })
+        Ok(Replay { store, seal, mark, proven, live, resting, inbox, pauses, replayed: 0, rows: 0 })
     }
 
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
         self.replayed += 1;
         match record {
+            Record::Audit(audit) => {
+                fold_pauses(&mut self.pauses, &audit);
+                Ok(())
+            }
             Record::Event(event) => self.fold(lsn, event),
             Record::Carried(payment) => {
                 self.note(lsn, *payment);

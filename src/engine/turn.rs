@@ -51,6 +51,10 @@ pub enum Told {
         /// That other one.
         of: PaymentId,
     },
+    /// It would have to be sent to a gateway to which an operator has nothing sent: nothing was recorded.
+    Paused,
+    /// An operator has nothing new taken: nothing was recorded.
+    Draining,
     /// A payment that is not in memory, and the disk is full: nothing was recorded.
     NoSpace,
     /// Deciding failed: a defect. Nothing was recorded, or what is unresolved was parked.
@@ -235,7 +239,13 @@ impl Machine {
             return Some(Told::NoSpace);
         }
         let (true, Some(size)) = (self.rules.at(0).sending, begun(input, work.payment())) else { return None };
+        if self.draining {
+            return Some(Told::Draining);
+        }
         let route = self.route_of(input, work);
+        if self.rules.at(route).is_paused() {
+            return Some(Told::Paused);
+        }
         if calls.get(route).is_none_or(|calls| *calls == 0) {
             return Some(Told::NoCallFree { route });
         }

@@ -64,6 +64,13 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Asks what became of an operation. `NotSent`, `Refused` and `Unknown` here mean that no answer was had.
     fn inquire(&self, question: Question) -> Answer<'_>;
+
+    /// Whether its answers are ready when they are first polled: a gateway within this process that waits for nothing and
+    /// nobody. Then it is called on the engine's own thread, which saves a task and two wakings for each call, and where
+    /// it must not block: everybody waits meanwhile. An answer that is not ready then is [`Outcome::Unknown`].
+    fn answers_at_once(&self) -> bool {
+        false
+    }
 }
 
 /// One sending of an operation's frozen bytes.

@@ -20,7 +20,7 @@ pub struct InvalidOverride {
 
 impl fmt::Display for InvalidOverride {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gateway contract: {:?} {}", self.given, self.why)
+        write!(f, "{:?} {}", self.given, self.why)
     }
 }
 

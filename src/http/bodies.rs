@@ -76,7 +76,7 @@ pub(super) fn resolution(body: &[u8]) -> Result<Resolution, Problem> {
 }
 
 /// Words of a person that are kept for ever.
-fn spoken(field: &'static str, text: &str, max: usize) -> Result<String, Problem> {
+pub(super) fn spoken(field: &'static str, text: &str, max: usize) -> Result<String, Problem> {
     let length = text.chars().count();
     if text.trim().is_empty() || length > max || text.chars().any(char::is_control) {
         return Err(Problem::invalid_request(format!(
@@ -359,7 +359,7 @@ pub(super) struct OperationTold<'a> {
 /// One thing that happened to a payment.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Moment)]
-struct MomentBody<'a> {
+pub(super) struct MomentBody<'a> {
     at: Rfc3339,
     /// Which operation it is about.
     operation: u32,

@@ -1,4 +1,4 @@
-//! The dashboard at `/`: three files in the program itself, which ask nothing of anybody else.
+//! The dashboard at `/`: four files in the program itself, which ask nothing of anybody else.
 
 use std::sync::Arc;
 

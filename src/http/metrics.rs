@@ -102,6 +102,8 @@ fn gateways(page: &mut Page, stats: &Stats) {
     each(page, stats, "payonce_gateway_failing_calls", health, |gateway| Some(gateway.failing));
     let left = "1 while the gateway is left alone because it did not answer.";
     each(page, stats, "payonce_gateway_shut", left, |gateway| Some(u8::from(gateway.shut)));
+    let paused = "1 while an operator has nothing sent to the gateway.";
+    each(page, stats, "payonce_gateway_paused", paused, |gateway| Some(u8::from(gateway.pause.is_some())));
     let heard = "How long ago the gateway last said something that was understood; absent: never.";
     let ago = |gateway: &GatewayStats| gateway.last_heard.map(|ago| ago.as_secs_f64());
     each(page, stats, "payonce_gateway_last_heard_seconds", heard, ago);

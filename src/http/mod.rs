@@ -4,6 +4,8 @@
 //! socket   what hyper leaves undone          intake    form and size of every request
 //! routes   method and path to a call         key, prefer, query, json   strict readers, one a kind of input
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
+//! operator what operators do, and its trail
+//! operations   captures, voids, refunds
 //! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
 //! auth     who asks, and what they may        tls       certificates, ours and callers'
 //! trace    what traces are told
@@ -26,6 +28,8 @@ pub mod auth;
 mod routes;
 
 mod operations;
+
+mod operator;
 
 mod key;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Request, State as Shared, rejection::PathRejection},
+    extract::{Request, State as Shared},
     http::HeaderMap,
     response::Response,
 };
@@ -16,12 +16,9 @@ use super::{
     key,
     prefer::Preference,
     problems::Problem,
-    routes::{Answered, answer, own},
-    trace,
+    routes::{Answered, Id, answer, id_of, own},
 };
-use crate::payment::{Amount, FollowUp, PaymentId};
-
-type Id = Result<Path<String>, PathRejection>;
+use crate::payment::{Amount, FollowUp};
 
 /// The fields of a capture's or refund's body; a void has none.
 pub(super) const PART: &[&str] = &["amount"];
@@ -65,12 +62,7 @@ async fn operate(
     let engine = face.admitting()?;
     let (id, tenant) = match who.tenants() {
         // The engine looks whose it is, in the turn itself.
-        Tenants::One(tenant) => {
-            let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id));
-            let id = id.ok_or_else(Problem::no_such_payment)?;
-            trace::names(|| id);
-            (id, tenant.clone())
-        }
+        Tenants::One(tenant) => (id_of(id)?, tenant.clone()),
         Tenants::All => {
             let payment = own(who, engine, id).await?;
             (payment.id, payment.tenant.clone())

@@ -17,6 +17,8 @@ use crate::{
 
 /// How long a caller should stay away where the engine names no time of its own: one turn of the disk is far shorter.
 const SOON: Duration = Duration::from_secs(1);
+/// Until an operator has ended a pause or a drain: that takes longer than a turn, and no longer than it has to.
+const PERSON: Duration = Duration::from_secs(10);
 /// Until an operator has said `--moved`: nothing changes sooner than a person can type.
 const MOVED: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,7 @@ pub(super) enum Code {
     RateLimited,
     OutcomeUnknown,
     Overloaded,
+    Draining,
     StorageFull,
     Moved,
 }
@@ -99,6 +102,7 @@ impl Code {
                 ("outcome_unknown", StatusCode::INTERNAL_SERVER_ERROR, "What became of it is not known here")
             }
             Code::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "Too busy to take this on right now"),
+            Code::Draining => ("draining", StatusCode::SERVICE_UNAVAILABLE, "Nothing new is taken at present"),
             Code::StorageFull => ("storage_full", StatusCode::SERVICE_UNAVAILABLE, "The disk is full"),
             Code::Moved => ("moved", StatusCode::SERVICE_UNAVAILABLE, "The data folder was moved or restored"),
         }
@@ -131,6 +135,11 @@ impl Problem {
     /// Too much at once; nothing was recorded.
     pub(super) fn rate_limited(time: Duration) -> Problem {
         Problem::new(Code::RateLimited, "nothing was recorded: repeat after the time in Retry-After").retry_after(time)
+    }
+
+    /// An operator has nothing new taken.
+    pub(super) fn draining() -> Problem {
+        Problem::new(Code::Draining, Rejection::Draining.to_string()).retry_after(PERSON)
     }
 
     /// There is no such payment, or it is another tenant's.
@@ -215,9 +224,12 @@ impl From<Rejection> for Problem {
                 Problem::new(Code::Overloaded, "nothing was recorded: repeat with the same key")
                     .retry_after(retry_after)
             }
+            Rejection::Paused => Problem::new(Code::Overloaded, rejection.to_string()).retry_after(PERSON),
+            Rejection::Draining => Problem::draining(),
             Rejection::StorageFull { retry_after } => Problem::new(
                 Code::StorageFull,
-                "nothing was recorded: repeat with the same key when the operator has made room",
+                "nothing was recorded: repeat with the same key when the operator has made room, or has started payonce \
+                 again, if its index has failed (`store_failed`)",
             )
             .retry_after(retry_after),
             Rejection::Moved => Problem::new(
@@ -280,11 +292,18 @@ mod tests {
             (Rejection::Overloaded { retry_after }, 503, "overloaded", Some("2")),
             (Rejection::StorageFull { retry_after }, 503, "storage_full", Some("2")),
             (Rejection::Moved, 503, "moved", Some("60")),
+            (Rejection::Paused, 503, "overloaded", Some("10")),
+            (Rejection::Draining, 503, "draining", Some("10")),
             (Rejection::AmountTooLarge { left: 5 }, 409, "amount_too_large", None),
             (Rejection::PossibleDuplicate { of: id }, 409, "possible_duplicate", None),
             (Rejection::NotFound, 404, "not_found", None),
             (Rejection::InvalidState { why: "settled".to_owned() }, 409, "invalid_state", None),
             (Rejection::InvalidOrder(invalid), 400, "invalid_request", None),
+            (Rejection::Forged(Forged::Unsupported), 404, "not_found", None),
+            (Rejection::Forged(Forged::Signature), 401, "unauthorized", None),
+            (Rejection::Forged(Forged::Stale), 401, "unauthorized", None),
+            (Rejection::Forged(Forged::Unreadable), 400, "invalid_request", None),
+            (Rejection::Defect, 500, "outcome_unknown", None),
             (Rejection::Stopped(stopped), 500, "outcome_unknown", None),
         ] {
             let problem = Problem::from(rejection);

@@ -18,7 +18,7 @@ use axum::{
 use super::{
     Face, auth,
     auth::{Tenants, Who},
-    bodies, dashboard, docs, events, intake, key, openapi, operations,
+    bodies, dashboard, docs, events, intake, key, openapi, operations, operator,
     prefer::Preference,
     problems::{Code, Problem},
     query, trace, webhooks,
@@ -35,7 +35,7 @@ pub(super) const MAX_LIMIT: usize = 500;
 const _: () = assert!(DEFAULT_LIMIT <= MAX_LIMIT);
 
 pub(super) type Answered = Result<Response, Problem>;
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// Every route there is.
 pub(super) fn router(face: Arc<Face>) -> Router {
@@ -45,13 +45,17 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/payments/{id}/capture", post(operations::capture))
         .route("/v1/payments/{id}/void", post(operations::void))
         .route("/v1/payments/{id}/refunds", post(operations::refund))
-        .route("/v1/payments/{id}/inquire", post(inquire))
+        .route("/v1/payments/{id}/inquire", post(operator::inquire))
         .route("/v1/payments/{id}/resolve", post(resolve))
         .route("/v1/webhooks/{gateway}", post(webhook))
         .route("/v1/events", get(feed))
         .route("/v1/webhooks/out", get(webhooks::list))
         .route("/v1/webhooks/out/{endpoint}/replay", post(webhooks::replay))
         .route("/v1/webhooks/out/{endpoint}/discard", post(webhooks::discard))
+        .route("/v1/gateways/{gateway}/pause", post(operator::pause))
+        .route("/v1/gateways/{gateway}/resume", post(operator::resume))
+        .route("/v1/drain", post(operator::drain).delete(operator::admit))
+        .route("/v1/audit", get(operator::audit))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/v1/payments/{id}/outlook", get(dashboard::outlook))
@@ -147,7 +151,6 @@ async fn list(Shared(face): Shared<Arc<Face>>, who: Who, uri: Uri) -> Answered {
     let [state, limit, after, key, attention] = query::read(uri.query(), names)?;
     let invalid = |why: &'static str| Problem::invalid_request(why);
     let state = state.map(|state| State::parse(&state).ok_or_else(|| invalid("state must be a payment's state")));
-    let limit = limit.map(|limit| whole_number(&limit).ok_or_else(|| invalid("limit must be from 1 to 500")));
     let after = after.map(|after| PaymentId::parse(&after).ok_or_else(|| invalid("after must be a page's next")));
     let filter = Filter {
         tenant: match who.tenants() {
@@ -162,7 +165,7 @@ async fn list(Shared(face): Shared<Arc<Face>>, who: Who, uri: Uri) -> Answered {
         },
         key: key.map(|key| IdempotencyKey::new(&key)).transpose()?,
         after: after.transpose()?,
-        limit: limit.transpose()?.unwrap_or(DEFAULT_LIMIT),
+        limit: self::limit(limit)?,
     };
     let page = match (&filter.tenant, &filter.key) {
         // A key is a name within one tenant.
@@ -182,18 +185,16 @@ async fn everybodys(face: &Face, filter: Filter) -> Result<Page, Problem> {
     Ok(page)
 }
 
+/// How many a page may hold, where the query says.
+pub(super) fn limit(asked: Option<String>) -> Result<usize, Problem> {
+    let invalid = || Problem::invalid_request("limit must be from 1 to 500");
+    asked.map_or(Ok(DEFAULT_LIMIT), |limit| whole_number(&limit).ok_or_else(invalid))
+}
+
 /// A limit: digits only, in range.
 fn whole_number(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten().filter(|limit| (1..=MAX_LIMIT).contains(limit))
-}
-
-async fn inquire(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
-    let (head, body) = request.into_parts();
-    intake::nothing(&head.headers, body, face.patience).await?;
-    let engine = face.admitting()?;
-    let payment = engine.inquire(own(&who, engine, id).await?.id).await?;
-    Ok(json(bodies::detailed(&payment)))
 }
 
 async fn resolve(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Request) -> Answered {
@@ -205,10 +206,16 @@ async fn resolve(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Req
     Ok(json(bodies::detailed(&payment)))
 }
 
-/// The payment of an id, if it exists for who asks; what is no id names no payment.
-pub(super) async fn own(who: &Who, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+/// The payment that a path names; what is no id names none.
+pub(super) fn id_of(id: Id) -> Result<PaymentId, Problem> {
     let id = id.ok().and_then(|Path(id)| PaymentId::parse(&id)).ok_or_else(Problem::no_such_payment)?;
     trace::names(|| id);
+    Ok(id)
+}
+
+/// The payment of an id, if it exists for who asks.
+pub(super) async fn own(who: &Who, engine: &Engine, id: Id) -> Result<Arc<Payment>, Problem> {
+    let id = id_of(id)?;
     let payment = engine.get(id).await?.filter(|payment| who.tenants().hold(&payment.tenant));
     payment.ok_or_else(Problem::no_such_payment)
 }
@@ -238,7 +245,10 @@ async fn healthy() -> Response {
 }
 
 async fn ready(Shared(face): Shared<Arc<Face>>) -> Answered {
-    face.admitting().map(|_| json(br#"{"status":"ready"}"#.to_vec()))
+    match face.admitting()?.is_draining() {
+        true => Err(Problem::draining()),
+        false => Ok(json(br#"{"status":"ready"}"#.to_vec())),
+    }
 }
 
 async fn nowhere() -> Problem {

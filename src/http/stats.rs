@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::bodies;
+use super::bodies::{self, MomentBody};
 use crate::{
-    payment::{Evidence, Moment, Next, Operation, Outlook, PaymentId, State, Timestamp},
+    payment::{Audit, Next, Operation, Outlook, PaymentId, State, Timestamp},
     runtime::{CallStats, Engine, GatewayStats, Histogram, JournalStats, Lsn, Outlooks, Queue, StoreStats},
     told::{Rfc3339, Text},
 };
@@ -126,9 +126,26 @@ struct GatewayBody<'a> {
     #[schema(required)]
     last_failure: Option<&'a str>,
     shut: bool,
+    /// Who has nothing sent to it, since when and why; null: nobody has.
+    #[schema(required)]
+    paused: Option<PausedBody<'a>>,
     calling: usize,
     slots: usize,
     calls: BTreeMap<&'static str, CallsBody<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Paused)]
+struct PausedBody<'a> {
+    since: Rfc3339,
+    actor: &'a str,
+    reason: &'a str,
+}
+
+impl<'a> From<&'a Audit> for PausedBody<'a> {
+    fn from(pause: &'a Audit) -> PausedBody<'a> {
+        PausedBody { since: Rfc3339(pause.at), actor: &pause.person.actor, reason: &pause.person.reason }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -150,6 +167,7 @@ impl<'a> From<&'a GatewayStats> for GatewayBody<'a> {
             failing: gateway.failing,
             last_failure: gateway.last_failure.as_deref(),
             shut: gateway.shut,
+            paused: gateway.pause.as_ref().map(PausedBody::from),
             calling: gateway.calling,
             slots: gateway.slots,
             calls: gateway.calls.iter().map(|(call, calls)| (*call, body(calls))).collect(),
@@ -247,30 +265,6 @@ impl<'a> NextBody<'a> {
             next: outlook.next.as_str(),
             at: outlook.at.map(Rfc3339),
             why: &outlook.why,
-        }
-    }
-}
-
-/// One thing that happened to a payment.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Moment)]
-struct MomentBody<'a> {
-    at: Rfc3339,
-    /// Which operation it is about.
-    operation: u32,
-    event: &'a str,
-    /// Why it is believed.
-    #[schema(required, value_type = Option<String>)]
-    evidence: Option<Text<&'a Evidence>>,
-}
-
-impl<'a> From<&'a Moment> for MomentBody<'a> {
-    fn from(moment: &'a Moment) -> MomentBody<'a> {
-        MomentBody {
-            at: Rfc3339(moment.at),
-            operation: moment.operation,
-            event: &moment.what,
-            evidence: moment.evidence.as_ref().map(Text),
         }
     }
 }

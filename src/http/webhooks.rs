@@ -13,19 +13,26 @@ use utoipa::ToSchema;
 
 use super::{
     Face,
-    bodies::render,
+    auth::Who,
+    bodies::{render, spoken},
     intake,
     json::Object,
+    operator,
     problems::{Code, Problem},
 };
 use crate::{
     deliver::{Deliveries, Failing, Standing, Undelivered},
-    payment::PaymentId,
+    payment::{Deed, PaymentId, Person},
     told::{Rfc3339, Text},
 };
 
 type Answered = Result<Response, Problem>;
 type Name = Result<Path<String>, PathRejection>;
+
+/// The fields of the body that names an event, and who asks.
+pub(super) const EVENT: &[&str] = &["id", "actor", "reason"];
+/// The longest id of an event, in characters: ours are far shorter, and this one is kept in the journal.
+pub(super) const MAX_EVENT: usize = 255;
 
 /// How it stands with every receiver.
 pub(super) async fn list(Shared(face): Shared<Arc<Face>>) -> Answered {
@@ -41,8 +48,10 @@ pub(super) async fn list(Shared(face): Shared<Arc<Face>>) -> Answered {
 }
 
 /// Tries one event again, or all.
-pub(super) async fn replay(Shared(face): Shared<Arc<Face>>, name: Name, request: Request) -> Answered {
-    let (name, id) = asked(&face, name, request).await?;
+pub(super) async fn replay(Shared(face): Shared<Arc<Face>>, who: Who, name: Name, request: Request) -> Answered {
+    let (name, id, person) = asked(&face, &who, name, request).await?;
+    let deed = Deed::Replay { webhook: name.clone(), event: id.clone() };
+    face.engine()?.act(deed, who.name(), person).await?;
     let replayed = deliveries(&face)?.replay(&name, id.clone()).await.ok_or_else(no_such_endpoint)?;
     if replayed == 0 && id.is_some() {
         return Err(no_such_event());
@@ -51,22 +60,34 @@ pub(super) async fn replay(Shared(face): Shared<Arc<Face>>, name: Name, request:
 }
 
 /// Forgets one dead event.
-pub(super) async fn discard(Shared(face): Shared<Arc<Face>>, name: Name, request: Request) -> Answered {
-    let (name, id) = asked(&face, name, request).await?;
+pub(super) async fn discard(Shared(face): Shared<Arc<Face>>, who: Who, name: Name, request: Request) -> Answered {
+    let (name, id, person) = asked(&face, &who, name, request).await?;
     let id = id.ok_or_else(|| Problem::invalid_request("id is required"))?;
+    let deed = Deed::Discard { webhook: name.clone(), event: id.clone() };
+    face.engine()?.act(deed, who.name(), person).await?;
     match deliveries(&face)?.discard(&name, id).await.ok_or_else(no_such_endpoint)? {
         0 => Err(no_such_event()),
         discarded => Ok(json(&Count { replayed: None, discarded: Some(discarded) })),
     }
 }
 
-/// The receiver's name, and the id in the body.
-async fn asked(face: &Face, name: Name, request: Request) -> Result<(String, Option<String>), Problem> {
+/// The receiver's name, and what the body says: which event, who asks, and why.
+async fn asked(
+    face: &Face,
+    who: &Who,
+    name: Name,
+    request: Request,
+) -> Result<(String, Option<String>, Person), Problem> {
     let (head, body) = request.into_parts();
     let body = intake::json(&head.headers, body, face.patience).await?;
-    let id = Object::read(&body, &["id"])?.optional_text("id")?.map(str::to_owned);
+    let object = Object::read(&body, EVENT)?;
+    let id = object.optional_text("id")?.map(|id| spoken("id", id, MAX_EVENT)).transpose()?;
+    let person = operator::person(who, &object)?;
     let Path(name) = name.map_err(|_| no_such_endpoint())?;
-    Ok((name, id))
+    match deliveries(face)?.knows(&name) {
+        true => Ok((name, id, person)),
+        false => Err(no_such_endpoint()),
+    }
 }
 
 fn deliveries(face: &Face) -> Result<&Deliveries, Problem> {

@@ -39,6 +39,7 @@ mod kind {
     pub(super) const OPENED: u8 = 5;
     pub(super) const CHECKPOINT: u8 = 6;
     pub(super) const CLOSED: u8 = 7;
+    pub(super) const AUDIT: u8 = 8;
 }
 
 /// Bytes that are not what this version writes, although their checksum matched.
@@ -113,31 +114,31 @@ pub(super) fn read_clear_payment(version: u8, payload: &[u8]) -> Result<Payment,
     }
 }
 
-/// A record's frame, as in a batch; `None` if it is too long. For tests that feed the reader anything.
-#[doc(hidden)]
+/// A record's frame, as in a batch; `None` if it is too long.
 pub fn encode_record(record: &Record) -> Option<Vec<u8>> {
     let mut frame = Vec::new();
-    encode(record, None, &mut frame).ok().map(|()| frame)
+    encode(record, None, &mut frame).ok().map(|_| frame)
 }
 
-/// Reads one record's frame, as a start does once a batch's checksum has matched. Never panics, whatever the bytes.
-#[doc(hidden)]
+/// Reads one record's frame, as a start does once a batch's checksum has matched; but what is sealed in it is taken as
+/// erased. Never panics, whatever the bytes.
 pub fn decode_record(frame: &[u8]) -> Result<Record, Malformed> {
     match frames(frame, 1).as_deref() {
-        Some([frame]) => frame.decode(None),
+        Some([frame]) => frame.decode_clear(),
         Some(_) | None => Err(Malformed("not one record's frame".to_owned())),
     }
 }
 
-/// Appends the record's frame; with a key, its personal data is sealed under it. `Err` with the length that would be too
-/// long; `out` is then as it was.
-pub(super) fn encode(record: &Record, key: Option<&Key>, out: &mut Vec<u8>) -> Result<(), u64> {
+/// Appends the record's frame; with a key, its personal data is sealed under it. Returns the version that it is written in:
+/// the oldest that has a place for all of it. `Err` with the length that would be too long; `out` is then as it was.
+pub(super) fn encode(record: &Record, key: Option<&Key>, out: &mut Vec<u8>) -> Result<u8, u64> {
     let start = out.len();
-    let (kind, version) = kind_of(record);
+    let (kind, clear) = kind_of(record);
+    let sealed = format3::record(record, kind, key);
+    let version = if sealed.is_some() { VERSION_3 } else { clear };
     out.extend_from_slice(&[0, 0, 0, 0, kind, version]);
-    let written = match format3::record(record, kind, key) {
+    let written = match sealed {
         Some(payload) => {
-            out.iter_mut().skip(start + FRAME - 1).for_each(|version| *version = VERSION_3);
             out.extend_from_slice(&payload);
             payload.len() <= usize::try_from(MAX_PAYLOAD).unwrap_or(usize::MAX)
         }
@@ -149,7 +150,7 @@ pub(super) fn encode(record: &Record, key: Option<&Key>, out: &mut Vec<u8>) -> R
     }
     let length = to_u32(out.len() - start - FRAME).to_le_bytes();
     out.iter_mut().skip(start).zip(length).for_each(|(byte, new)| *byte = new);
-    Ok(())
+    Ok(version)
 }
 
 /// The payload in version 1 or 2, as [`kind_of`] says.
@@ -165,6 +166,7 @@ fn encode_clear(record: &Record, version: u8, out: &mut Vec<u8>) -> bool {
         Record::Opened(opened) => into(out, &format1::Opened::from(opened)),
         Record::Checkpoint(checkpoint) => into(out, &format1::Checkpoint::from(checkpoint)),
         Record::Closed(closed) => into(out, &format1::Closed::from(closed)),
+        Record::Audit(audit) => into(out, &format1::Audit::from(audit)),
     }
 }
 
@@ -184,6 +186,7 @@ fn kind_of(record: &Record) -> (u8, u8) {
         Record::Opened(_) => (kind::OPENED, VERSION),
         Record::Checkpoint(_) => (kind::CHECKPOINT, VERSION),
         Record::Closed(_) => (kind::CLOSED, VERSION),
+        Record::Audit(_) => (kind::AUDIT, VERSION),
     }
 }
 
@@ -217,6 +220,20 @@ impl Frame<'_> {
         self.kind == kind::CLOSED
     }
 
+    pub(super) fn is_audit(&self) -> bool {
+        self.kind == kind::AUDIT
+    }
+
+    pub(super) fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Its exact bytes.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let length = to_u32(self.payload.len()).to_le_bytes();
+        [&length[..], &[self.kind, self.version], self.payload].concat()
+    }
+
     /// The record. What was erased of it stays erased; what is sealed is opened with these keys.
     pub(super) fn decode(&self, seal: Option<&Seal>) -> Result<Record, Malformed> {
         match self.version {
@@ -224,6 +241,14 @@ impl Frame<'_> {
             VERSION_2 => self.decode_version_2(),
             VERSION_3 => format3::read_record(self.payload, self.kind, seal),
             _ => Err(self.unknown()),
+        }
+    }
+
+    /// The record without what is sealed of it, as though that had been erased.
+    pub(super) fn decode_clear(&self) -> Result<Record, Malformed> {
+        match self.version {
+            VERSION_3 => format3::read_clear(self.payload, self.kind),
+            _ => self.decode(None),
         }
     }
 
@@ -237,6 +262,7 @@ impl Frame<'_> {
             kind::OPENED => Record::Opened(from_bytes::<format1::Opened>(payload)?.into()),
             kind::CHECKPOINT => Record::Checkpoint(from_bytes::<format1::Checkpoint>(payload)?.into()),
             kind::CLOSED => Record::Closed(from_bytes::<format1::Closed>(payload)?.into()),
+            kind::AUDIT => Record::Audit(from_bytes::<format1::Audit<'_>>(payload)?.into()),
             _ => return Err(self.unknown()),
         })
     }
@@ -358,7 +384,7 @@ mod tests {
             let bytes = encode_record(&record).expect("short");
             let frame = frame_of(&bytes);
             assert_eq!([frame.is_opened(), frame.is_checkpoint(), frame.is_closed()], kinds);
-            assert_eq!(decode_record(&bytes), Ok(record));
+            assert_eq!((frame.bytes(), decode_record(&bytes)), (bytes.clone(), Ok(record)));
         }
     }
 

@@ -47,7 +47,7 @@ pub enum OpenError {
         /// How.
         error: io::Error,
     },
-    /// Personal data is sealed in this folder, and its keys are missing, or are others.
+    /// Personal data is sealed in this folder, and its keys are missing, or are others; or it cannot be sealed here.
     Sealed(String),
 }
 

@@ -84,6 +84,19 @@ pub(super) fn record(record: &Record, kind: u8, key: Option<&Key>) -> Option<Vec
 
 /// Reads what [`record`] wrote.
 pub(super) fn read_record(payload: &[u8], kind: u8, seal: Option<&Seal>) -> Result<Record, Malformed> {
+    read_with(payload, kind, |whole| whole.open(kind, seal))
+}
+
+/// The same, and what is sealed is taken as erased.
+pub(super) fn read_clear(payload: &[u8], kind: u8) -> Result<Record, Malformed> {
+    read_with(payload, kind, |_| Ok(None))
+}
+
+fn read_with(
+    payload: &[u8],
+    kind: u8,
+    open: impl FnOnce(&Whole<'_>) -> Result<Option<Personal>, Malformed>,
+) -> Result<Record, Malformed> {
     let whole = Whole::read(payload)?;
     let mut record = codec::read_clear_record(kind, whole.version, whole.clear)?;
     let has_order = order_of(&record).is_some();
@@ -91,8 +104,7 @@ pub(super) fn read_record(payload: &[u8], kind: u8, seal: Option<&Seal>) -> Resu
     if whole.sealed.is_none() && !has_order {
         return Err(mismatch()); // What holds nothing any more is written in another version.
     }
-    let personal = whole.open(kind, seal)?;
-    match give_to_record(&mut record, personal, count) {
+    match give_to_record(&mut record, open(&whole)?, count) {
         true => Ok(record),
         false => Err(mismatch()),
     }
@@ -221,7 +233,7 @@ fn order_of(record: &Record) -> Option<&Order> {
     match record {
         Record::Event(event) | Record::Relogged(event) => order_of_event(event),
         Record::Carried(payment) => Some(&payment.order),
-        Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
+        Record::Inbox(_) | Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
     }
 }
 
@@ -275,7 +287,7 @@ pub(super) fn may_hold(record: &Record) -> bool {
             | Fact::WindowClosed { .. } => false,
         },
         Record::Carried(_) | Record::Inbox(_) => true,
-        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
+        Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
     }
 }
 
@@ -298,7 +310,7 @@ fn take_from_record(record: &mut Record) -> Personal {
         },
         Record::Carried(payment) => take_from_payment(payment),
         Record::Inbox(news) => Personal { order: None, bytes: vec![std::mem::take(&mut news.body)] },
-        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Personal::default(),
+        Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Personal::default(),
     }
 }
 
@@ -341,7 +353,7 @@ fn give_to_record(record: &mut Record, personal: Option<Personal>, count: usize)
             news.body = bytes.into_iter().next().unwrap_or_default();
             true
         }
-        Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
+        Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
     }
 }
 

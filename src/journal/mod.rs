@@ -57,6 +57,9 @@
 //! has its `Opened`, and all that they follow, header by header, to the first. A last one without a batch does not count
 //! either: its header may have been seen without being durable.
 //!
+//! **Versions.** A record is written in the oldest version that has a place for all of it, and never in a newer one than the
+//! folder's file `format` allows: see `level`.
+//!
 //! **Personal data.** Where that was asked for, what a record holds of persons is sealed under a key for each tenant, and goes
 //! with that key: see `format3` and `seal`. Everything that says what money did stays clear.
 //!
@@ -72,6 +75,8 @@ mod bytes;
 
 mod codec;
 
+mod copy;
+
 mod damage;
 
 mod folder;
@@ -81,6 +86,10 @@ mod format1;
 mod format2;
 
 mod format3;
+
+mod level;
+
+mod quote;
 
 mod reader;
 
@@ -98,13 +107,13 @@ mod walk;
 
 mod writer;
 
-pub use codec::{Malformed, decode_payment, decode_row, encode_payment, encode_row};
-#[doc(hidden)]
-pub use codec::{decode_record, encode_record};
+pub use codec::{Malformed, decode_payment, decode_record, decode_row, encode_payment, encode_record, encode_row};
 pub use damage::{Damage, OpenError};
-pub use reader::{Entry, Reader, Records, Verified, dump, verify};
+pub use level::{NEWEST_VERSION, finalize, level};
+pub use quote::Quote;
+pub use reader::{Audits, Entry, Reader, Records, Verified, dump, verify, verify_shut};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
-pub use scan::{Found, ReplayFrom, open};
+pub use scan::{Found, ReplayFrom, open, open_shut};
 pub use seal::{Erased, KEYS, SEALED, Seal};
 pub use segment::SpareMaker;
 pub use writer::{AppendError, Appended, Begin, Journal};

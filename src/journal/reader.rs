@@ -6,11 +6,14 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use crate::{disk::Disk, payment::Timestamp};
+use crate::{
+    disk::Disk,
+    payment::{Audit, Timestamp},
+};
 
 use super::{
     Lsn, OpenError, Options, Position, Record, folder,
-    scan::open,
+    scan::{open, open_shut},
     seal::Seal,
     segment::Header,
     walk::{Batch, Bounds, Step, Walk},
@@ -50,6 +53,10 @@ pub struct Records {
 /// up to its first damage. Changes nothing.
 pub fn dump(disk: Arc<dyn Disk>) -> Result<Records, OpenError> {
     let seal = Seal::read(&disk)?;
+    dump_with(disk, seal)
+}
+
+fn dump_with(disk: Arc<dyn Disk>, seal: Option<Arc<Seal>>) -> Result<Records, OpenError> {
     let mut records = Records::new((Arc::clone(&disk), seal), iter::empty(), None);
     records.goes_on = true;
     for number in folder::numbers(&disk)? {
@@ -74,8 +81,19 @@ pub struct Verified {
 /// Reads everything there is, every record of every segment, whatever is found. Changes nothing.
 pub fn verify(disk: Arc<dyn Disk>, options: Options) -> Result<Verified, OpenError> {
     let opened = open(Arc::clone(&disk), Options { verify_bytes: u64::MAX, ..options });
-    let mut verified = Verified { records: 0, failures: opened.err().into_iter().collect() };
-    for entry in dump(disk)? {
+    verify_all(dump(disk)?, opened.err())
+}
+
+/// The same without the keys to personal data: everything but what is sealed.
+pub fn verify_shut(disk: Arc<dyn Disk>, options: Options) -> Result<Verified, OpenError> {
+    let opened = open_shut(Arc::clone(&disk), Options { verify_bytes: u64::MAX, ..options });
+    let seal = Some(Seal::shut(&disk));
+    verify_all(dump_with(disk, seal)?, opened.err())
+}
+
+fn verify_all(records: Records, refused: Option<OpenError>) -> Result<Verified, OpenError> {
+    let mut verified = Verified { records: 0, failures: refused.into_iter().collect() };
+    for entry in records {
         match entry {
             Ok(_) => verified.records += 1,
             Err(error) => {
@@ -139,6 +157,15 @@ impl Iterator for Records {
     }
 }
 
+/// What operators did, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audits {
+    /// Each with its place in the journal.
+    pub audits: Vec<(Lsn, Audit)>,
+    /// Before which place to go on; none: there is no more.
+    pub next: Option<Lsn>,
+}
+
 /// Reads while the journal is being written, with files of its own: for the event feed. Send it where it is needed.
 #[derive(Clone)]
 pub struct Reader {
@@ -195,6 +222,34 @@ impl Reader {
             }
         }
         Ok(line.first().map_or(Lsn::ZERO, |header| header.start().next))
+    }
+
+    /// What operators did before a place: of the last segment that begins before it the last `max`, newest first; and before
+    /// which place to go on, if there is more. Copies of what was in force are left out.
+    pub fn audits_before(&mut self, before: Lsn, durable: Lsn, max: usize) -> Result<Audits, OpenError> {
+        let line = self.line_from(before.before());
+        let Some(header) = line.first() else { return Ok(Audits::default()) };
+        let bounds = line.get(1).map_or(Bounds::Durable(durable), Bounds::before);
+        let mut walk = Walk::new(&self.disk, *header, bounds, header.start())?;
+        let mut found = VecDeque::new();
+        while walk.at().next < before && walk.at().next <= durable {
+            let Step::Batch(batch) = walk.next()? else { break };
+            let audits = batch.records().filter(|(lsn, frame)| frame.is_audit() && *lsn < before && !batch.superseded);
+            for (lsn, frame) in audits {
+                if let Record::Audit(audit) = frame.decode(None).map_err(|why| batch.malformed(lsn, &why))?
+                    && !audit.carried
+                {
+                    found.push_front((lsn, audit));
+                    found.truncate(max);
+                }
+            }
+        }
+        let first = header.start().next;
+        let next = match found.back() {
+            Some((oldest, _)) if found.len() == max => Some(*oldest),
+            Some(_) | None => Some(first).filter(|first| *first > Lsn::new(1)),
+        };
+        Ok(Audits { audits: found.into(), next })
     }
 
     /// The headers from the segment that holds `from`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::payment::{Event, Payment, Webhook};
+use crate::payment::{Audit, Event, Payment, Webhook};
 
 use super::format3;
 
@@ -72,6 +72,8 @@ pub enum Record {
     Checkpoint(Checkpoint),
     /// The process stopped in order. Nothing follows in its segment.
     Closed(Closed),
+    /// What an operator did, made durable before it takes effect.
+    Audit(Audit),
 }
 
 impl Record {
@@ -90,6 +92,7 @@ impl Record {
             Record::Opened(_) => "opened",
             Record::Checkpoint(_) => "checkpoint",
             Record::Closed(_) => "closed",
+            Record::Audit(_) => "audit",
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     Checkpoint, Closed, Damage, Lsn, OpenError, Options, Position, Record,
     batch::SECTOR,
     folder::{Folder, Segment},
+    level::{SEALING, finalize, level},
     reader::Records,
     seal::Seal,
     walk::{Batch, Bounds, End, Step, Walk},
@@ -28,6 +29,8 @@ pub struct Found {
     pub(super) options: Options,
     pub(super) seal: Option<Arc<Seal>>,
     pub(super) folder: Folder,
+    /// Up to which version records may be written.
+    pub(super) level: u8,
     /// Those that count, oldest first.
     pub(super) segments: Vec<Segment>,
     pub(super) proven: Position,
@@ -43,16 +46,31 @@ pub struct Found {
 /// Reads what is there, and changes nothing. Every segment's header is read; the segments since the last checkpoint are
 /// read whole; older ones as far as [`Options::verify_bytes`] goes.
 pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
+    open_with(disk, options, Seal::read)
+}
+
+/// The same without the keys to personal data: what is sealed is taken as erased. To look at, never to go on with.
+pub fn open_shut(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
+    open_with(disk, options, |disk| Ok(Some(Seal::shut(disk))))
+}
+
+fn open_with(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    seal: impl FnOnce(&Arc<dyn Disk>) -> Result<Option<Arc<Seal>>, OpenError>,
+) -> Result<Found, OpenError> {
     options.check();
+    let level = level(&disk)?;
     let folder = Folder::read(&disk)?;
     let segments = folder.counted(&disk)?;
-    let seal = Seal::read(&disk)?;
+    let seal = seal(&disk)?;
     let start = Position { segment: 0, offset: 0, next: Lsn::new(1), chain: 0 };
     let mut found = Found {
         disk,
         options,
         seal,
         folder,
+        level,
         segments,
         proven: start,
         seen: start,
@@ -82,11 +100,28 @@ impl Found {
     /// `seed` is what new keys are made from: random, and kept nowhere.
     pub fn sealing(mut self, begin: bool, seed: [u8; 32]) -> Result<Found, OpenError> {
         if self.seal.is_none() && begin {
+            self.allow_sealing()?;
             self.seal = Some(Seal::begin(&self.disk)?);
         }
         let started = self.seal.as_ref().map_or(Ok(()), |seal| seal.start(seed));
         started.map_err(OpenError::disk("removing a key that was erased"))?;
         Ok(self)
+    }
+
+    /// A folder that nothing was ever written in has no way back to keep open.
+    fn allow_sealing(&mut self) -> Result<(), OpenError> {
+        if self.level < SEALING && self.is_new() {
+            finalize(&self.disk)?;
+            self.level = level(&self.disk)?;
+        }
+        if self.level >= SEALING {
+            return Ok(());
+        }
+        Err(OpenError::Sealed(format!(
+            "personal data cannot be sealed yet: that needs records of version {SEALING}, and none above {} are written \
+             here before the upgrade is final: `payonce upgrade finalize`. Nothing was changed",
+            self.level
+        )))
     }
 
     /// The keys under which personal data is sealed here, if it is.
@@ -180,7 +215,7 @@ impl Found {
         for entry in Records::new(self.source(), line.into_iter(), Some(self.proven)) {
             match entry?.record {
                 Record::Event(event) | Record::Relogged(event) => records.push(Record::Relogged(event)),
-                again @ (Record::Carried(_) | Record::Inbox(_)) => records.push(again),
+                again @ (Record::Carried(_) | Record::Inbox(_) | Record::Audit(_)) => records.push(again),
                 Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
             }
         }
@@ -305,6 +340,7 @@ impl Notes {
                 | Record::Relogged(_)
                 | Record::Carried(_)
                 | Record::Inbox(_)
+                | Record::Audit(_)
                 | Record::Opened(_) => {}
             }
         }

@@ -19,6 +19,9 @@ use super::{
 
 /// How much is read at once.
 const WINDOW: usize = 1 << 20;
+/// How often damage is looked at again. Beside a process that is writing, a place that was empty at one read and written at
+/// the next seems damaged, and is not when it is read anew.
+const LOOKS_AGAIN: usize = 3;
 
 /// What is known of a segment's end before it is read.
 #[derive(Clone, Copy, Debug)]
@@ -117,10 +120,14 @@ impl Walk {
 
     /// The next batch, or the end.
     pub(super) fn next(&mut self) -> Result<Step<'_>, OpenError> {
-        let Some(witness) = self.witness()? else { return Ok(Step::End(End::default())) };
-        let look = self.look().map_err(self.disk())?;
-        let later = matches!(self.bounds, Bounds::Last) && self.is_followed(&look).map_err(self.disk())?;
-        let witness = if later { Witness::Later } else { witness };
+        let Some(known) = self.witness()? else { return Ok(Step::End(End::default())) };
+        let (mut look, mut witness) = self.judge(known)?;
+        for _ in 0..LOOKS_AGAIN {
+            if verdict(look.sight, witness) == Verdict::Corrupt {
+                self.window.bytes.clear();
+                (look, witness) = self.judge(known)?;
+            }
+        }
         match verdict(look.sight, witness) {
             Verdict::Batch => match look.head {
                 Some(head) => self.take(head, look.chain, witness == Witness::Superseded),
@@ -130,6 +137,12 @@ impl Walk {
             Verdict::Torn => Ok(Step::End(End { torn: true, proves: look.head.is_some() })),
             Verdict::Corrupt => Err(self.damage(why(&look, witness))),
         }
+    }
+
+    fn judge(&mut self, known: Witness) -> Result<(Look, Witness), OpenError> {
+        let look = self.look().map_err(self.disk())?;
+        let later = matches!(self.bounds, Bounds::Last) && self.is_followed(&look).map_err(self.disk())?;
+        Ok((look, if later { Witness::Later } else { known }))
     }
 
     /// What is known of this place without looking; `None` if the segment is known to end here.

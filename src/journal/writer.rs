@@ -60,6 +60,13 @@ pub enum AppendError {
         /// The most that a batch holds.
         limit: u64,
     },
+    /// A record can be written only in a version that may not be written here yet. Nothing was written.
+    NotFinal {
+        /// The version that it needs.
+        version: u8,
+        /// Up to which version records may be written.
+        level: u8,
+    },
     /// A write or an fsync failed, now or before, or the journal is closed. What was being appended may or may not be
     /// durable; only a new start can tell. The process must stop.
     Stopped(String),
@@ -74,6 +81,11 @@ impl fmt::Display for AppendError {
             AppendError::TooLarge { bytes, limit } => {
                 write!(f, "a step of {bytes} bytes is more than the {limit} that a batch holds. Nothing was recorded")
             }
+            AppendError::NotFinal { version, level } => write!(
+                f,
+                "a record of version {version} is needed, and none above {level} are written before the upgrade is \
+                 final: `payonce upgrade finalize`. Nothing was recorded"
+            ),
             AppendError::Stopped(why) => write!(
                 f,
                 "the journal has stopped: {why}. Whether the last records are durable is not known: restart, and \
@@ -87,7 +99,7 @@ impl std::error::Error for AppendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             AppendError::Full(error) => Some(error),
-            AppendError::TooLarge { .. } | AppendError::Stopped(_) => None,
+            AppendError::TooLarge { .. } | AppendError::NotFinal { .. } | AppendError::Stopped(_) => None,
         }
     }
 }
@@ -104,6 +116,8 @@ pub struct Journal {
     disk: Arc<dyn Disk>,
     options: Options,
     seal: Option<Arc<Seal>>,
+    /// Up to which version records may be written.
+    level: u8,
     file: SegmentFile,
     header: Header,
     at: Position,
@@ -154,6 +168,7 @@ impl Found {
             disk: self.disk,
             options: self.options,
             seal: self.seal,
+            level: self.level,
             file,
             header,
             at: header.start(),
@@ -324,8 +339,9 @@ impl Journal {
             frames.clear();
             for record in group {
                 let key = self.key_of(record, owner)?;
-                codec::encode(record, key.as_deref(), &mut frames)
+                let version = codec::encode(record, key.as_deref(), &mut frames)
                     .map_err(|bytes| AppendError::TooLarge { bytes, limit })?;
+                self.check_version(version)?;
             }
             let alone = extent(to_u64(HEAD + frames.len() + TAIL));
             if alone > limit {
@@ -356,6 +372,7 @@ impl Journal {
             Record::Event(_)
             | Record::Relogged(_)
             | Record::Inbox(_)
+            | Record::Audit(_)
             | Record::Opened(_)
             | Record::Checkpoint(_)
             | Record::Closed(_) => None,
@@ -366,8 +383,13 @@ impl Journal {
         };
         made.map(Some).map_err(|error| match making("making a key", error) {
             AppendError::Stopped(why) => self.stop(why),
-            full @ (AppendError::Full(_) | AppendError::TooLarge { .. }) => full,
+            full @ (AppendError::Full(_) | AppendError::TooLarge { .. } | AppendError::NotFinal { .. }) => full,
         })
+    }
+
+    fn check_version(&self, version: u8) -> Result<(), AppendError> {
+        let level = self.level;
+        if version > level { Err(AppendError::NotFinal { version, level }) } else { Ok(()) }
     }
 
     /// All segments that the batches will need, before the first of them is written: either all of them fit, or none is.
@@ -386,7 +408,7 @@ impl Journal {
         let made = self.spares.make_up_to(segments);
         made.map(drop).map_err(|error| match making("making a segment", error) {
             AppendError::Stopped(why) => self.stop(why),
-            full @ (AppendError::Full(_) | AppendError::TooLarge { .. }) => full,
+            full @ (AppendError::Full(_) | AppendError::TooLarge { .. } | AppendError::NotFinal { .. }) => full,
         })
     }
 

@@ -97,16 +97,15 @@ fn fold(payment: &mut Payment, fact: &Fact, at: Timestamp) -> Option<u32> {
         }
         Fact::AttemptStarted { operation, attempt, not_after, cause: _ } => {
             let found = find(payment, operation)?;
+            // Of an earlier attempt whose time is not known, the key is not any younger.
+            found.first_sent = found.first_sent.or((found.attempts == 0).then_some(at));
             found.attempts = *attempt;
-            found.first_sent.get_or_insert(at);
             found.standing = Standing::Sent { not_after: *not_after };
             Some(operation.number)
         }
         Fact::AttemptEnded { operation, attempt, outcome, evidence: _ } => {
             let found = find(payment, operation)?;
-            if *attempt == UNKNOWN_ATTEMPT {
-                found.first_sent = None;
-            }
+            found.first_sent = found.first_sent.filter(|_| *attempt != UNKNOWN_ATTEMPT);
             ended(found, outcome, at);
             Some(operation.number)
         }

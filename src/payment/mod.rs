@@ -39,6 +39,8 @@ mod route;
 
 mod event;
 
+mod audit;
+
 mod state;
 
 mod balance;
@@ -55,6 +57,7 @@ mod apply;
 mod samples;
 
 pub use apply::{Misfit, apply};
+pub use audit::{Audit, Deed, fold_pauses};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
 pub use decide::{
     Action, Call, Decision, Distrust, FollowUp, Input, Late, Manner, Policies, Resolution, Response, Rulebook, Rules,

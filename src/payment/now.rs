@@ -79,9 +79,15 @@ pub struct Now {
 }
 
 impl Now {
-    /// When the monotonic clock will show what the wall clock shows at `wall`.
+    /// When the monotonic clock will show what the wall clock shows at `wall`; now, if that is past.
     pub fn tick_at(&self, wall: Timestamp) -> Tick {
         self.tick.plus(wall.since(self.wall))
+    }
+
+    /// When the monotonic clock showed, or will show, what the wall clock shows at `wall`; its beginning, if that was before.
+    pub fn tick_of(&self, wall: Timestamp) -> Tick {
+        let past = Tick(0).plus(self.wall.since(wall));
+        if wall >= self.wall { self.tick_at(wall) } else { Tick(self.tick.0.saturating_sub(past.0)) }
     }
 }
 
@@ -115,5 +121,8 @@ mod tests {
         let now = Now { wall: Timestamp::from_millis(5_000), tick: Tick::from_millis(700), clock: Clock::Trusted };
         assert_eq!(now.tick_at(Timestamp::from_millis(8_000)), Tick::from_millis(3_700));
         assert_eq!(now.tick_at(Timestamp::from_millis(1_000)), now.tick, "what is past is due at once");
+        assert_eq!(now.tick_of(Timestamp::from_millis(8_000)), Tick::from_millis(3_700));
+        assert_eq!(now.tick_of(Timestamp::from_millis(4_800)), Tick::from_millis(500));
+        assert_eq!(now.tick_of(Timestamp::from_millis(1_000)), Tick::from_millis(0));
     }
 }

@@ -159,7 +159,7 @@ pub enum ParkReason {
     KeyExpired,
     /// The gateway can neither be asked, nor would notice if it got it twice.
     NoWayToKnow,
-    /// The configured gateway is another one than that which may have acted.
+    /// The configured gateway is another one than the one that it belongs to, whether it was sent there or not.
     GatewayChanged,
     /// It may no longer be sent: the order's `expires_at` has passed.
     OrderExpired,
@@ -168,6 +168,17 @@ pub enum ParkReason {
 }
 
 impl ParkReason {
+    /// All of them.
+    pub const ALL: [ParkReason; 7] = [
+        ParkReason::Exhausted,
+        ParkReason::NotFoundWithoutDeduplication,
+        ParkReason::KeyExpired,
+        ParkReason::NoWayToKnow,
+        ParkReason::GatewayChanged,
+        ParkReason::OrderExpired,
+        ParkReason::Defect,
+    ];
+
     /// As in HTTP bodies.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -193,7 +204,7 @@ impl ParkReason {
             }
             ParkReason::NoWayToKnow => "the gateway can neither be asked nor notice a second sending",
             ParkReason::GatewayChanged => {
-                "it was sent to another gateway or account than the configured one, and goes on when that returns"
+                "it belongs to another gateway or account than the configured one, and goes on when that returns"
             }
             ParkReason::OrderExpired => "the gateway does not know it, and the order's expires_at has passed",
             ParkReason::Defect => "deciding about it failed: a defect in this program, please report it",

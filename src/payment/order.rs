@@ -231,28 +231,40 @@ fn text(field: &'static str, value: &str, min: usize, max: usize, why: &'static 
 /// part of a name, such as `acct_4929..`: of random hexadecimal ones, one in ten thousand looks like a card number.
 fn holds_card_number(text: &str) -> bool {
     let of_a_name = |c: char| c.is_alphabetic() || c == '_';
-    let mut digits: Vec<u32> = Vec::new();
+    // The digits of a run, and where its groups begin.
+    let (mut digits, mut groups): (Vec<u32>, Vec<usize>) = Default::default();
     let (mut gap, mut named, mut before) = (false, false, '.');
     for c in text.chars().chain(['.']) {
         match c.to_digit(10) {
             Some(digit) => {
                 named = if digits.is_empty() { of_a_name(before) } else { named };
+                if digits.is_empty() || gap {
+                    groups.push(digits.len());
+                }
                 digits.push(digit);
                 gap = false;
             }
             None if (c == ' ' || c == '-') && !gap => gap = true,
             None => {
                 named |= of_a_name(c) && !gap;
-                if !named && is_card_number(&digits) {
+                if !named && is_in(&digits, &groups) {
                     return true;
                 }
                 digits.clear();
+                groups.clear();
                 gap = false;
             }
         }
         before = c;
     }
     false
+}
+
+/// Whether some groups of digits, side by side, are a card number: an expiry date may stand behind it, or a count before.
+fn is_in(digits: &[u32], groups: &[usize]) -> bool {
+    let ends = || groups.iter().copied().skip(1).chain([digits.len()]);
+    let from = |start: usize| ends().filter(move |end| *end > start && end - start <= 19);
+    groups.iter().any(|start| from(*start).any(|end| digits.get(*start..end).is_some_and(is_card_number)))
 }
 
 fn is_card_number(digits: &[u32]) -> bool {
@@ -319,7 +331,14 @@ mod tests {
 
     #[test]
     fn card_numbers_never_reach_the_journal() {
-        for text in ["4242424242424242", "card 4242 4242 4242 4242, thanks", "5555-5555-5555-4444", "378282246310005"] {
+        for text in [
+            "4242424242424242",
+            "card 4242 4242 4242 4242, thanks",
+            "5555-5555-5555-4444",
+            "378282246310005",
+            "4242 4242 4242 4242 12/26",
+            "2 4242424242424242-123",
+        ] {
             assert!(order().with_description(text).is_err(), "{text}");
             assert!(order().with_metadata("note", text).is_err(), "{text}");
         }

@@ -19,12 +19,19 @@ pub struct Route {
     pub encoder: Encoder,
     /// Whether it does not answer at present: new payments go to another, if one is for them too.
     pub shut: bool,
+    /// Whether an operator has nothing sent to it.
+    pub paused: bool,
 }
 
 impl Route {
     /// A gateway for everything.
     pub fn new(name: &str, contract: Contract, encoder: Encoder) -> Route {
-        Route { name: name.to_owned(), currencies: Vec::new(), contract, encoder, shut: false }
+        Route { name: name.to_owned(), currencies: Vec::new(), contract, encoder, shut: false, paused: false }
+    }
+
+    /// Whether new payments go to another.
+    pub const fn is_closed(&self) -> bool {
+        self.shut || self.paused
     }
 
     fn suits(&self, order: &Order) -> Option<Suits> {
@@ -63,12 +70,12 @@ pub fn choose(routes: &[Route], order: &Order, is_shut: impl Fn(usize) -> bool) 
     })
 }
 
-/// Where a payment goes that a gateway did not take: to the next route that is for it and not shut, in a circle.
+/// Where a payment goes that a gateway did not take: to the next route that is for it and not closed, in a circle.
 pub(super) fn next<'a>(routes: &'a [Route], order: &Order, from: &Identity) -> Option<&'a Route> {
     let suited: Vec<&Route> = candidates(routes, order).into_iter().filter_map(|place| routes.get(place)).collect();
     let here = suited.iter().position(|route| route.contract.identity == *from)?;
     let (before, after) = suited.split_at(here);
-    after.iter().skip(1).chain(before).find(|route| !route.shut).copied()
+    after.iter().skip(1).chain(before).find(|route| !route.is_closed()).copied()
 }
 
 /// How many routes are for an order.

@@ -1,7 +1,10 @@
 //! Calls to the gateways: each a task, as many at once as its gateway has slots, each with a deadline, each reporting once.
+//! A gateway that answers at once is called on the engine's own thread instead.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -109,6 +112,10 @@ impl Calls {
         call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_> + Send + 'static,
     ) {
         let report = Once::new(self.intake.clone(), span.clone(), report);
+        if self.lines.get(place).is_some_and(|line| line.gateway.answers_at_once()) {
+            let _entered = span.enter();
+            return self.call_at_once((place, asking), report, not_after, call);
+        }
         let (lines, meter, mut stage) = (self.lines.clone(), self.meter.clone(), self.stage.subscribe());
         let task = async move {
             let Some(line) = lines.get(place) else { return };
@@ -120,6 +127,9 @@ impl Calls {
             }
             if not_after.is_some_and(|not_after| Instant::now() >= not_after) {
                 return report.give(unsent("too_late", "its time was over before it was sent"));
+            }
+            if asking != Asking::Inquire && line.is_paused() {
+                return report.give(unsent("gateway_paused", "an operator has paused the gateway"));
             }
             let ticket = match asking {
                 Asking::Inquire => Ticket::Question,
@@ -145,6 +155,31 @@ impl Calls {
             }
         };
         self.tasks.spawn(task.instrument(span));
+    }
+
+    /// The same, here and now. A panic leaves its operation in doubt, as in a task.
+    fn call_at_once<F: FnOnce(Outcome) -> Report>(
+        &self,
+        (place, asking): (usize, Asking),
+        report: Once<F>,
+        not_after: Option<Instant>,
+        call: impl FnOnce(&dyn Gateway, Instant) -> Answer<'_>,
+    ) {
+        let (Some(line), began) = (self.lines.get(place), Instant::now()) else { return };
+        let over = not_after.is_some_and(|not_after| began >= not_after);
+        if over || *self.stage.borrow() != Stage::Running {
+            let unsent = || Outcome::NotSent(Reply::new("not_begun", "its time was over, or the process was stopping"));
+            return report.give(not_after.map_or_else(dropped, |_| unsent()));
+        }
+        let gateway = line.gateway.as_ref();
+        let deadline = not_after.unwrap_or_else(|| began + gateway.contract().deadline);
+        let mut context = Context::from_waker(Waker::noop());
+        let poll = AssertUnwindSafe(|| call(gateway, deadline).as_mut().poll(&mut context));
+        let Ok(answer) = catch_unwind(poll) else { return };
+        let late = || Outcome::Unknown(Reply::new("not_at_once", "the gateway's adapter did not answer at once"));
+        let outcome = if let Poll::Ready(outcome) = answer { outcome } else { late() };
+        self.meter.called(place, asking, &outcome, began.elapsed());
+        report.give(outcome);
     }
 
     /// Nothing new begins.

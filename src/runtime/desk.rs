@@ -73,6 +73,12 @@ impl Desk {
         }
     }
 
+    /// Those who are held for the gateways at these places.
+    pub(super) fn let_go(&mut self, of: impl Fn(usize) -> bool) -> Vec<Pay> {
+        let windows = self.windows.iter_mut().enumerate().filter(|(place, _)| of(*place));
+        windows.flat_map(|(_, window)| window.held.drain(..)).collect()
+    }
+
     pub(super) fn held(&self) -> usize {
         self.windows.iter().map(|window| window.held.len()).sum()
     }

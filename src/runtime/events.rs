@@ -70,6 +70,11 @@ impl Events {
 fn event(record: Record) -> Option<Event> {
     match record {
         Record::Event(event) | Record::Relogged(event) => Some(event),
-        Record::Carried(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
+        Record::Carried(_)
+        | Record::Inbox(_)
+        | Record::Audit(_)
+        | Record::Opened(_)
+        | Record::Checkpoint(_)
+        | Record::Closed(_) => None,
     }
 }

@@ -1,7 +1,10 @@
 //! The gateways of an engine: what each is for, how many calls it may be sent at once, and whether it answers.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -10,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::breaker::{Breaker, Ticket};
 use crate::{
     gateway::Gateway,
-    payment::{Currency, Encoder, Identity, Invalid, Order, Outcome, Route, choose},
+    payment::{Audit, Currency, Encoder, Identity, Invalid, Order, Outcome, Route, choose},
 };
 
 /// One of an engine's gateways.
@@ -43,6 +46,7 @@ pub(super) struct Line {
     pub(super) most: usize,
     pub(super) slots: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
+    pause: Mutex<Option<Audit>>,
 }
 
 impl Line {
@@ -58,6 +62,15 @@ impl Line {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner).note(ticket, outcome, Instant::now());
     }
 
+    /// The deed of the operator who has nothing sent to it; none: nobody has.
+    pub(super) fn pause(&self) -> Option<Audit> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(super) fn is_shut(&self) -> bool {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner).is_shut(Instant::now())
     }
@@ -67,6 +80,8 @@ impl Line {
 pub(super) struct Lines {
     lines: Vec<Line>,
     routes: Vec<Route>,
+    /// Whether nothing new is taken for any of them.
+    draining: AtomicBool,
 }
 
 impl Lines {
@@ -90,7 +105,7 @@ impl Lines {
         if lines.iter().any(|line| line.most == 0) {
             return Err("a gateway's slots must be at least 1");
         }
-        Ok(Lines { lines, routes })
+        Ok(Lines { lines, routes, draining: AtomicBool::new(false) })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Line> {
@@ -116,9 +131,27 @@ impl Lines {
         found.or_else(|| self.lines.first().filter(|_| name == FIRST))
     }
 
+    /// What operators have in force, for everybody who looks before a turn.
+    pub(super) fn note(&self, pauses: &[Audit], draining: bool) {
+        for line in &self.lines {
+            let pause = pauses.iter().find(|pause| pause.is_pause_of(line.identity())).cloned();
+            *line.pause.lock().unwrap_or_else(PoisonError::into_inner) = pause;
+        }
+        self.draining.store(draining, Ordering::Release);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     /// Which gateway a new payment goes to.
     pub(super) fn choose(&self, order: &Order) -> Result<(usize, &Line), Invalid> {
-        let place = choose(&self.routes, order, |place| self.lines.get(place).is_some_and(Line::is_shut))?;
+        let is = |place: usize, what: fn(&Line) -> bool| self.lines.get(place).is_some_and(what);
+        let mut place = choose(&self.routes, order, |place| is(place, Line::is_shut) || is(place, Line::is_paused))?;
+        if is(place, Line::is_paused) {
+            // None is open. One that does not answer may answer again at any moment.
+            place = choose(&self.routes, order, |place| is(place, Line::is_paused))?;
+        }
         let line = self.lines.get(place).ok_or(Invalid::new("gateway", "must be the name of a configured gateway"))?;
         Ok((place, line))
     }
@@ -134,5 +167,12 @@ fn route(one: &GatewayRoute) -> Route {
 fn line(one: GatewayRoute, slots: usize) -> Line {
     let GatewayRoute { name, gateway, currencies: _, slots: own } = one;
     let most = own.unwrap_or(slots);
-    Line { name, gateway, most, slots: Arc::new(Semaphore::new(most)), breaker: Mutex::default() }
+    Line {
+        name,
+        gateway,
+        most,
+        slots: Arc::new(Semaphore::new(most)),
+        breaker: Mutex::default(),
+        pause: Mutex::default(),
+    }
 }

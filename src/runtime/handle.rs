@@ -25,19 +25,19 @@ use crate::{
 /// process would: safely, with the next start asking the gateway what became of what was under way.
 #[derive(Clone)]
 pub struct Engine {
-    face: Arc<Face>,
+    pub(super) face: Arc<Face>,
 }
 
-struct Face {
+pub(super) struct Face {
     /// Dropped with the last clone: then the engine is abandoned.
     intake: Owner,
-    lines: Arc<Lines>,
+    pub(super) lines: Arc<Lines>,
     namespace: Namespace,
     wait: Duration,
     report: OpenReport,
     durable: watch::Receiver<Lsn>,
     stopped: watch::Receiver<Option<Stopped>>,
-    reader: Reader,
+    pub(super) reader: Reader,
     data: PathBuf,
     meter: Arc<Meter>,
 }
@@ -97,7 +97,11 @@ pub enum Rejection {
         /// When to come back.
         retry_after: Duration,
     },
-    /// The disk is full. Nothing was recorded; repeat with the same key.
+    /// An operator has nothing sent to the only gateway that it is for. Nothing was recorded; repeat with the same key.
+    Paused,
+    /// An operator has nothing new taken. Nothing was recorded; repeat with the same key.
+    Draining,
+    /// The disk is full, or the index failed, which a new start mends. Nothing was recorded; repeat with the same key.
     StorageFull {
         /// When to come back.
         retry_after: Duration,
@@ -137,12 +141,18 @@ impl fmt::Display for Rejection {
                 "the key was used before, for payment {id}, with another {}; nothing was done",
                 differing.join(", ")
             ),
-            Rejection::InvalidOrder(invalid) => write!(f, "the gateway cannot take this order: {invalid}"),
+            Rejection::InvalidOrder(invalid) => write!(f, "nothing was recorded: {invalid}"),
             Rejection::Overloaded { .. } => {
                 f.write_str("too many callers are waiting; nothing was recorded, repeat with the same key")
             }
+            Rejection::Paused => f.write_str(
+                "an operator has paused the gateway that this is for; nothing was recorded, repeat with the same key",
+            ),
+            Rejection::Draining => f.write_str(
+                "an operator has nothing new taken at present; nothing was recorded, repeat with the same key",
+            ),
             Rejection::StorageFull { .. } => {
-                f.write_str("the disk is full; nothing was recorded, repeat with the same key")
+                f.write_str("the disk is full, or the index failed; nothing was recorded, repeat with the same key")
             }
             Rejection::Moved => f.write_str(
                 "the data folder is a copy or was restored: nothing is sent from it until `serve --moved` was said \
@@ -161,7 +171,7 @@ impl fmt::Display for Rejection {
             Rejection::InvalidState { why } => f.write_str(why),
             Rejection::Defect => f.write_str(
                 "deciding about this payment failed: a defect in this program, please report it; what is unresolved of \
-                 the payment is parked",
+                 the payment is parked, and to repeat with the same key moves no money twice",
             ),
             Rejection::Stopped(stopped) => stopped.fmt(f),
         }
@@ -375,7 +385,9 @@ impl Engine {
         let mut stats = self.face.meter.read(self.face.intake.waiting(), clock::wall_clock(), free);
         for (gateway, line) in stats.gateways.iter_mut().zip(self.face.lines.iter()) {
             gateway.shut = line.is_shut();
+            gateway.pause = line.pause();
         }
+        stats.troubles.insert("draining", self.is_draining());
         stats
     }
 
@@ -401,7 +413,7 @@ impl Engine {
         Err(self.stopped().await)
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Rejection> {
+    pub(super) async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Rejection> {
         let (reply, answer) = oneshot::channel();
         self.face.intake.ask(ask(reply)).map_err(|_| self.why_stopped())?;
         answer.await.map_err(|_| self.why_stopped())

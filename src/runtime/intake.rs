@@ -19,7 +19,7 @@ use crate::{
     engine::{Filter, Page},
     gateway::Said,
     journal::Lsn,
-    payment::{Identity, Input, Outcome, Payment, PaymentId, Tick, Webhook},
+    payment::{Audit, Identity, Input, Outcome, Payment, PaymentId, Tick, Webhook},
 };
 
 /// A caller's payment, and where its answer goes.
@@ -38,6 +38,8 @@ pub(super) enum Ask {
     List(Filter, oneshot::Sender<Result<Page, Rejection>>),
     Person(PaymentId, Input, oneshot::Sender<Result<Arc<Payment>, Rejection>>),
     News(Webhook, Identity, Option<Said>, oneshot::Sender<Result<(), Rejection>>),
+    /// What an operator does; its time is set when it is recorded.
+    Act(Audit, oneshot::Sender<Result<(), Rejection>>),
     Close(oneshot::Sender<()>),
 }
 

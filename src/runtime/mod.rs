@@ -3,7 +3,8 @@
 //! [`Engine`] is the library's face: cheap to clone, called from any task. Behind it one thread owns the
 //! [`Machine`](crate::engine::Machine) and turns it whenever something has come in; whatever queued during the last
 //! fsync is the next batch. Gateway calls are tokio tasks, as many at once as there are slots; each reports back
-//! through the same door. A second thread keeps the store, a third makes segments ahead of need.
+//! through the same door. A gateway that answers at once is called on that one thread. A second thread keeps the
+//! store, a third makes segments ahead of need.
 //!
 //! Knows nothing of HTTP, of how a gateway is spoken to, or of what an outcome means.
 
@@ -33,11 +34,15 @@ mod breaker;
 
 mod storekeeper;
 
+mod chance;
+
 mod clock;
 
 mod events;
 
 mod outlook;
+
+mod operator;
 
 mod stats;
 
@@ -46,7 +51,7 @@ mod offline;
 pub use crate::{
     engine::{Filter, Page, Stopped, Watch},
     gateway::{Forged, Post},
-    journal::Lsn,
+    journal::{Audits, Lsn},
 };
 pub use events::Events;
 pub use gateways::GatewayRoute;

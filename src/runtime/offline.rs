@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     OpenError, Options,
-    opening::{STORE, journal_options, note_rebuilt, seed, system},
+    chance::seed,
+    opening::{STORE, journal_options, note_rebuilt, system},
 };
 use crate::{
     disk::{Disk, FolderLock, OsDisk},
@@ -148,9 +149,12 @@ impl Ledger<'_> {
                 self.keep(payment.as_ref().clone());
                 payment.id
             }
-            Record::Carried(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
-                return Ok(());
-            }
+            Record::Carried(_)
+            | Record::Inbox(_)
+            | Record::Audit(_)
+            | Record::Opened(_)
+            | Record::Checkpoint(_)
+            | Record::Closed(_) => return Ok(()),
         };
         if self.payments.contains_key(&id) && record.is_personal() {
             self.readable.insert(id);

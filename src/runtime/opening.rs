@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     calls::Calls,
+    chance::{random, random_salt, seed},
     clock::Clock,
     desk::Desk,
     gateways::Lines,
@@ -30,7 +31,7 @@ use crate::{
     disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id, make_folder},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
     journal::{self, Closed, Found, KEYS, Lsn, Reader, SpareMaker},
-    payment::{Contract, Distrust, Encoder, Identity, ImpossibleHorizon, Route, Rulebook, Rules},
+    payment::{Audit, Contract, Deed, Distrust, Encoder, Identity, ImpossibleHorizon, Person, Route, Rulebook, Rules},
     store::{self, Condition, Expected, SledStore},
 };
 
@@ -175,7 +176,7 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
     let (tell, opened) = oneshot::channel();
     let run = move || {
         let (stopped, watch_stopped) = watch::channel(None);
-        match open(options, lines, tasks) {
+        match open_or_rebuild(options, lines, tasks) {
             Err(error) => drop(tell.send(Err(error))),
             Ok((turner, lock, report, reader)) => {
                 let intake = turner.intake.clone();
@@ -227,6 +228,19 @@ pub(super) const STORE: &str = "store";
 
 type Ready = (Turner, FolderLock, OpenReport, Reader);
 
+/// A store may look whole when it is opened, and turn out not to be when a start needs a row of it: the journal has it all.
+fn open_or_rebuild(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, OpenError> {
+    match open(options.clone(), lines.clone(), tasks.clone()) {
+        Err(OpenError::Engine(engine::OpenError::Stopped(why))) if why.store_is_bad => {
+            tracing::warn!(%why, "the store is moved aside, and rebuilt from the journal");
+            let moved = store::move_aside(&options.data.join(STORE));
+            moved.map_err(system("the store could not be moved aside"))?;
+            open(options, lines, tasks)
+        }
+        opened => opened,
+    }
+}
+
 fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, OpenError> {
     options.check().map_err(OpenError::Options)?;
     let contracts: Vec<(String, Contract)> =
@@ -257,10 +271,7 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
         sealed: found.seal().is_some(),
         warnings: lock.warning().into_iter().collect(),
     };
-    if found.unverified_bytes() > 0 {
-        let mebibytes = found.unverified_bytes() >> 20;
-        report.warnings.push(format!("{mebibytes} MiB of old journal were not read; `payonce journal verify` does"));
-    }
+    report.warnings.extend(unread(&found));
     let mut clock = Clock::start(options.schedule.skew, found.last_wall().unwrap_or_default(), &data);
     let begin = Begin {
         rules: rulebook(&options, &lines, moved),
@@ -283,6 +294,8 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     // Not `folder`: a first start that was cut short may have named the folder already.
     lock.note_journal(&machine.mark().store).map_err(system("the lock file could not be written"))?;
     clock.doubted().map_err(system("the note of a wrong clock could not be removed"))?;
+    lines.note(machine.pauses(), machine.is_draining());
+    report.warnings.extend(machine.pauses().iter().map(|pause| paused(pause, &lines)));
     report.replayed = replayed;
     report.resumed = resume.len();
     let intake = Arc::new(Intake::new(options.queue));
@@ -296,6 +309,22 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     let turner = Turner { machine, intake, lines, calls, keeper, spares, clock, options, durable, resume, desk, meter };
     turner.note_beginning();
     Ok((turner, lock, report, reader))
+}
+
+fn unread(found: &Found) -> Option<String> {
+    let mebibytes = found.unverified_bytes() >> 20;
+    let warning = || format!("{mebibytes} MiB of old journal were not read; `payonce journal verify` does");
+    (found.unverified_bytes() > 0).then(warning)
+}
+
+/// What an operator should know of a pause that is in force.
+fn paused(pause: &Audit, lines: &Lines) -> String {
+    let Person { actor, reason } = &pause.person;
+    let (Deed::Pause { name, gateway } | Deed::Resume { name, gateway }) = &pause.deed else { return String::new() };
+    match lines.place_of(gateway) {
+        Some(_) => format!("gateway {name} ({gateway}) is paused, by {actor}: {reason}"),
+        None => format!("gateway {name} ({gateway}) was paused, by {actor}, and is not configured any more: {reason}"),
+    }
 }
 
 fn rulebook(options: &Options, lines: &Lines, moved: bool) -> Rulebook {
@@ -415,28 +444,6 @@ fn distrust(found: &Found, strange: bool, store: &Path) -> Option<&'static str> 
 
 fn name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-fn random() -> [u8; 16] {
-    *uuid::Uuid::new_v4().as_bytes()
-}
-
-/// What new keys for personal data are made from.
-#[cfg(feature = "erasure")]
-pub(super) fn seed() -> Result<[u8; 32], OpenError> {
-    let mut seed = [0; 32];
-    let filled = getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()));
-    filled.map(|()| seed).map_err(system("the system gave no random numbers"))
-}
-
-/// No key is made.
-#[cfg(not(feature = "erasure"))]
-pub(super) fn seed() -> Result<[u8; 32], OpenError> {
-    Ok([0; 32])
-}
-
-fn random_salt() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().1
 }
 
 /// The thread that makes segments ahead of need.

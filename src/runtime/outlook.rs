@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::turner::Turner;
 use crate::{
     engine::Unread,
-    payment::{Outlook, Payment, PaymentId, Pursuit, outlook},
+    payment::{Next, Outlook, Payment, PaymentId, Pursuit, outlook},
 };
 
 /// A payment, and what happens next with each of its operations.
@@ -24,7 +24,12 @@ impl Turner {
         let pursuits = self.machine.pursuits(id).iter().copied().chain(std::iter::repeat(Pursuit::default()));
         let operations = payment.operations.iter().zip(pursuits).map(|(operation, pursuit)| {
             let contract = &self.machine.rules().of(&payment).contract;
-            outlook(operation, &pursuit, Some(contract).filter(|one| one.identity == operation.gateway), &now)
+            let known = Some(contract).filter(|one| one.identity == operation.gateway);
+            let mut next = outlook(operation, &pursuit, known, &now);
+            if next.next == Next::Send && self.machine.rules().of(&payment).is_paused() {
+                next.why.push_str("; an operator has paused the gateway: nothing is sent before that is ended");
+            }
+            next
         });
         let operations = operations.collect();
         Ok(Some(Outlooks { payment, operations }))

@@ -56,6 +56,8 @@ impl Turner {
             }
             Told::NoCallFree { .. } => return refuse(reply, Rejection::Overloaded { retry_after: COME_BACK }),
             Told::PossibleDuplicate { of } => return refuse(reply, Rejection::PossibleDuplicate { of }),
+            Told::Paused => return refuse(reply, Rejection::Paused),
+            Told::Draining => return refuse(reply, Rejection::Draining),
             Told::NoSpace => return refuse(reply, Rejection::StorageFull { retry_after: COME_BACK_LATER }),
             Told::Defect | Told::Decided { response: None, .. } => return refuse(reply, defect()),
         };
@@ -105,6 +107,8 @@ fn person_answer(told: Told) -> Result<Arc<Payment>, Rejection> {
         Told::Decided { response: None, .. }
         | Told::NoCallFree { .. }
         | Told::PossibleDuplicate { .. }
+        | Told::Paused
+        | Told::Draining
         | Told::Defect => return Err(defect()),
     };
     match response {

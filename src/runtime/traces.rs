@@ -1,5 +1,5 @@
 //! What traces and logs are told of payments: ids, kinds, states, amounts, the gateway's name, one word for an outcome.
-//! Never what a caller wrote. Where nobody listens at this level, nothing is made.
+//! Nothing else that a caller wrote. Where nobody listens at this level, nothing is made.
 
 use std::sync::Arc;
 

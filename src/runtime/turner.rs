@@ -136,7 +136,7 @@ impl Turner {
     }
 
     /// The clocks; the wall never behind what is recorded.
-    fn now(&mut self) -> Now {
+    pub(super) fn now(&mut self) -> Now {
         let now = self.clock.now();
         Now { wall: now.wall.max(self.machine.last_wall()), ..now }
     }
@@ -233,6 +233,7 @@ impl Turner {
             match ask {
                 Ask::Person(id, input, reply) => agenda.add(id, input, Origin::Person(reply)),
                 Ask::News(news, from, said, reply) => self.take_news(news, from, said, reply, agenda)?,
+                Ask::Act(audit, reply) => self.act(audit, reply)?,
                 Ask::Close(reply) => self.start_closing(reply),
                 Ask::Get(_, _) | Ask::Outlook(_, _) | Ask::List(_, _) => looks.push(ask),
             }
@@ -321,7 +322,7 @@ impl Turner {
                 Ask::List(filter, reply) => {
                     let _ = reply.send(readable(self.machine.list(&filter))?);
                 }
-                Ask::Person(_, _, _) | Ask::News(_, _, _, _) | Ask::Close(_) => {}
+                Ask::Person(_, _, _) | Ask::News(_, _, _, _) | Ask::Act(_, _) | Ask::Close(_) => {}
             }
         }
         Ok(())
@@ -357,7 +358,7 @@ impl Turner {
             return;
         }
         self.calls.drain();
-        for pay in self.desk.windows.iter_mut().flat_map(|window| window.held.drain(..)) {
+        for pay in self.desk.let_go(|_| true) {
             refuse(pay.reply, Rejection::Overloaded { retry_after: COME_BACK });
         }
         self.desk.closing = Some(Closing { replies: vec![reply], until: Instant::now() + self.options.drain });

@@ -134,6 +134,7 @@ impl World {
             Ok(Recovered { machine, resume, .. }) => {
                 self.note(|| format!("started; {} unresolved", resume.len()));
                 self.oracle.started(|id| machine.get(id).ok().flatten().map(|payment| payment.as_ref().clone()));
+                self.pauses_last(&machine);
                 self.machine = Some(machine);
                 self.turn(resume);
             }

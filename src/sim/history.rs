@@ -80,7 +80,12 @@ impl Judge<'_> {
                 }
             }
             // For the feed, and for the journal's own sake.
-            Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
+            Record::Relogged(_)
+            | Record::Inbox(_)
+            | Record::Audit(_)
+            | Record::Opened(_)
+            | Record::Checkpoint(_)
+            | Record::Closed(_) => {}
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ mod news;
 
 mod routing;
 
+mod operators;
+
 mod deaths;
 
 mod points;

@@ -1,6 +1,9 @@
 //! The promises, asked after every step.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::{SimDisk, SimGateway, gateway::minted};
 use crate::payment::{
@@ -283,6 +286,16 @@ impl Oracle {
     /// P7: a start was refused although nothing but a crash had happened.
     pub fn refused(&mut self, why: &str) {
         self.check("P7", None, false, || format!("a start was refused: {why}"));
+    }
+
+    /// P2: to a paused gateway nothing is sent.
+    pub fn sent_where_it_may_be(&mut self, call: &Call, paused: bool) {
+        self.check("P2", Some(call.payment), !paused, || format!("sent to {}, which an operator paused", call.gateway));
+    }
+
+    /// P6: what was paused before a stop is paused after it.
+    pub fn pauses_last(&mut self, known: &BTreeSet<String>, found: &BTreeSet<String>) {
+        self.check("P6", None, known == found, || format!("paused were {known:?}, and after a start are {found:?}"));
     }
 
     /// P8: after a failure of the disk the engine went on.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, oracle::has_ended, people};
+use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, operators::Operators, oracle::has_ended, people};
 use crate::{
     engine::{Admission, Carrying, Machine, Resting, Told},
     journal,
@@ -184,6 +184,7 @@ pub(super) struct World {
     pub(super) gateway: SimGateway,
     /// Where there are two gateways, their chances.
     pub(super) routing: Option<Rng>,
+    pub(super) operators: Option<Operators>,
     pub(super) callers: Vec<Caller>,
     pub(super) oracle: Oracle,
     pub(super) report: Report,
@@ -218,6 +219,7 @@ impl World {
             gateway,
             // A chance of its own, so that worlds with one gateway are what they were before there could be two.
             routing: (seed % 3 == 2).then(|| Rng::new(!seed)),
+            operators: (seed % 3 == 2).then(|| Operators::new(!seed)),
             callers: Vec::new(),
             oracle: Oracle::default(),
             report: Report { seed, ..Report::default() },
@@ -361,6 +363,9 @@ impl World {
         let now = self.clocks();
         let Some(mut machine) = self.machine.take() else { return };
         self.change_shut(&mut machine);
+        if !self.operate(&mut machine) {
+            return self.die();
+        }
         let turned = machine.turn(now, &inputs, Admission { new_payments: vec![64; 2] });
         let Ok(turned) = turned else {
             self.note(|| "the engine stopped: the disk failed".to_owned());
@@ -413,6 +418,7 @@ impl World {
     }
 
     fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
+        self.obeys_pauses(&action);
         if let Action::Send { call, attempt, .. } = &action {
             let payment = machine.get(&call.payment).ok().flatten();
             self.oracle.sending(&action, payment.as_deref(), now.wall, &self.disk);

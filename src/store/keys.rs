@@ -3,37 +3,44 @@
 //! | key | length | value |
 //! |---|---|---|
 //! | `m` | 1 | the mark |
-//! | `p` payment id | 17 | a row; ids in byte order, the order of `list` |
+//! | `p` the first bytes of payment ids | 7 to 17 | a pack: the rows of all ids that begin so; or a fork: longer keys have them |
+//!
+//! The order of the keys is that of the ids, which is the order of `list`.
 
 use std::ops::Bound;
 
 use crate::payment::PaymentId;
 
-/// Where the mark is. Sorts before every row.
+/// Where the mark is. Sorts before every pack.
 pub(super) const MARK: &[u8] = b"m";
 
-const ROW: u8 = b'p';
+const PACK: u8 = b'p';
 
-/// Where a payment's row is.
-pub(super) fn row(id: &PaymentId) -> [u8; 17] {
-    let mut key = [ROW; 17];
-    key.iter_mut().skip(1).zip(id.as_bytes()).for_each(|(to, from)| *to = *from);
+/// How many bytes of an id the keys of packs begin with. In ids that lend their key's time, these are the milliseconds: what
+/// is paid at the same time comes to lie together. Any others have a pack of their own.
+pub(super) const SHORTEST: usize = 6;
+/// A whole id: such a pack holds one row.
+pub(super) const LONGEST: usize = 16;
+
+/// Where the rows are whose ids begin with this one's first bytes, so many.
+pub(super) fn pack(id: &PaymentId, length: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + length);
+    key.push(PACK);
+    key.extend(id.as_bytes().iter().take(length));
     key
 }
 
-/// Whose row a key names; `None` when it names no row.
-pub(super) fn payment(key: &[u8]) -> Option<PaymentId> {
-    let (&ROW, id) = key.split_first()? else { return None };
-    id.try_into().ok().map(PaymentId::from_bytes)
+/// The first id that a pack's key could be of.
+pub(super) fn first(key: &[u8]) -> PaymentId {
+    let mut id = [0; LONGEST];
+    id.iter_mut().zip(key.iter().skip(1)).for_each(|(to, from)| *to = *from);
+    PaymentId::from_bytes(id)
 }
 
-/// All rows behind `after`, or all rows.
-pub(super) fn rows(after: Option<&PaymentId>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-    let start = match after {
-        Some(id) => Bound::Excluded(row(id).to_vec()),
-        None => Bound::Included(vec![ROW]),
-    };
-    (start, Bound::Excluded(vec![ROW + 1]))
+/// All packs, from that on in which `id` would be.
+pub(super) fn packs(id: Option<&PaymentId>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let start = id.map_or_else(|| vec![PACK], |id| pack(id, SHORTEST));
+    (Bound::Included(start), Bound::Excluded(vec![PACK + 1]))
 }
 
 #[cfg(test)]
@@ -41,11 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_names_its_payment_and_nothing_else_does() {
-        let id = PaymentId::from_bytes([7; 16]);
-        assert_eq!(payment(&row(&id)), Some(id));
-        for stranger in [&b""[..], MARK, b"p", &[b'q'; 17], &[ROW; 16], &[ROW; 18]] {
-            assert_eq!(payment(stranger), None);
-        }
+    fn a_key_holds_the_beginning_of_its_ids_and_sorts_as_they_do() {
+        let id = |last| PaymentId::from_bytes([1, 2, 3, 4, 5, 6, last, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(pack(&id(9), SHORTEST), [b'p', 1, 2, 3, 4, 5, 6]);
+        assert_eq!(pack(&id(9), 7), [b'p', 1, 2, 3, 4, 5, 6, 9]);
+        assert_eq!((pack(&id(9), LONGEST).len(), first(&pack(&id(9), LONGEST))), (17, id(9)));
+        assert_eq!(first(&pack(&id(9), SHORTEST)), id(0));
+        assert!(pack(&id(9), SHORTEST) < pack(&id(8), 7) && pack(&id(8), 7) < pack(&id(9), 7));
+        assert!(MARK < pack(&id(0), SHORTEST).as_slice());
     }
 }

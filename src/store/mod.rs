@@ -21,6 +21,8 @@ mod keys;
 
 mod codec;
 
+mod pack;
+
 mod memory;
 
 mod sled_store;

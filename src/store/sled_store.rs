@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Mark, Row, Store, StoreError, codec, keys};
+use super::{
+    Mark, Row, Store, StoreError,
+    codec::{self, Node},
+    keys, pack,
+};
 use crate::payment::PaymentId;
 
 /// sled's log. It and `conf` are the files that stay: snapshots and blobs come and go as sled likes.
@@ -75,7 +79,7 @@ impl SledStore {
 
     /// Whether there is any row, readable or not.
     pub(super) fn has_rows(&self) -> Result<bool, StoreError> {
-        self.ask("looking for rows", |db| db.range(keys::rows(None)).next().transpose().map(|row| row.is_some()))
+        self.ask("looking for rows", |db| db.range(keys::packs(None)).next().transpose().map(|row| row.is_some()))
     }
 
     /// A read. A panic in sled is an error like any other, but one after which nothing more is asked of it.
@@ -131,17 +135,13 @@ impl SledStore {
 
 impl Store for SledStore {
     fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
-        let key = keys::row(id);
-        let value = self.ask("reading a row", |db| db.get(key))?;
-        value.map(|value| decode(*id, &key, &value)).transpose()
+        pack::find(id, &|key| self.ask("reading a row", |db| db.get(key)))
     }
 
     fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        for (id, row) in rows {
-            let key = keys::row(id);
-            batch.insert(&key, codec::encode_row(&key, row));
-        }
+        let read = |key: &[u8]| self.ask("reading a pack", |db| db.get(key));
+        pack::place(rows, &read, &mut |key, value| batch.insert(key, value)).map_err(|error| self.broke(error))?;
         batch.insert(keys::MARK, codec::encode_mark(keys::MARK, mark));
         self.tell("applying a batch", |db| db.apply_batch(batch))
     }
@@ -153,14 +153,15 @@ impl Store for SledStore {
     }
 
     fn page(&self, after: Option<&PaymentId>, limit: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
-        let list = |db: &sled::Db| db.range(keys::rows(after)).take(limit).collect::<sled::Result<Vec<_>>>();
-        let found = self.ask("listing rows", list)?;
-        let row = |(key, value): (sled::IVec, sled::IVec)| {
-            let stray = || StoreError::Index { doing: "listing rows", why: format!("a key of {} bytes", key.len()) };
-            let id = keys::payment(&key).ok_or_else(stray)?;
-            Ok((id, decode(id, &key, &value)?))
-        };
-        found.into_iter().map(row).collect()
+        let mut packs = self.ask("listing rows", |db| Ok(db.range(keys::packs(after))))?;
+        let mut page = Vec::with_capacity(limit);
+        while page.len() < limit {
+            let Some((key, value)) = self.ask("listing rows", |_| packs.next().transpose())? else { break };
+            let Node::Pack(rows) = pack::node(&keys::first(&key), &key, &value)? else { continue };
+            let wanted = rows.into_iter().filter(|(id, _)| after.is_none_or(|after| id > after));
+            page.extend(wanted.take(limit - page.len()).map(|(id, row)| (id, codec::row(row))));
+        }
+        Ok(page)
     }
 
     fn flush(&self) -> Result<Vec<(String, u64)>, StoreError> {
@@ -224,10 +225,6 @@ fn remove_torn_snapshots(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn decode(payment: PaymentId, key: &[u8], value: &[u8]) -> Result<Row, StoreError> {
-    codec::decode_row(key, value).map_err(|why| StoreError::Row { payment, why })
 }
 
 /// sled removes blobs that it no longer needs at any time.

@@ -59,7 +59,12 @@ pub(crate) fn known(found: &Found, from: ReplayFrom) -> Result<BTreeSet<u64>, Op
         match record {
             Record::Event(event) => drop(known.insert(payment_number(&event.payment))),
             Record::Carried(payment) => drop(known.insert(payment_number(&payment.id))),
-            Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {}
+            Record::Relogged(_)
+            | Record::Inbox(_)
+            | Record::Audit(_)
+            | Record::Opened(_)
+            | Record::Checkpoint(_)
+            | Record::Closed(_) => {}
         }
         Ok::<(), OpenError>(())
     })?;
@@ -87,6 +92,7 @@ fn with_its_payment(record: Record) -> Vec<Record> {
         other @ (Record::Event(_)
         | Record::Carried(_)
         | Record::Inbox(_)
+        | Record::Audit(_)
         | Record::Opened(_)
         | Record::Checkpoint(_)
         | Record::Closed(_)) => vec![other],
@@ -113,7 +119,12 @@ pub(crate) fn feed(journal: &Journal) -> Vec<u64> {
     let records = journal.reader().read_from(Lsn::new(1), journal.last(), usize::MAX).expect("a feed");
     let numbers = records.into_iter().filter_map(|(_, record)| match record {
         Record::Event(event) | Record::Relogged(event) => Some(payment_number(&event.payment)),
-        Record::Carried(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
+        Record::Carried(_)
+        | Record::Inbox(_)
+        | Record::Audit(_)
+        | Record::Opened(_)
+        | Record::Checkpoint(_)
+        | Record::Closed(_) => None,
     });
     numbers.collect()
 }
@@ -127,7 +138,12 @@ pub(crate) type Known = BTreeSet<u64>;
 pub(crate) fn fact(record: &Record) -> Option<&Fact> {
     match record {
         Record::Event(Event { fact, .. }) | Record::Relogged(Event { fact, .. }) => Some(fact),
-        Record::Carried(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
+        Record::Carried(_)
+        | Record::Inbox(_)
+        | Record::Audit(_)
+        | Record::Opened(_)
+        | Record::Checkpoint(_)
+        | Record::Closed(_) => None,
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use payonce::{
     journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
     payment::{
-        Amount, Capture, Cause, Contradiction, Currency, Event, Evidence, Fact, Finality, IdempotencyKey, Identity,
-        Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
+        Amount, Audit, Capture, Cause, Contradiction, Currency, Deed, Event, Evidence, Fact, Finality, IdempotencyKey,
+        Identity, Kind, Lasting, Moment, Namespace, NextAction, Operation, OperationKey, OperationRef, Order, Outcome,
         ParkReason, Payment, PaymentId, Person, Reply, Standing, Tenant, Timestamp, Webhook,
     },
 };
@@ -130,16 +130,6 @@ fn causes() -> Vec<Cause> {
 
 const KINDS: [Kind; 5] = [Kind::Charge, Kind::Authorize, Kind::Capture, Kind::Void, Kind::Refund];
 
-const REASONS: [ParkReason; 7] = [
-    ParkReason::Exhausted,
-    ParkReason::NotFoundWithoutDeduplication,
-    ParkReason::KeyExpired,
-    ParkReason::NoWayToKnow,
-    ParkReason::GatewayChanged,
-    ParkReason::OrderExpired,
-    ParkReason::Defect,
-];
-
 fn facts() -> Vec<Fact> {
     let operation = operation(Kind::Charge);
     let key = IdempotencyKey::new("order-1234").expect("legal");
@@ -182,7 +172,7 @@ fn facts() -> Vec<Fact> {
         evidence: Evidence::Inquiry,
         open_until: Some(at(77)),
     });
-    facts.extend(REASONS.map(|reason| Fact::Parked { operation, reason, reply: reply() }));
+    facts.extend(ParkReason::ALL.map(|reason| Fact::Parked { operation, reason, reply: reply() }));
     facts.push(Fact::Unparked { operation });
     facts.push(Fact::Canceled { operation, reply: reply() });
     facts.push(Fact::Contradicted { operation, outcome: Outcome::NotFound, evidence: Evidence::Webhook });
@@ -232,7 +222,32 @@ pub(crate) fn full_payment() -> Payment {
     }
 }
 
-/// A record of every kind, with every variant of everything in it.
+/// Every deed of an operator, and the word that makes them count.
+pub(crate) fn every_deed() -> Vec<Record> {
+    let (name, gateway) = ("eu".to_owned(), identity());
+    let webhook = "shop".to_owned();
+    let deeds = [
+        Deed::Inquire(payment_id(1)),
+        Deed::Pause { name: name.clone(), gateway: gateway.clone() },
+        Deed::Resume { name, gateway },
+        Deed::Drain,
+        Deed::Admit,
+        Deed::Replay { webhook: webhook.clone(), event: None },
+        Deed::Replay { webhook: webhook.clone(), event: Some("evt_1".to_owned()) },
+        Deed::Discard { webhook, event: "evt_1".to_owned() },
+    ];
+    let audit = |(number, deed)| Audit {
+        at: at(1_700_000_000_000 + number),
+        key: (number % 2 == 1).then(|| "ops".to_owned()),
+        person: person(),
+        deed,
+        carried: number == 1,
+    };
+    let opened = Record::Opened(Opened { epoch: 1, moved: false });
+    (0u64..).zip(deeds).map(audit).map(Record::Audit).chain([opened]).collect()
+}
+
+/// A record of every kind that format 1 began with, with every variant of everything in it.
 pub(crate) fn every_record() -> Vec<Record> {
     let files = vec![("conf".to_owned(), 61), ("db".to_owned(), 524_288)];
     let from = Position { segment: 1, offset: 4096, next: Lsn::new(1), chain: 0xDEAD_BEEF };

@@ -59,6 +59,7 @@ struct Ledger {
 pub(crate) struct Scripted {
     contract: Contract,
     ledger: Arc<Mutex<Ledger>>,
+    at_once: bool,
 }
 
 impl Scripted {
@@ -67,7 +68,13 @@ impl Scripted {
         let mut contract = Contract::standard(Identity { name: "scripted".to_owned(), ..Identity::default() });
         contract.max_processing = Duration::from_millis(1);
         contract.inquiry = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 2 };
-        Scripted { contract, ledger: Arc::default() }
+        Scripted { contract, ledger: Arc::default(), at_once: false }
+    }
+
+    /// Called on the engine's own thread.
+    pub(crate) fn at_once(mut self) -> Scripted {
+        self.at_once = true;
+        self
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Contract)) -> Scripted {
@@ -140,6 +147,10 @@ impl Gateway for Scripted {
                 Act::Panic => panic!("the adapter has a defect"),
             }
         })
+    }
+
+    fn answers_at_once(&self) -> bool {
+        self.at_once
     }
 
     fn inquire(&self, question: Question) -> Answer<'_> {

@@ -3,9 +3,13 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
+    audit::AuditArgs,
+    backup::{BackupArgs, RestoreArgs},
     bench::BenchArgs,
     doctor::DoctorArgs,
+    drain::DrainArgs,
     erase::EraseArgs,
+    gateways::GatewaysArgs,
     journal::JournalArgs,
     keys::KeysArgs,
     list::ListArgs,
@@ -14,6 +18,7 @@ use crate::{
     pay::PayArgs,
     probe::ProbeArgs,
     ready::ReadyArgs,
+    receipt::{ReceiptArgs, VerifyReceiptArgs},
     replay::ReplayArgs,
     resolve::ResolveArgs,
     sandbox::SandboxArgs,
@@ -22,6 +27,7 @@ use crate::{
     show::ShowArgs,
     simulate::SimulateArgs,
     torture::TortureArgs,
+    upgrade::UpgradeArgs,
     version::version,
     webhooks::WebhooksArgs,
 };
@@ -76,8 +82,18 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Ask whether the daemon takes payments.
     Ready(ReadyArgs),
-    /// Decide about a payment that only a person can decide about.
+    /// Decide about what only a person can decide about: a payment, or many.
     Resolve(ResolveArgs),
+    /// Look at the gateways; pause one, or resume it.
+    Gateways(GatewaysArgs),
+    /// Have nothing new taken, while what is under way ends.
+    Drain(DrainArgs),
+    /// Look at what operators did.
+    Audit(AuditArgs),
+    /// Print a payment's records as a document that anybody can check.
+    Receipt(ReceiptArgs),
+    /// Check such a document.
+    VerifyReceipt(VerifyReceiptArgs),
     /// Compare our book with the gateway's statement.
     Settle(SettleArgs),
     /// Look at what webhooks could not deliver, and try it again.
@@ -88,6 +104,12 @@ pub(crate) enum Command {
     Journal(JournalArgs),
     /// Erase a tenant's personal data, by destroying the key that it is sealed under.
     Erase(EraseArgs),
+    /// Copy the data folder as of now, while the daemon runs.
+    Backup(BackupArgs),
+    /// Make a data folder from such a copy.
+    Restore(RestoreArgs),
+    /// See whether an older payonce could take over, or give that up.
+    Upgrade(UpgradeArgs),
     /// Decide a recorded history again, and live its payments again with other luck.
     Replay(ReplayArgs),
     /// Look at everything that a daemon needs, and say what is wrong.

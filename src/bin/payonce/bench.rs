@@ -31,8 +31,8 @@ Examples:
   payonce bench --callers 256 --seconds 20 --json
   payonce bench --payments 1000000 --callers 1024 --data ./million    fills a folder, and keeps it
 
-Callers are tasks of this process, the gateway answers at once, and every payment is a real one: two records of the
-journal's batches are synced before its caller is answered. The bare log writes as many bytes with as many syncs.";
+Callers are tasks of this process, the gateway answers at once, and every payment is a real one: two batches of
+the journal are synced before its caller is answered. The bare log writes as many bytes with as many syncs.";
 
 /// What one payment adds to the journal, in bytes: intent, then outcome. For the bare log, which writes as much.
 const INTENT: usize = 640;
@@ -162,6 +162,10 @@ impl Gateway for Instantly {
 
     fn inquire(&self, _: Question) -> Answer<'_> {
         Box::pin(async { Outcome::NotFound })
+    }
+
+    fn answers_at_once(&self) -> bool {
+        true
     }
 }
 

@@ -97,7 +97,7 @@ impl fmt::Display for Refusal {
             Refusal::Silence(url, error) => write!(
                 f,
                 "no answer from {url}: {error}\nIf it is not running, start it with `payonce serve`. \
-                 To repeat this command is safe: it means the same payment."
+                 To repeat this command is safe: no money moves twice."
             ),
             Refusal::Foreign(url, status) => {
                 write!(f, "what answers at {url} (HTTP {}) is not payonce: check --url", status.as_u16())

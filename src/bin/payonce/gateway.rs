@@ -113,7 +113,7 @@ fn sandbox(data: &Path, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missi
 
 fn http(url: &str, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing> {
     let about = |why: String| Missing::Config(ConfigError::new(format!("gateway {}: {why}", one.name)));
-    let gateway = HttpGateway::new(url, one.account.as_deref()).map_err(|error| about(format!("its URL {error}")))?;
+    let gateway = HttpGateway::new(url, one.account.as_deref()).map_err(|error| about(error.to_string()))?;
     let contract = one.contract(gateway.contract()).map_err(Missing::Config)?;
     let gateway = gateway.with_contract(contract);
     let gateway = match one.webhook_secret.read().map_err(Missing::Config)? {
@@ -152,6 +152,3 @@ fn stripe(url: &str, one: &GatewaySettings) -> Result<Arc<dyn Gateway>, Missing>
         None => Arc::new(gateway),
     })
 }
-
-/// The variable with the credential of the only gateway, which torture sets for its daemons.
-pub(crate) const CREDENTIAL: &str = "PAYONCE_GATEWAY_CREDENTIAL";

@@ -4,11 +4,13 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use payonce::{
     disk::{Disk, OsDisk},
-    journal::{self, Entry, OpenError, Record},
+    journal::{self, Entry, Found, OpenError, Record},
+    payment::{Audit, Deed},
     runtime::rebuild_store,
 };
 use serde_json::{Value, json};
@@ -74,6 +76,23 @@ pub(crate) fn disk(data: &Path) -> Result<Arc<dyn Disk>, String> {
     Ok(Arc::new(disk))
 }
 
+/// How often a journal is looked at anew that seems to be damaged, and how long is waited before.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// What a start would find, beside a daemon that is writing: a batch that is seen half written, and followed a moment later,
+/// looks like damage, and does not when it is looked at again.
+pub(crate) fn look(data: &Path, verify_bytes: u64) -> Result<Found, String> {
+    let options = journal::Options { verify_bytes, ..journal::Options::default() };
+    let disk = disk(data)?;
+    let open = || journal::open(disk.clone(), options).map_err(|error| error.to_string());
+    let again = || {
+        std::thread::sleep(BETWEEN_LOOKS);
+        open()
+    };
+    (1..LOOKS).fold(open(), |found, _| found.or_else(|_| again()))
+}
+
 fn verify(folder: &Folder) -> Result<ExitCode, String> {
     let verified =
         journal::verify(disk(&folder.data)?, journal::Options::default()).map_err(|error| error.to_string())?;
@@ -116,6 +135,21 @@ fn told(record: &Record) -> (Option<String>, String, String) {
         Record::Opened(opened) => (None, kind, format!("{opened:?}")),
         Record::Checkpoint(checkpoint) => (None, kind, format!("upto {}", checkpoint.upto)),
         Record::Closed(closed) => (None, kind, format!("applied {}", closed.applied)),
+        Record::Audit(audit) => (audited(audit), format!("{kind} {}", audit.deed.name()), format!("{audit:?}")),
+    }
+}
+
+/// The payment that an operator's deed is about.
+fn audited(audit: &Audit) -> Option<String> {
+    match &audit.deed {
+        Deed::Inquire(payment) => Some(payment.to_string()),
+        Deed::Pause { .. }
+        | Deed::Resume { .. }
+        | Deed::Drain
+        | Deed::Admit
+        | Deed::Replay { .. }
+        | Deed::Discard { .. }
+        | Deed::Erase { .. } => None,
     }
 }
 

@@ -21,6 +21,12 @@ mod keys;
 
 mod gateway;
 
+mod gateways;
+
+mod drain;
+
+mod audit;
+
 mod doctor;
 
 mod sandbox;
@@ -35,6 +41,8 @@ mod operate;
 
 mod show;
 
+mod answers;
+
 mod list;
 
 mod ready;
@@ -44,6 +52,12 @@ mod resolve;
 mod webhooks;
 
 mod journal;
+
+mod backup;
+
+mod receipt;
+
+mod upgrade;
 
 mod erase;
 
@@ -118,10 +132,18 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Ready(args) => ready::run(&args),
         Command::Resolve(args) => resolve::run(&args),
+        Command::Gateways(args) => gateways::run(&args),
+        Command::Drain(args) => drain::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Receipt(args) => receipt::run(&args),
+        Command::VerifyReceipt(args) => receipt::verify(&args),
         Command::Webhooks(args) => webhooks::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Erase(args) => erase::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => backup::restore(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Settle(args) => settle::run(&args),
         Command::Doctor(args) => run(doctor::run(args)),

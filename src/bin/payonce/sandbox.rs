@@ -77,7 +77,7 @@ pub(crate) async fn run(args: SandboxArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             let _ = writeln!(io::stderr(), "payonce sandbox: {why}");
-            ExitCode::from(3)
+            crate::exit::refused()
         }
     }
 }

@@ -185,10 +185,7 @@ impl std::fmt::Display for Failure {
             Failure::Signals(error) => write!(f, "cannot listen for signals: {error}; nothing was opened"),
             Failure::Open(error) => write!(f, "{error}"),
             Failure::Deliver(error) => write!(f, "{error}"),
-            Failure::Stopped(stopped) => write!(
-                f,
-                "stopped: {stopped}\nPayments under way are in doubt until the next start, which finds out about them."
-            ),
+            Failure::Stopped(stopped) => write!(f, "stopped: {stopped}"),
         }
     }
 }

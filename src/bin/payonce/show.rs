@@ -1,10 +1,11 @@
-//! `payonce show`: one payment, with all that happened to it.
+//! `payonce show`: one payment: the three questions of a night, and all that happened to it.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use crate::{
+    answers::Case,
     client::{Ask, Refusal, Target, Told, encoded, field},
     output::{columns, say, table},
     pay::summary,
@@ -31,12 +32,24 @@ pub(crate) struct ShowArgs {
 
 /// Shows.
 pub(crate) fn run(args: &ShowArgs) -> ExitCode {
-    match find(args) {
-        Ok(told) if args.target.json => say(&told.text),
-        Ok(told) => show(&told.value),
-        Err(refusal) => return refusal.show(),
+    match find(args).and_then(|told| tell(args, &told)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => refusal.show(),
     }
-    ExitCode::SUCCESS
+}
+
+/// The three questions first; then all that is known.
+fn tell(args: &ShowArgs, told: &Told) -> Result<(), Refusal> {
+    if args.target.json {
+        say(&told.text);
+        return Ok(());
+    }
+    let id = field(&told.value, "id").unwrap_or_default();
+    let outlook = args.target.ask(Ask::get(format!("/v1/payments/{}/outlook", encoded(id))))?;
+    columns(&Case::new(&told.value, &outlook.value).answers());
+    say("");
+    show(&told.value);
+    Ok(())
 }
 
 fn find(args: &ShowArgs) -> Result<Told, Refusal> {

@@ -32,7 +32,7 @@ pub(crate) struct SimulateArgs {
     /// How many worlds [default: 1]
     #[arg(long, value_name = "K")]
     seeds: Option<u64>,
-    /// Every crash point instead: each with 16 kinds of damage, this many rounds of other chance
+    /// Every crash point instead: each with 17 endings, this many rounds of other chance
     #[arg(long, value_name = "ROUNDS")]
     points: Option<u64>,
     /// How many payments in each

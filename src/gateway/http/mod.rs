@@ -8,8 +8,8 @@
 //!   200 {"reference","gateway_reference","status","amount","currency","code","message"}
 //! ```
 //!
-//! What it says by itself comes to `POST /v1/webhooks/default` of the daemon: a body as above, signed as in Standard
-//! Webhooks 1.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`).
+//! What it says by itself comes to `POST /v1/webhooks/NAME` of the daemon (`default`, where there is one gateway): a body
+//! as above, signed as in Standard Webhooks 1.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature`).
 //!
 //! Knows nothing of schedules: it sends once, asks once, and says what came of it.
 

@@ -48,6 +48,11 @@ impl Who {
         self.0.as_ref().map_or(&NOBODY, |known| &known.key.tenants)
     }
 
+    /// What its key is called; none, where there are no keys.
+    pub(super) fn name(&self) -> Option<String> {
+        self.0.as_ref().map(|known| known.key.name.clone())
+    }
+
     /// As whom it pays.
     pub(super) fn tenant(&self) -> Result<&Tenant, Problem> {
         match self.tenants() {

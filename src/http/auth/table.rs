@@ -33,7 +33,8 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
             Need::Key(Role::ReadOnly)
         }
         // Counts tell what others do too.
-        "/v1/stats" | "/metrics" | "/v1/webhooks/out" if reads => Need::Whole(Role::ReadOnly),
+        "/v1/stats" | "/metrics" | "/v1/webhooks/out" | "/v1/audit" if reads => Need::Whole(Role::ReadOnly),
+        "/v1/gateways/{gateway}/pause" | "/v1/gateways/{gateway}/resume" | "/v1/drain" => Need::Whole(Role::Operator),
         _ => REST,
     }
 }

@@ -10,6 +10,10 @@ const API = {
   outlook: "/v1/payments/{id}/outlook",
   inquire: "/v1/payments/{id}/inquire",
   resolve: "/v1/payments/{id}/resolve",
+  pause: "/v1/gateways/{gateway}/pause",
+  resume: "/v1/gateways/{gateway}/resume",
+  drain: "/v1/drain",
+  audit: "/v1/audit",
 };
 
 // A second is what eyes follow; two minutes are what a person remembers.
@@ -37,6 +41,7 @@ const TROUBLES = {
   moved: "This data folder is a copy or was restored: nothing is sent from it until it was started once with --moved.",
   storage_full: "The disk is full: new payments are refused, outcomes of what is under way still land. Make room.",
   store_failed: "The store takes no more rows: no new payments until the next start. The journal has everything.",
+  draining: "payonce drains: an operator has it take nothing new; what is under way goes on to its end.",
   stopping: "payonce is stopping: it takes nothing new.",
 };
 
@@ -74,6 +79,17 @@ const EVIDENCE = {
   stopped: "nothing: the process stopped with the sending under way",
 };
 
+const DEEDS = {
+  inquire: "had the gateway asked about",
+  pause: "paused gateway",
+  resume: "resumed gateway",
+  drain: "had nothing new taken",
+  admit: "had what is new taken again",
+  replay: "had webhooks told again to",
+  discard: "gave up telling",
+  erase: "erased the personal data of",
+};
+
 // ---- small things
 
 function h(tag, attributes, ...children) {
@@ -95,7 +111,7 @@ function svg(tag, attributes) {
 
 const spoken = (words) => (words[0] || "").toUpperCase() + words.slice(1).replaceAll("_", " ");
 const byId = (id) => document.getElementById(id);
-const path = (template, id) => template.replace("{id}", encodeURIComponent(id));
+const path = (template, id) => template.replace(/\{\w+\}/, () => encodeURIComponent(id));
 const paymentLink = (id) => "#/payment/" + encodeURIComponent(id);
 
 // The API key lives as long as this tab does, and leaves it only towards payonce. Without one there is nothing to send.
@@ -454,6 +470,8 @@ function home() {
   const gateways = h("div", {});
   const journal = h("div", {});
   const feed = h("ul", { class: "feed" });
+  const trail = h("div", {}, h("p", { class: "soft" }, "Looking."));
+  const controls = controlDesk(() => lookAtTrail(trail));
   const card = (title, body, more) => h("section", { class: "card" }, h("div", { class: "head" }, h("h2", {}, title), more || null), body);
   show("payonce",
     h("h1", { class: "hidden", tabindex: "-1" }, "How payonce stands"),
@@ -461,6 +479,7 @@ function home() {
     card("In doubt, or parked for a person", attention),
     h("div", { class: "grid charts" }, charts.map(([one]) => one.box)),
     h("div", { class: "grid" }, card("Gateways", gateways), card("Journal, store and disk", journal)),
+    h("div", { class: "grid" }, controls.box, card("What operators did", trail, h("a", { href: "#/audit", class: "small" }, "all of it"))),
     h("div", { class: "grid" },
       card("Settled since the start", settled, h("a", { href: "#/list/", class: "small" }, "all payments")),
       card("What happens", feed)));
@@ -472,6 +491,8 @@ function home() {
     stale = false;
     lookAfter(attention);
   };
+  let trailed = performance.now();
+  lookAtTrail(trail);
   let told = false;
   const tell = () => {
     told = flooded;
@@ -497,6 +518,8 @@ function home() {
       settled.replaceChildren(settledTable(stats));
       gateways.replaceChildren(...stats.gateways.map((gateway) => gatewayBox(gateway, stats.gateways.length > 1)));
       journal.replaceChildren(journalTerms(stats));
+      controls.show(stats);
+      if (performance.now() - trailed > 60000) { trailed = performance.now(); lookAtTrail(trail); }
       if (performance.now() - looked > (stale ? 1000 : 10000)) look();
     },
     heard() {
@@ -516,6 +539,49 @@ async function lookAfter(attention) {
   attention.replaceChildren(fresh.length === 0
     ? h("p", { class: "soft" }, "Nothing is in doubt, and nothing waits for a person.")
     : paymentTable(fresh));
+}
+
+function deedTable(deeds) {
+  const row = (deed) => h("tr", {},
+    h("td", { class: "nowrap" }, ago(deed.at)),
+    h("td", {}, deed.actor || "somebody", deed.key && deed.key !== deed.actor ? h("span", { class: "soft" }, ` (key ${deed.key})`) : ""),
+    h("td", {}, (DEEDS[deed.action] || deed.action) + " ", deed.action === "inquire" ? idLink(deed.target) : deed.target || ""),
+    h("td", { class: "reason" }, deed.reason || h("span", { class: "soft" }, "no reason said")));
+  return h("div", { class: "scroll" }, h("table", { class: "stacked" },
+    h("thead", {}, h("tr", {}, ["When", "Who", "What", "Why"].map((text) => h("th", { scope: "col" }, text)))),
+    h("tbody", {}, deeds.map(row))));
+}
+
+async function lookAtTrail(box) {
+  const { ok, body } = await ask(`${API.audit}?limit=5`);
+  if (!ok) { box.replaceChildren(h("p", { class: "said bad" }, body.detail)); return; }
+  box.replaceChildren(body.deeds.length ? deedTable(body.deeds)
+    : h("p", { class: "soft" }, body.next === null ? "Nothing yet." : "Nothing of late."));
+}
+
+// Every deed of operators, newest first.
+function audit() {
+  const box = h("div", {}, h("p", { class: "soft" }, "Looking."));
+  const more = h("button", { type: "button", hidden: true }, "More");
+  const deeds = [];
+  let before = null;
+  const load = async () => {
+    more.disabled = true;
+    const { ok, body } = await ask(`${API.audit}?limit=${PAGE}${before === null ? "" : "&before=" + before}`);
+    more.disabled = false;
+    if (!ok) { box.replaceChildren(h("p", { class: "said bad" }, body.detail)); return; }
+    deeds.push(...body.deeds);
+    before = body.next;
+    more.hidden = before === null;
+    box.replaceChildren(deeds.length ? deedTable(deeds) : h("p", { class: "soft" }, before === null ? "Nothing yet." : "Nothing in the part looked at so far."));
+  };
+  more.addEventListener("click", load);
+  show("What operators did",
+    h("p", { class: "small" }, h("a", { href: "#/" }, "Overview")),
+    h("section", { class: "card" }, h("h1", { tabindex: "-1" }, "What operators did"),
+      h("p", { class: "soft" }, "What was decided about a payment is on that payment's own page."), box, h("p", {}, more)));
+  load();
+  return { tick() {}, leave() {} };
 }
 
 // The first page of a key for one tenant: the daemon's numbers are about all of them.
@@ -571,6 +637,7 @@ function settledTable(stats) {
 }
 
 function health(gateway) {
+  if (gateway.paused) return h("span", { class: "chip bad" }, "paused");
   if (gateway.shut) return h("span", { class: "chip bad" }, "does not answer: left alone for a while");
   if (gateway.failing > 0) {
     const why = gateway.last_failure ? ` (${gateway.last_failure})` : "";
@@ -591,6 +658,7 @@ function gatewayBox(gateway, many) {
   }).filter((row) => row !== null);
   return h("div", { class: "gateway" },
     h("div", { class: "head" }, h("h3", {}, many ? gateway.name + ": " : "", gateway.identity), health(gateway)),
+    gateway.paused ? h("p", { class: "said bad" }, "Nothing is sent to it, since ", ago(gateway.paused.since), `, by ${gateway.paused.actor}: ${gateway.paused.reason}`) : null,
     h("p", { class: "small" }, gateway.guarantee + "."),
     h("p", { class: "small soft" }, gateway.contract + "."),
     h("p", { class: "small soft" }, `Calls under way: ${count(gateway.calling)} of ${count(gateway.slots)} at the most.`),
@@ -746,16 +814,17 @@ function charged(told, next) {
   const back = told.refunded > 0 ? `, and ${money(told.refunded, told.currency)} went back` : "";
   const doubt = open(told, "parked") ? "bad" : open(told, "in_doubt") ? "doubt" : null;
   const proof = proofOf(told, next);
+  const against = next.contradicted ? " News contradicts what the caller was told: see below." : "";
   const meaning = proof && byPerson(proof) ? "By a person's word." : spoken(STATES[told.state][2]) + ".";
   if (told.captured > 0) {
     const unsure = doubt ? " A later operation on it is not certain yet." : "";
-    const against = next.contradicted ? " News contradicts what the caller was told: see below." : "";
     return [question, doubt || (next.contradicted ? "bad" : "good"), `Yes: ${paid}${back}`, (byPerson(proof) ? meaning : "The money moved.") + unsure + against];
   }
   if (doubt) return [question, doubt, "Not known yet", "It may or may not have happened. Do not charge by other means, and do not tell the customer yet that it worked, or that it did not."];
   if (told.state === "authorized") return [question, "good", "No, but the amount is set aside", "It moves when it is captured."];
-  if (told.state === "declined" || told.state === "canceled") return [question, "gone", "No", meaning];
+  if (told.state === "declined" || told.state === "canceled") return [question, next.contradicted ? "bad" : "gone", "No", meaning + against];
   if (told.state === "requires_action") return [question, "wait", "No, not yet", "The payer has to act first."];
+  if (told.state === "succeeded") return [question, "bad", "No, as the gateway says by now", "Its caller was told that it succeeded." + against];
   const untouched = first && (first.attempts === 0 || next.operations[0].next === "send");
   return untouched
     ? [question, "wait", "No, not yet", "Nothing that was sent so far had any effect."]
@@ -949,6 +1018,78 @@ function operatorDesk(id, changed) {
   return { box, show };
 }
 
+// Asks who does it and why, and does it only then.
+function askWhy(title, text, verb, act) {
+  const field = (name, label, max) => {
+    const input = h("input", { name, id: "deed-" + name, autocomplete: "off", required: true, maxlength: max });
+    return { input, label: h("label", { for: "deed-" + name }, label, input) };
+  };
+  const [actor, why] = [field("actor", "Who does it", 255), field("reason", "Why", 1000)];
+  const said = h("p", { class: "said bad", role: "status" });
+  const send = h("button", { class: "strong", type: "submit" }, verb);
+  const cancel = h("button", { type: "button" }, "Cancel");
+  const form = h("form", { class: "operate" },
+    h("h2", { id: "deed-title" }, title), h("p", {}, text), h("div", { class: "fields" }, actor.label, why.label),
+    h("div", { class: "row" }, send, cancel, h("span", { class: "small soft" }, "It is kept for ever, with your name.")), said);
+  const dialog = h("dialog", { class: "card", "aria-labelledby": "deed-title" }, form);
+  cancel.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    const { ok, body } = await act({ actor: actor.input.value, reason: why.input.value });
+    send.disabled = false;
+    if (ok) dialog.close();
+    else said.textContent = body.detail;
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  actor.input.focus();
+}
+
+// Pausing and draining. Its buttons stay where they are while the numbers around them change: somebody may be on one.
+function controlDesk(changed) {
+  const rows = new Map();
+  const list = h("div", { class: "controls" });
+  const box = h("section", { class: "card", hidden: true }, h("h2", {}, "For the operator"), list);
+  const act = (url, method) => async (person) => {
+    const told = await ask(url, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(person) });
+    if (told.ok) { await read(); changed(); }
+    return told;
+  };
+  const control = (name) => {
+    const state = h("span", { class: "chip" }, "");
+    const button = h("button", { type: "button" }, "");
+    const row = h("div", { class: "row" }, h("strong", {}, name), state, button);
+    list.append(row);
+    return { row, state, button };
+  };
+  const set = (name, kind, text, verb, press) => {
+    if (!rows.has(name)) rows.set(name, control(name));
+    const { state, button } = rows.get(name);
+    state.className = "chip " + kind;
+    if (state.textContent !== text) state.textContent = text;
+    if (button.textContent !== verb) {
+      button.textContent = verb;
+      button.setAttribute("aria-label", `${verb}: ${name}`);
+    }
+    button.onclick = press;
+  };
+  const show = (stats) => {
+    box.hidden = !me || me.role !== "operator";
+    const draining = stats.troubles.includes("draining");
+    set("The daemon", draining ? "bad" : "good", draining ? "drains" : "takes payments", draining ? "Take payments again" : "Drain", () => (draining
+      ? askWhy("Take payments again?", "New payments are taken from then on.", "Take payments", act(API.drain, "DELETE"))
+      : askWhy("Drain payonce?", "New payments, captures, voids and refunds are refused until this is ended or payonce is started again. What is under way goes on to its end.", "Drain", act(API.drain, "POST"))));
+    for (const { name, paused } of stats.gateways) {
+      set("Gateway " + name, paused ? "bad" : "good", paused ? "paused" : "sent to", paused ? "Resume" : "Pause", () => (paused
+        ? askWhy(`Resume gateway ${name}?`, "What waits for it goes out, and new payments go to it again.", "Resume", act(path(API.resume, name), "POST"))
+        : askWhy(`Pause gateway ${name}?`, "Nothing is sent to it that was not sent before, until this is ended. What became of that is still asked. New payments go to another gateway that is for them, or are refused.", "Pause", act(path(API.pause, name), "POST"))));
+    }
+  };
+  return { box, show };
+}
+
 // ---- who we are
 
 function login(said) {
@@ -1007,8 +1148,8 @@ function route(first) {
   const [, place, rest] = /^#\/([a-z]*)\/?(.*)$/.exec(location.hash) || [null, "", ""];
   let name = "";
   try { name = decodeURIComponent(rest); } catch { name = rest; }
-  const places = { payment, list, search };
-  view = place in places && (name || place === "list") ? places[place](name) : me.whole ? home() : homeOfOne();
+  const places = { payment, list, search, audit };
+  view = place in places && (name || place === "list" || place === "audit") ? places[place](name) : me.whole ? home() : homeOfOne();
   const newest = last(samples);
   if (newest) view.tick(newest.stats);
   if (first !== true) {
@@ -1029,7 +1170,7 @@ byId("leave").addEventListener("click", () => signOut(""));
 byId("pause").addEventListener("click", () => {
   paused = !paused;
   byId("pause").setAttribute("aria-pressed", String(paused));
-  byId("pause").textContent = paused ? "Go on" : "Pause";
+  byId("pause").textContent = paused ? "Go on" : "Pause this view";
   live(paused ? "" : "on", paused ? "paused" : "live");
 });
 

@@ -10,13 +10,13 @@ use utoipa::{
 };
 
 use super::{
-    super::{auth, bodies, problems, stats, webhooks},
+    super::{auth, bodies, operator, problems, stats, webhooks},
     route::{of, with},
 };
 use crate::{
     payment::{
-        Amount, Capture, Fact, Kind, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY,
-        Next, PaymentId, State,
+        Amount, Capture, Deed, Fact, Kind, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE,
+        MAX_PARTY, Next, PaymentId, State,
     },
     told::{EventBody, Rfc3339},
 };
@@ -36,13 +36,18 @@ pub(super) fn schemas() -> Value {
     add::<bodies::PageBody<'static>>(&mut all);
     add::<stats::StatsBody<'static>>(&mut all);
     add::<stats::OutlookBody<'static>>(&mut all);
+    add::<operator::AuditsBody<'static>>(&mut all);
+    add::<operator::PauseBody<'static>>(&mut all);
+    add::<operator::DrainBody>(&mut all);
     add::<webhooks::StandingsBody<'static>>(&mut all);
     add::<webhooks::Count>(&mut all);
     add::<problems::Document<'static>>(&mut all);
     add::<auth::KeyBody<'static>>(&mut all);
     add::<EventBody>(&mut all);
     let taken = [("Order", order()), ("Part", part()), ("Resolution", resolution()), ("Nothing", nothing())];
-    for (name, schema) in taken.into_iter().chain(event_ids()).chain([("Standing", standing()), ("Letter", letter())]) {
+    for (name, schema) in
+        taken.into_iter().chain(people()).chain(event_ids()).chain([("Standing", standing()), ("Letter", letter())])
+    {
         all.insert(name.to_owned(), schema);
     }
     Value::Object(all)
@@ -118,8 +123,24 @@ fn part() -> Value {
     })
 }
 
+fn spoken(max: usize) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": SPOKEN })
+}
+
+/// Who acts and why, where it has to be said and where not.
+fn people() -> [(&'static str, Value); 2] {
+    let of = |required: Value, description: &str| {
+        json!({
+            "type": "object", "additionalProperties": false, "required": required, "description": description,
+            "properties": { "actor": spoken(bodies::MAX_ACTOR), "reason": spoken(bodies::MAX_REASON) },
+            "example": { "actor": "carol", "reason": "the gateway asked us to wait" },
+        })
+    };
+    let kept = "Who does it, and why. It is kept for ever.";
+    [("Person", of(json!(operator::PERSON), kept)), ("PersonIfAny", of(json!([]), kept))]
+}
+
 fn resolution() -> Value {
-    let spoken = |max: usize| json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": SPOKEN });
     json!({
         "type": "object",
         "description": "What a person has found out, or decided. It is kept for ever, with who said it and why.",
@@ -149,8 +170,11 @@ fn nothing() -> Value {
 fn event_ids() -> [(&'static str, Value); 2] {
     let of = |required: Value, description: &str| {
         json!({
-            "type": "object", "additionalProperties": false, "properties": { "id": { "type": "string" } },
-            "required": required, "description": description,
+            "type": "object", "additionalProperties": false, "required": required, "description": description,
+            "properties": {
+                "id": spoken(webhooks::MAX_EVENT),
+                "actor": spoken(bodies::MAX_ACTOR), "reason": spoken(bodies::MAX_REASON),
+            },
         })
     };
     [("EventId", of(json!([]), "Which event; without an id, all.")), ("OneEventId", of(json!(["id"]), "Which event."))]
@@ -201,6 +225,7 @@ macro_rules! component {
 
 component!(PaymentId, "PaymentId", text("A payment's id: made of its key, so the same key has the same id.", "uuid"));
 component!(Rfc3339, "Time", text("A time as in RFC 3339: UTC, to the millisecond.", "date-time"));
+component!(Deed, "Deed", words("What was done.", &Deed::NAMES));
 component!(Fact, "EventName", words("What happened.", &Fact::NAMES));
 component!(Capture, "Capture", words("When money moves.", &[Capture::Automatic, Capture::Manual].map(Capture::as_str)));
 component!(Kind, "Kind", words("What was asked for.", &KINDS.map(Kind::as_str)));
@@ -235,13 +260,14 @@ mod tests {
     #[test]
     fn every_field_that_is_read_is_described_and_no_other() {
         let all = schemas();
-        let ids = ["id"];
         for (schema, fields) in [
             ("Order", bodies::ORDER),
             ("Resolution", bodies::RESOLUTION),
             ("Part", operations::PART),
-            ("EventId", &ids),
-            ("OneEventId", &ids),
+            ("Person", operator::PERSON),
+            ("PersonIfAny", operator::PERSON),
+            ("EventId", webhooks::EVENT),
+            ("OneEventId", webhooks::EVENT),
         ] {
             let described = all[schema]["properties"].as_object().expect("an object");
             let mut fields = fields.to_vec();

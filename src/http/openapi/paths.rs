@@ -42,6 +42,10 @@ pub(super) fn all() -> Value {
         "/v1/webhooks/out": get(deliveries()),
         "/v1/webhooks/out/{endpoint}/replay": post(redeliver("replayDeliveries", "Try one event again, or all", "EventId")),
         "/v1/webhooks/out/{endpoint}/discard": post(redeliver("discardDelivery", "Forget one dead event", "OneEventId")),
+        "/v1/gateways/{gateway}/pause": post(pause("pauseGateway", "Have nothing more sent to a gateway")),
+        "/v1/gateways/{gateway}/resume": post(pause("resumeGateway", "Have a gateway sent to again")),
+        "/v1/drain": of(vec![("post", drain()), ("delete", admit())]),
+        "/v1/audit": get(audit()),
         "/v1/stats": get(stats()),
         "/metrics": get(metrics()),
         "/healthz": get(healthy()),
@@ -68,12 +72,11 @@ fn pay() -> Route {
         .answers(202, "It is not settled yet: ask again, or repeat.", "Payment", UNSETTLED)
         .refuses(&[Code::KeyRequired, Code::PossibleDuplicate, Code::Conflict])
         .asks_the_engine()
-        .refuses(&[Code::StorageFull, Code::Moved])
+        .refuses(&[Code::StorageFull, Code::Moved, Code::Draining])
 }
 
 fn list() -> Route {
     let states = State::ALL.map(State::as_str);
-    let query = |name: &str, schema: Value, what: &str| json!({ "name": name, "in": "query", "schema": schema, "description": what });
     Route::new(
         "listPayments",
         "payments",
@@ -81,11 +84,7 @@ fn list() -> Route {
         "Every parameter may be given once; unknown ones are refused.",
     )
     .takes(query("state", json!({ "type": "string", "enum": states }), "Only those that are in this state."))
-    .takes(query(
-        "limit",
-        json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT }),
-        "How many, at the most.",
-    ))
+    .takes(most())
     .takes(query("after", json!({ "type": "string", "format": "uuid" }), "The `next` of the page before."))
     .takes(query(
         "idempotency_key",
@@ -95,6 +94,7 @@ fn list() -> Route {
     .takes(query("attention", json!({ "type": "boolean", "default": false }), "Only those that people should see."))
     .answers(200, "Some payments, as of now.", "Page", &[])
     .asks_the_engine()
+    .refuses(&[Code::StorageFull])
 }
 
 fn show() -> Route {
@@ -116,14 +116,14 @@ fn operation(id: &str, summary: &str, is_part: bool) -> Route {
         .answers(201, "It is settled: see `state`.", "OperationAnswer", SETTLED)
         .answers(202, "It is not settled yet: ask again, or repeat.", "OperationAnswer", UNSETTLED)
         .refuses(&[Code::KeyRequired, Code::InvalidState, Code::AmountTooLarge, Code::Conflict])
-        .refuses(&[Code::StorageFull, Code::Moved])
+        .refuses(&[Code::Moved, Code::Draining])
 }
 
 fn inquire() -> Route {
     about_one(Route::new("inquire", "people", "Ask the gateway now what became of a payment", ""))
-        .body("Nothing", false)
+        .body("PersonIfAny", false)
         .answers(200, "The payment, as of now; the answer may come later.", "PaymentDetails", &[])
-        .refuses(&[Code::InvalidState])
+        .refuses(&[Code::InvalidState, Code::StorageFull])
 }
 
 fn resolve() -> Route {
@@ -170,6 +170,7 @@ fn webhook() -> Route {
         .answers_as(204, "It is recorded.", Value::Null, &[])
         .refuses(&[Code::Unauthorized, Code::NotFound])
         .asks_the_engine()
+        .refuses(&[Code::StorageFull])
 }
 
 fn deliveries() -> Route {
@@ -183,7 +184,50 @@ fn redeliver(id: &str, summary: &str, body: &str) -> Route {
         .takes(path("endpoint", json!({ "type": "string" }), "The webhook's name in the configuration."))
         .body(body, true)
         .answers(200, "How many events it was about.", "Count", &[])
-        .refuses(&[Code::NotFound])
+        .refuses(&[Code::NotFound, Code::StorageFull])
+        .asks_the_engine()
+}
+
+fn pause(id: &str, summary: &str) -> Route {
+    let about = "While a gateway is paused nothing is sent to it that was not sent before; what became of that is still asked. \
+                 New payments go to another gateway that is for them, or are refused. It lasts until it is ended, over \
+                 restarts too.";
+    Route::new(id, "people", summary, about)
+        .takes(path("gateway", json!({ "type": "string" }), "The gateway's name in the configuration."))
+        .body("Person", true)
+        .answers(200, "It is recorded, and in force.", "GatewayPause", &[])
+        .refuses(&[Code::NotFound, Code::StorageFull])
+        .asks_the_engine()
+}
+
+fn drain() -> Route {
+    let about = "What is under way goes on to its end, and keys that are known are answered. It lasts until it is ended, or \
+                 until the daemon is started again.";
+    Route::new("drain", "people", "Have nothing new taken", about)
+        .body("Person", true)
+        .answers(200, "It is recorded, and in force.", "Drain", &[])
+        .refuses(&[Code::StorageFull])
+        .asks_the_engine()
+}
+
+fn admit() -> Route {
+    Route::new("admit", "people", "Take what is new again", "")
+        .body("PersonIfAny", false)
+        .answers(200, "It is recorded, and in force.", "Drain", &[])
+        .refuses(&[Code::StorageFull])
+        .asks_the_engine()
+}
+
+fn audit() -> Route {
+    let about = "What was decided about a payment is in that payment's own timeline.";
+    Route::new("listDeeds", "people", "What operators did, newest first", about)
+        .takes(most())
+        .takes(query(
+            "before",
+            json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
+            "The `next` of the page before.",
+        ))
+        .answers(200, "Some of it.", "Audits", &[])
         .asks_the_engine()
 }
 
@@ -218,7 +262,7 @@ fn ready() -> Route {
     Route::new("readyz", "health", "Whether payments are taken", about)
         .for_anybody()
         .answers(200, "They are.", "Standing", &[])
-        .refuses(&[Code::Overloaded])
+        .refuses(&[Code::Overloaded, Code::Draining])
 }
 
 fn document() -> Route {
@@ -271,6 +315,17 @@ fn about_one(route: Route) -> Route {
         .takes(path("id", json!({ "type": "string", "format": "uuid" }), "The payment's id."))
         .refuses(&[Code::NotFound])
         .asks_the_engine()
+        .refuses(&[Code::StorageFull])
+}
+
+/// How long a page may be.
+fn most() -> Value {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT });
+    query("limit", limit, "How many, at the most.")
+}
+
+fn query(name: &str, schema: Value, what: &str) -> Value {
+    json!({ "name": name, "in": "query", "schema": schema, "description": what })
 }
 
 fn path(name: &str, schema: Value, what: &str) -> Value {

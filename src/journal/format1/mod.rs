@@ -16,6 +16,8 @@
 //!
 //! Knows nothing of frames, batches or files.
 
+mod audit;
+
 mod event;
 
 mod housekeeping;
@@ -30,6 +32,7 @@ use crate::payment as now;
 
 use super::codec::Malformed;
 
+pub(super) use audit::Audit;
 pub(super) use event::{Event, Webhook, says_all};
 pub(super) use housekeeping::{Checkpoint, Closed, Opened};
 pub(super) use payment::{Payment, fits};

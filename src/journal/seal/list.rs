@@ -4,10 +4,11 @@
 //! payonce sealed 1
 //! key <TAB> id <TAB> whose <TAB> number <TAB> check value
 //! erased <TAB> id <TAB> whose <TAB> number <TAB> when, in ms <TAB> by whom <TAB> why
+//! told   <TAB> the same, once the journal says so too
 //! crc <TAB> of the bytes before this line
 //! ```
 
-use crate::payment::{Person, Timestamp};
+use crate::payment::{Audit, Deed, Person, Timestamp};
 
 use super::KeyId;
 
@@ -31,13 +32,27 @@ pub(super) struct Listed {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fate {
-    InUse { check: [u8; 8] },
-    Erased { at: Timestamp, person: Person },
+    InUse {
+        check: [u8; 8],
+    },
+    /// `told`: the journal says so too.
+    Erased {
+        at: Timestamp,
+        person: Person,
+        told: bool,
+    },
 }
 
 impl Listed {
     pub(super) fn is_erased(&self) -> bool {
         matches!(self.fate, Fate::Erased { .. })
+    }
+
+    /// As a deed that the journal does not tell of yet.
+    pub(super) fn untold(&self) -> Option<Audit> {
+        let Fate::Erased { at, person, told: false } = &self.fate else { return None };
+        let deed = Deed::Erase { tenant: self.owner.clone() };
+        Some(Audit { at: *at, key: None, person: person.clone(), deed, carried: false })
     }
 
     /// For people.
@@ -49,9 +64,10 @@ impl Listed {
         let fields: Vec<&str> = line.split('\t').collect();
         let (fate, rest) = match fields.as_slice() {
             ["key", rest @ .., check] => (Fate::InUse { check: unhex(check)? }, rest),
-            ["erased", rest @ .., at, actor, reason] => {
+            [word @ ("erased" | "told"), rest @ .., at, actor, reason] => {
+                let told = *word == "told";
                 let person = Person { actor: (*actor).to_owned(), reason: (*reason).to_owned() };
-                (Fate::Erased { at: Timestamp::from_millis(at.parse().ok()?), person }, rest)
+                (Fate::Erased { at: Timestamp::from_millis(at.parse().ok()?), person, told }, rest)
             }
             _ => return None,
         };
@@ -64,9 +80,10 @@ impl Listed {
         let Listed { id, owner, number, fate } = self;
         match fate {
             Fate::InUse { check } => format!("key\t{id}\t{owner}\t{number}\t{}\n", hex(check)),
-            Fate::Erased { at, person } => {
+            Fate::Erased { at, person, told } => {
+                let word = if *told { "told" } else { "erased" };
                 let (actor, reason) = (one_line(&person.actor), one_line(&person.reason));
-                format!("erased\t{id}\t{owner}\t{number}\t{}\t{actor}\t{reason}\n", at.as_millis())
+                format!("{word}\t{id}\t{owner}\t{number}\t{}\t{actor}\t{reason}\n", at.as_millis())
             }
         }
     }
@@ -127,7 +144,7 @@ mod tests {
         let person = Person { actor: "jo".to_owned(), reason: "the contract ended".to_owned() };
         List(vec![
             listed(NOBODY, 1, Fate::InUse { check: [0xab; 8] }),
-            listed("shop", 1, Fate::Erased { at: Timestamp::from_millis(7), person }),
+            listed("shop", 1, Fate::Erased { at: Timestamp::from_millis(7), person, told: false }),
             listed("shop", 2, Fate::InUse { check: [1; 8] }),
         ])
     }
@@ -163,7 +180,7 @@ mod tests {
     #[test]
     fn what_a_person_wrote_stays_in_its_field() {
         let person = Person { actor: "a\tb".to_owned(), reason: "c\nerased".to_owned() };
-        let fate = Fate::Erased { at: Timestamp::from_millis(7), person };
+        let fate = Fate::Erased { at: Timestamp::from_millis(7), person, told: false };
         let listed = Listed { id: KeyId::of("shop", 1), owner: "shop".to_owned(), number: 1, fate };
         let read = List::parse(List(vec![listed]).to_text().as_bytes()).expect("one line");
         let Fate::Erased { person, .. } = &read.0[0].fate else { panic!("erased") };

@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     disk::Disk,
-    payment::{Person, Tenant, Timestamp},
+    payment::{Audit, Person, Tenant, Timestamp},
 };
 
 use super::{OpenError, codec::Malformed};
@@ -90,6 +90,8 @@ pub(super) const NONCE: usize = 24;
 /// The keys of a data folder in which personal data is sealed.
 pub struct Seal {
     disk: Arc<dyn Disk>,
+    /// Whether everything is taken as erased, because nobody asked for the keys.
+    shut: bool,
     /// From which new keys are made, once a start has brought it.
     seed: OnceLock<[u8; 32]>,
     keys: RwLock<Keys>,
@@ -125,7 +127,12 @@ impl Seal {
     }
 
     fn of(disk: &Arc<dyn Disk>, keys: Keys) -> Seal {
-        Seal { disk: Arc::clone(disk), seed: OnceLock::new(), keys: RwLock::new(keys) }
+        Seal { disk: Arc::clone(disk), shut: false, seed: OnceLock::new(), keys: RwLock::new(keys) }
+    }
+
+    /// Without any key, and never to be sealed with.
+    pub(super) fn shut(disk: &Arc<dyn Disk>) -> Arc<Seal> {
+        Arc::new(Seal { shut: true, ..Seal::of(disk, Keys::default()) })
     }
 
     /// Begins to seal, durably and for good.
@@ -165,6 +172,9 @@ impl Seal {
     }
 
     fn make(&self, keys: &mut Keys, owner: &str) -> io::Result<Arc<Key>> {
+        if self.shut {
+            return Err(io::Error::other("this journal was opened to be looked at only"));
+        }
         if let Some(why) = &keys.broken {
             return Err(io::Error::other(why.clone()));
         }
@@ -216,6 +226,9 @@ impl Seal {
         nonce: &[u8; NONCE],
         sealed: &[u8],
     ) -> Result<Option<Vec<u8>>, Malformed> {
+        if self.shut {
+            return Ok(None);
+        }
         let Some(key) = self.known(id)? else { return Ok(None) };
         let opened = key.cipher.open(bound, nonce, sealed);
         let why = || Malformed(format!("personal data sealed under key {id} was changed: its seal is broken"));
@@ -233,6 +246,23 @@ impl Seal {
         read.as_ref().and_then(find).ok_or_else(unlisted)
     }
 
+    /// The erasures that the journal does not tell of yet, as operators' deeds.
+    pub fn untold(&self) -> Vec<Audit> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.list.0.iter().filter_map(Listed::untold).collect()
+    }
+
+    /// The journal tells of all erasures now, durably.
+    pub fn note_told(&self) -> io::Result<()> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let untold = keys.list.0.iter_mut().filter_map(|listed| match &mut listed.fate {
+            Fate::Erased { told, .. } if !*told => Some(told),
+            Fate::Erased { .. } | Fate::InUse { .. } => None,
+        });
+        let noted = untold.map(|told| *told = true).count();
+        if noted == 0 { Ok(()) } else { keys.write(self.disk.as_ref()) }
+    }
+
     /// Destroys the key of a tenant, durably: what was sealed under it is erased. `at` and `person` are kept in the list.
     pub fn erase(&self, tenant: &Tenant, at: Timestamp, person: &Person) -> io::Result<Erased> {
         let disk = self.disk.as_ref();
@@ -242,7 +272,7 @@ impl Seal {
         if listed.is_erased() {
             return destroy(disk, id).map(|()| Erased::Before);
         }
-        listed.fate = Fate::Erased { at, person: person.clone() };
+        listed.fate = Fate::Erased { at, person: person.clone(), told: false };
         keys.write(disk)?;
         keys.known.insert(id, None);
         keys.current.remove(tenant.as_str());

@@ -240,8 +240,8 @@ fn resend_or_park(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
         };
     }
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
-        Ok(true) if rules.sending => start_attempt(operation, cause, step),
-        // The clock cannot be believed, or the folder may be a copy: keep asking until a person has looked.
+        Ok(true) if rules.may_send_again() => start_attempt(operation, cause, step),
+        // The clock cannot be believed, the folder may be a copy, or the gateway is paused: keep asking until a person has looked.
         Ok(_) => back_off(operation, None, step),
         Err(reason) => park(operation, reason, step),
     }
@@ -260,6 +260,7 @@ pub(super) fn resend_for(operation: &Operation, person: &Person, step: &mut Step
         Err(reason) => Err(format!("it cannot be sent again without risking a second charge: {}", reason.message())),
         Ok(false) => Err("the wall clock cannot be believed, so the age of the key is not known".to_owned()),
         Ok(true) if !rules.sending => Err("nothing is sent from this folder until `serve --moved`".to_owned()),
+        Ok(true) if rules.is_paused() => Err("an operator has paused its gateway".to_owned()),
         Ok(true) if is_unwanted(operation, step) => Err("its caller has asked for it to be voided".to_owned()),
         Ok(true) if pursuit.calling => Err("the gateway is being asked right now; try again".to_owned()),
         Ok(true) if !proven => Err("it is not proven yet that the gateway does not know it".to_owned()),
@@ -333,7 +334,7 @@ fn pursue_pending(operation: &Operation, since: Timestamp, step: &mut Step<'_>) 
         return if silent { park(operation, ParkReason::Exhausted, step) } else { ask(operation, step) };
     }
     match rules.schedule.may_resend(operation, &step.payment.order, &rules.contract, step.now) {
-        Ok(true) if rules.sending => start_attempt(operation, Cause::SameKey, step),
+        Ok(true) if rules.may_send_again() => start_attempt(operation, Cause::SameKey, step),
         Err(ParkReason::GatewayChanged) => park(operation, ParkReason::GatewayChanged, step),
         Ok(_) | Err(_) if step.now.wall >= since.plus(rules.contract.park_after) => {
             park(operation, ParkReason::NoWayToKnow, step);

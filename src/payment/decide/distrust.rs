@@ -15,15 +15,21 @@ pub enum Distrust {
 /// What has to be recorded about a payment, so that nothing of it is sent again whose key may be older than it looks, or
 /// that may have gone on elsewhere: it is asked about, and what the gateway does not know is left to a person.
 pub fn doubt(payment: &Payment, distrust: Distrust) -> Vec<Fact> {
-    let outcomes =
-        payment.operations.iter().filter_map(|operation| Some((operation, outcome(payment, operation, distrust)?)));
-    let end = |(operation, outcome): (&Operation, Outcome)| Fact::AttemptEnded {
-        operation: operation.this,
-        attempt: UNKNOWN_ATTEMPT,
-        outcome,
-        evidence: Evidence::Stopped,
+    let of = |operation: &Operation| {
+        let outcome = outcome(payment, operation, distrust)?;
+        let (this, evidence) = (operation.this, Evidence::Stopped);
+        let window = window(operation, &outcome);
+        let end = Fact::AttemptEnded { operation: this, attempt: UNKNOWN_ATTEMPT, outcome, evidence };
+        Some(std::iter::once(end).chain(window))
     };
-    outcomes.map(end).collect()
+    payment.operations.iter().filter_map(of).flatten().collect()
+}
+
+/// A soft decline stays as open as it was: what the gateway may still make of it, the original may have undone.
+fn window(operation: &Operation, outcome: &Outcome) -> Option<Fact> {
+    let Standing::Declined { open_until: Some(until), .. } = operation.standing else { return None };
+    let (outcome, evidence) = (outcome.clone(), Evidence::Stopped);
+    Some(Fact::Learned { operation: operation.this, outcome, evidence, open_until: Some(until) })
 }
 
 /// How an attempt of unknown age must be taken to have ended; `None`: nothing is more uncertain than it was.
@@ -31,7 +37,7 @@ fn outcome(payment: &Payment, operation: &Operation, distrust: Distrust) -> Opti
     let aged = operation.first_sent.is_some();
     match (&operation.standing, distrust) {
         (Standing::Intended, Distrust::Folder) => (!waits(payment, operation)).then(|| unknown(distrust)),
-        // It has not acted there: the next sending is the first that counts.
+        // It has not acted, and may be sent; but the gateway may have seen its key, nobody knows when.
         (Standing::Intended, Distrust::Clock) => aged.then(|| Outcome::NotSent(reason(distrust))),
         (Standing::Sent { .. }, Distrust::Folder | Distrust::Clock) => Some(unknown(distrust)),
         (Standing::AtGateway { next_action, reply, .. }, Distrust::Folder | Distrust::Clock) => {
@@ -41,7 +47,13 @@ fn outcome(payment: &Payment, operation: &Operation, distrust: Distrust) -> Opti
         (Standing::Parked { .. }, Distrust::Folder) => (aged || !operation.may_have_acted).then(|| unknown(distrust)),
         (Standing::Parked { .. }, Distrust::Clock) if operation.may_have_acted => aged.then(|| unknown(distrust)),
         (Standing::Parked { .. }, Distrust::Clock) => aged.then(|| Outcome::NotSent(reason(distrust))),
-        (Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_), _) => None,
+        (Standing::Declined { finality, open_until: Some(_), reply }, Distrust::Folder) => {
+            aged.then(|| Outcome::Declined(*finality, reply.clone()))
+        }
+        (
+            Standing::Succeeded(_) | Standing::Declined { .. } | Standing::Canceled(_),
+            Distrust::Folder | Distrust::Clock,
+        ) => None,
     }
 }
 
@@ -59,6 +71,18 @@ fn reason(distrust: Distrust) -> Reply {
             Reply::new("clock_doubted", "the wall clock was wrong for a time: how old its key is by now is not known")
         }
     }
+}
+
+/// An operation of payonce's own, such as a refund in place of a void, in a payment that was doubted: the original of this
+/// folder may have begun the very same, under the same key.
+pub(super) fn of_own(operation: &Operation, payment: &Payment) -> Option<Fact> {
+    let doubted = payment.operations.iter().any(|one| one.may_have_acted && one.first_sent.is_none());
+    doubted.then(|| Fact::AttemptEnded {
+        operation: operation.this,
+        attempt: UNKNOWN_ATTEMPT,
+        outcome: unknown(Distrust::Folder),
+        evidence: Evidence::Stopped,
+    })
 }
 
 /// Whether it is a void that waits for what it is to undo: then it was not sent, and is not in doubt.

@@ -58,8 +58,8 @@ pub(super) fn send_if_possible(operation: &Operation, step: &mut Step<'_>) {
             chase::park(operation, ParkReason::GatewayChanged, step);
         } else if !step.rules.sending {
             chase::back_off(operation, None, step);
-        } else if step.rules.is_shut() {
-            // Not worth sending now.
+        } else if step.rules.is_closed() {
+            // Not worth sending now, or not to be sent.
             if !failover::move_on(operation, step) {
                 chase::back_off(operation, None, step);
             }

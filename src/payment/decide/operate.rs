@@ -1,6 +1,6 @@
 //! A caller goes on from a payment: captures, voids or refunds it.
 
-use super::{FollowUp, Response, Step, gate};
+use super::{FollowUp, Response, Step, distrust, gate};
 use crate::payment::operation::OWN_KEYS;
 use crate::payment::{Amount, Asked, IdempotencyKey, Invalid, Kind, Operation, OperationKey, OperationRef, Tenant};
 
@@ -147,7 +147,9 @@ pub(super) fn intend_own(kind: Kind, why: &str, amount: Amount, step: &mut Step<
     }
     let intended = intended(kind, &key, amount, step);
     intended.is_ok_and(|operation| {
+        let doubt = distrust::of_own(&operation, step.payment);
         step.intend(operation);
+        step.facts.extend(doubt);
         true
     })
 }

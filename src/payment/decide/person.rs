@@ -82,6 +82,11 @@ fn rule(operation: &Operation, resolution: &Resolution, step: &mut Step<'_>) -> 
             step.facts.push(Fact::Canceled { operation: operation.this, reply: Reply::new("canceled", &word) });
             Ok(())
         }
+        Verdict::Succeeded | Verdict::Declined | Verdict::Resend if untouched => Err(format!(
+            "operation {} is {}, and certainly has not happened: all that can be decided about it is `canceled`",
+            operation.this.number,
+            operation.state().as_str()
+        )),
         Verdict::Succeeded | Verdict::Declined | Verdict::Resend => {
             Err(format!("operation {} is {}, not in doubt", operation.this.number, operation.state().as_str()))
         }

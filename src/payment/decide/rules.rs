@@ -40,9 +40,23 @@ impl Rules {
         }
     }
 
-    /// Whether the gateway does not answer at present.
-    pub(super) fn is_shut(&self) -> bool {
-        self.routes.iter().any(|route| route.contract.identity == self.contract.identity && route.shut)
+    /// Whether nothing new is worth sending to the gateway at present, or must not be.
+    pub(super) fn is_closed(&self) -> bool {
+        self.route().is_some_and(Route::is_closed)
+    }
+
+    /// Whether an operator has nothing sent to the gateway.
+    pub fn is_paused(&self) -> bool {
+        self.route().is_some_and(|route| route.paused)
+    }
+
+    /// Whether what may have happened may be sent again. Asking goes on in any case.
+    pub(super) fn may_send_again(&self) -> bool {
+        self.sending && !self.is_paused()
+    }
+
+    fn route(&self) -> Option<&Route> {
+        self.routes.iter().find(|route| route.contract.identity == self.contract.identity)
     }
 }
 
@@ -102,8 +116,17 @@ impl Rulebook {
         if self.first.routes.iter().enumerate().all(|(place, route)| route.shut == is_shut(place)) {
             return;
         }
-        let noted = |(place, route): (usize, &Route)| Route { shut: is_shut(place), ..route.clone() };
-        let routes: Arc<Vec<Route>> = Arc::new(self.first.routes.iter().enumerate().map(noted).collect());
+        self.note(|place, route| Route { shut: is_shut(place), ..route.clone() });
+    }
+
+    /// Notes to which gateways operators have nothing sent.
+    pub fn note_paused(&mut self, is_paused: impl Fn(&Identity) -> bool) {
+        self.note(|_, route| Route { paused: is_paused(&route.contract.identity), ..route.clone() });
+    }
+
+    fn note(&mut self, noted: impl Fn(usize, &Route) -> Route) {
+        let routes = self.first.routes.iter().enumerate().map(|(place, route)| noted(place, route));
+        let routes: Arc<Vec<Route>> = Arc::new(routes.collect());
         for rules in std::iter::once(&mut self.first).chain(&mut self.rest) {
             rules.routes = routes.clone();
         }
@@ -202,7 +225,7 @@ mod tests {
     fn without_routes_the_rules_are_those_of_the_one_gateway() {
         let rules = Rules::new(Contract::standard(identity("a")), Encoder::plain());
         let book = Rulebook::of_routes(rules, Vec::new());
-        assert_eq!((name(book.at(0)), name(book.at(1)), book.at(0).is_shut()), ("a", "a", false));
+        assert_eq!((name(book.at(0)), name(book.at(1)), book.at(0).is_closed()), ("a", "a", false));
     }
 
     #[test]
@@ -210,11 +233,15 @@ mod tests {
         let mut book = book();
         for shut in [[false, true, false], [true, true, false], [true, false, true], [false; 3]] {
             book.note_shut(|place| shut[place]);
-            assert_eq!([0, 1, 2].map(|place| book.at(place).is_shut()), shut);
+            assert_eq!([0, 1, 2].map(|place| book.at(place).is_closed()), shut);
             for place in 0..3 {
                 let noted: Vec<bool> = book.at(place).routes.iter().map(|route| route.shut).collect();
                 assert_eq!(noted, shut);
             }
+            book.note_paused(|gateway| gateway.name == "c");
+            assert_eq!([0, 1, 2].map(|place| book.at(place).is_paused()), [false, false, true]);
+            assert_eq!([0, 1, 2].map(|place| book.at(place).is_closed()), [shut[0], shut[1], true]);
+            book.note_paused(|_| false);
             let before = book.at(2).routes.clone();
             book.note_shut(|place| shut[place]);
             assert!(Arc::ptr_eq(&before, &book.at(2).routes), "nothing new, and nothing is made anew");

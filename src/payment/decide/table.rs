@@ -66,15 +66,7 @@ fn standings() -> Vec<Standing> {
         Standing::Declined { finality: Finality::Soft, open_until: Some(since), reply: reply() },
         Standing::Canceled(reply()),
     ];
-    for reason in [
-        ParkReason::Exhausted,
-        ParkReason::NotFoundWithoutDeduplication,
-        ParkReason::KeyExpired,
-        ParkReason::NoWayToKnow,
-        ParkReason::GatewayChanged,
-        ParkReason::OrderExpired,
-        ParkReason::Defect,
-    ] {
+    for reason in ParkReason::ALL {
         all.push(Standing::Parked { reason, reply: reply(), since });
     }
     all

@@ -241,6 +241,7 @@ impl Gateway {
             failing: self.failing,
             last_failure: self.failure.clone(),
             shut: false,
+            pause: None,
             calling,
             slots,
         }

@@ -19,7 +19,7 @@ pub(super) use timed::TimedDisk;
 
 use crate::{
     journal::Lsn,
-    payment::{Contract, Outcome, State, Timestamp},
+    payment::{Audit, Contract, Outcome, State, Timestamp},
 };
 
 /// One reading. Counters and histograms count from the engine's start.
@@ -55,8 +55,8 @@ pub struct Stats {
     pub journal: JournalStats,
     /// The store.
     pub store: StoreStats,
-    /// What can keep payments from being taken up or sent, and whether it does: `moved`, `stopping`, `storage_full`,
-    /// `store_failed`.
+    /// What can keep payments from being taken up or sent, and whether it does: `draining`, `moved`, `stopping`,
+    /// `storage_full`, `store_failed`.
     pub troubles: BTreeMap<&'static str, bool>,
 }
 
@@ -90,6 +90,8 @@ pub struct GatewayStats {
     pub last_failure: Option<String>,
     /// Whether it is left alone at present, because it did not answer.
     pub shut: bool,
+    /// The deed of the operator who has nothing sent to it; none: nobody has.
+    pub pause: Option<Audit>,
     /// Calls under way.
     pub calling: usize,
     /// How many may be.

@@ -28,9 +28,12 @@ fn folded(found: &Found) -> Result<HashMap<PaymentId, Known>, String> {
             Record::Event(event) => payments.entry(event.payment).or_default().fold(&event),
             Record::Carried(payment) => payments.entry(payment.id).or_default().carried(*payment),
             // Its payment is carried too; the others are not about payments.
-            Record::Relogged(_) | Record::Inbox(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => {
-                Ok(())
-            }
+            Record::Relogged(_)
+            | Record::Inbox(_)
+            | Record::Audit(_)
+            | Record::Opened(_)
+            | Record::Checkpoint(_)
+            | Record::Closed(_) => Ok(()),
         }
     });
     records.clear();

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader};
 
 use payonce::{
     Currency, Timestamp,
+    config::CREDENTIAL,
     payment::OperationKey,
     settle::{Line, LineKind},
 };
 use serde::Deserialize;
 
 use super::wire::Wire;
-use crate::gateway::CREDENTIAL;
 
 /// A movement on the wire; fields that we do not know are left alone.
 #[derive(Deserialize)]

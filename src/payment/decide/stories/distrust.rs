@@ -1,6 +1,7 @@
 //! Starts that cannot rely on their folder or on their clock: what they doubt is asked about, and never sent again by itself.
 
 use super::*;
+use crate::payment::Finality;
 
 impl Story {
     /// A start that distrusts: what it doubts, and then the ordinary input.
@@ -83,11 +84,17 @@ fn how_old_a_key_is_that_was_sent_by_a_wrong_clock_is_not_known_when_the_clock_i
 }
 
 #[test]
-fn what_no_byte_of_has_left_is_sent_after_a_wrong_clock_too_and_its_key_is_as_old_as_that_sending() {
+fn what_no_byte_of_has_left_is_sent_after_a_wrong_clock_too_and_its_key_has_no_age() {
     let mut story = Story::intended();
     story.then(3_600, Input::Inquire);
     assert!(matches!(story.restarted(Distrust::Clock).as_slice(), [Action::Send { attempt: 2, .. }]));
-    assert_eq!(story.operation().first_sent, Some(Timestamp::from_millis(START + story.tick)));
+    assert_eq!(
+        story.operation().first_sent,
+        None,
+        "an earlier attempt may have been refused under it, nobody knows when"
+    );
+    story.ended(1, Outcome::Unknown(reply()));
+    story.never_found();
 }
 
 #[test]
@@ -109,4 +116,73 @@ fn what_the_gateway_had_accepted_still_is_after_a_doubt() {
         assert!(matches!(story.restarted(distrust).as_slice(), [Action::Inquire(_)]));
         assert_eq!((story.state(), story.operation().first_sent), (State::Processing, None));
     }
+}
+
+/// Refunds of payonce's own that leave within an hour.
+fn refunds(story: &mut Story) -> Vec<OperationKey> {
+    let mut sent = Vec::new();
+    for _ in 0..60 {
+        for action in story.then(60, Input::Due) {
+            if let Action::Send { call, .. } = action {
+                sent.push(call.operation_key);
+            }
+        }
+    }
+    sent
+}
+
+fn voided(story: &mut Story) {
+    let (tenant, key) = (Tenant::default(), IdempotencyKey::new("void-1").unwrap());
+    story.then(0, Input::Operate { tenant, key, follow_up: FollowUp::Void });
+}
+
+/// What the original does after the copy was made, a copy that takes over days later must not do again.
+fn both(mut original: Story, learn: impl Fn(&mut Story)) {
+    let Story { payment, pursuits, rules, clock, tick } = &original;
+    let (payment, pursuits, rules) = (payment.clone(), pursuits.clone(), rules.clone());
+    let mut copy = Story { payment, pursuits, rules, clock: *clock, tick: tick + 30 * 3_600_000 };
+    learn(&mut original);
+    assert_eq!(refunds(&mut original).len(), 1);
+    copy.restarted(Distrust::Folder);
+    learn(&mut copy);
+    assert_eq!(refunds(&mut copy), [], "the gateway does not deduplicate");
+}
+
+fn forgetful() -> Contract {
+    Contract { deduplication: Deduplication::None, ..standard() }
+}
+
+#[test]
+fn a_copied_folder_does_not_refund_again_in_place_of_a_void_that_waited() {
+    let mut original = Story::in_doubt(forgetful());
+    voided(&mut original);
+    both(original, |story| {
+        story.answered(Outcome::Succeeded(reply()));
+    });
+}
+
+#[test]
+fn a_copied_folder_does_not_give_late_money_back_again() {
+    let window = Some(Duration::from_secs(3_600));
+    let mut original = Story::new(Contract { soft_decline_window: window, ..forgetful() });
+    original.rules.policies.late_success = Late::Refund;
+    original.then(0, original.pay());
+    original.ended(1, Outcome::Declined(Finality::Soft, reply()));
+    both(original, |story| {
+        story.answered(Outcome::Succeeded(reply()));
+    });
+}
+
+#[test]
+fn a_copied_folder_does_not_refund_again_in_place_of_a_void_that_was_declined() {
+    let mut original = Story::new(forgetful());
+    original.then(0, original.pay());
+    original.ended(1, Outcome::Pending(None, reply()));
+    voided(&mut original);
+    original.then(1, Input::Ended { operation: 1, attempt: 1, outcome: Outcome::Unknown(reply()) });
+    both(original, |story| {
+        let asked = Tick::from_millis(story.tick);
+        story.then(0, Input::Answered { operation: 1, asked, outcome: Outcome::Declined(Finality::Hard, reply()) });
+        story.answered(Outcome::Succeeded(reply()));
+    });
 }

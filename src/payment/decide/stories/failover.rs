@@ -168,6 +168,10 @@ fn what_expired_was_voided_or_lies_in_a_copied_folder_goes_nowhere() {
     let key = IdempotencyKey::new("void-1").unwrap();
     story.then(60, Input::Operate { tenant: Tenant::default(), key, follow_up: FollowUp::Void });
     assert_eq!((story.gateway(), story.state()), ("a", State::Canceled));
+    let mut story = sent(routes(&["a", "b"]));
+    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START + 5_000));
+    story.ended(10, not_sent());
+    assert_eq!(story.gateway(), "a");
 }
 
 #[test]

@@ -110,7 +110,8 @@ fn what_was_parked_before_it_was_sent_can_be_canceled_and_not_decided() {
     story.then(0, story.pay());
     story.ended(1, Outcome::NotSent(reply()));
     story.fold(park_for_defect(story.payment.as_ref().unwrap()).remove(0));
-    assert_eq!(refusal(&mut story, 0, resolution(Verdict::Succeeded)), "operation 0 is parked, not in doubt");
+    let why = "operation 0 is parked, and certainly has not happened: all that can be decided about it is `canceled`";
+    assert_eq!(refusal(&mut story, 0, resolution(Verdict::Succeeded)), why);
     story.then(0, resolution(Verdict::Cancel));
     assert_eq!(story.state(), State::Canceled);
 }

@@ -120,15 +120,16 @@ fn an_answer_to_what_was_asked_before_the_window_ended_closes_nothing() {
 }
 
 #[test]
-fn a_clock_that_cannot_be_believed_closes_no_window() {
+fn by_a_clock_that_cannot_be_believed_a_window_lasts_as_long_from_when_the_process_took_it_up() {
     for inquiry in [standard().inquiry, Inquiry::None] {
         let mut story = declined_softly(Contract { inquiry, ..soft() });
+        story.then(WINDOW / 2, Input::Resume);
         story.clock = Clock::Diverged;
-        assert_eq!(story.then(WINDOW, Input::Due), []);
+        story.pursuits[0].due = Tick::default();
+        assert_eq!(story.then(WINDOW / 2, Input::Due), [], "by another clock it may be open still");
         story.answered(Outcome::Declined(Finality::Soft, reply()));
-        assert!(is_open(&story));
-        story.clock = Clock::Trusted;
-        story.then(60, Input::Due);
+        assert_eq!((is_open(&story), story.due_in()), (true, 1_800.0));
+        story.then(WINDOW / 2, Input::Due);
         story.answered(Outcome::Declined(Finality::Soft, reply()));
         assert!(!is_open(&story));
     }

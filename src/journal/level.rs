@@ -1,0 +1,204 @@
+//! Up to which version records may be written: the gate between an upgrade and the way back.
+//!
+//! A newer payonce reads all that older ones wrote, and goes on writing what they can read until a person says that the
+//! upgrade is final. Until then the older one can be put back. How far it may go is in the file `format` of the data folder,
+//! one line: `records up to version 2`. Where it is not there, 2: that is what was written before there was this gate.
+//!
+//! What needs a newer version is not begun before it may be written; that the journal refuses it is the last line.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use crate::disk::{Access, Disk};
+
+use super::{Found, OpenError};
+
+/// The newest version of a record that this payonce reads and writes.
+pub const NEWEST_VERSION: u8 = 3;
+
+/// The version of sealed records: personal data is sealed only where it may be written.
+pub(super) const SEALING: u8 = 3;
+
+/// What may be written where nothing is said.
+const UNSAID: u8 = 2;
+
+/// The file, in the data folder.
+const FILE: &str = "format";
+const FILE_WHILE_MADE: &str = "format.tmp";
+const BEFORE: &str = "records up to version ";
+/// No line of ours is longer.
+const LONGEST: usize = 64;
+
+/// Up to which version records may be written in a data folder. Refuses what only a newer payonce can know.
+pub fn level(disk: &Arc<dyn Disk>) -> Result<u8, OpenError> {
+    let line = match read(disk) {
+        Ok(line) => line,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UNSAID),
+        Err(error) => return Err(refused(error)),
+    };
+    let said = line.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
+    match said {
+        Some(level @ 1..=NEWEST_VERSION) if line == written(level) => Ok(level),
+        Some(newer) if newer > NEWEST_VERSION => Err(refused(io::Error::other(format!(
+            "the upgrade to records of version {newer} is final here, and this payonce knows them up to version \
+             {NEWEST_VERSION}: use a newer one"
+        )))),
+        Some(_) | None => Err(refused(io::Error::other(format!("it must be one line, such as `{BEFORE}{UNSAID}`")))),
+    }
+}
+
+/// Lets records of the newest version be written from the next start on. Older payonces that do not know it cannot open
+/// the folder any more. Durable when this returns; cut short, it has happened or not.
+pub fn finalize(disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
+    write(disk, &written(NEWEST_VERSION)).map_err(OpenError::disk("writing `format`"))
+}
+
+impl Found {
+    /// Up to which version records may be written.
+    pub fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// How many records there are of each version. Reads the whole journal.
+    pub fn versions(&self) -> Result<BTreeMap<u8, u64>, OpenError> {
+        let mut versions = BTreeMap::new();
+        self.each_batch(self.last(), &mut |batch| {
+            batch.frames.iter().for_each(|frame| *versions.entry(frame.version()).or_default() += 1);
+            Ok(())
+        })?;
+        Ok(versions)
+    }
+}
+
+fn written(level: u8) -> String {
+    format!("{BEFORE}{level}\n")
+}
+
+fn refused(error: io::Error) -> OpenError {
+    OpenError::disk("reading `format`, which says what may be written")(error)
+}
+
+fn read(disk: &Arc<dyn Disk>) -> io::Result<String> {
+    let file = disk.open(FILE, Access::Read)?;
+    let mut bytes = vec![0; LONGEST];
+    let read = disk.read_at(file, 0, &mut bytes);
+    disk.close(file);
+    bytes.truncate(read?);
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+fn write(disk: &Arc<dyn Disk>, line: &str) -> io::Result<()> {
+    match disk.remove(FILE_WHILE_MADE) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = disk.create(FILE_WHILE_MADE)?;
+    let synced = disk.write_at(file, 0, line.as_bytes()).and_then(|()| disk.sync_all(file));
+    disk.close(file);
+    synced?;
+    disk.rename(FILE_WHILE_MADE, FILE)?;
+    disk.sync_dir("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::{AppendError, Begin, Journal, Lsn, Opened, Options, Record, open},
+        payment::{Event, Fact, Identity, Kind, OperationRef, PaymentId, Timestamp, Webhook},
+        sim::{Damage, Fault, Loss, Rng, SimDisk},
+    };
+
+    const SIZES: Options =
+        Options { segment_bytes: 64 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
+
+    fn saying(line: &str) -> Arc<dyn Disk> {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        write(&disk, line).expect("space");
+        disk
+    }
+
+    fn start(disk: &Arc<dyn Disk>) -> Journal {
+        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
+        let mut journal = open(Arc::clone(disk), SIZES).expect("readable").begin(begin).expect("space");
+        let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
+        append(&mut journal, opened).expect("a first version");
+        journal
+    }
+
+    fn append(journal: &mut Journal, record: Record) -> Result<Lsn, AppendError> {
+        journal.append(Timestamp::from_millis(1), &[vec![record]]).map(|appended| appended.last)
+    }
+
+    fn of_version_1() -> Record {
+        let (gateway, event_id, at) = ("a".to_owned(), "b".to_owned(), Timestamp::from_millis(1));
+        Record::Inbox(Webhook { gateway, event_id, at, operation_key: None, body: Vec::new() })
+    }
+
+    fn of_version_2() -> Record {
+        let amount = crate::payment::Amount::new(7).expect("legal");
+        let operation = OperationRef { number: 0, kind: Kind::Charge, amount };
+        let fact = Fact::Rerouted { operation, gateway: Identity::default(), request: Vec::new() };
+        Record::Event(Event { payment: PaymentId::from_bytes([7; 16]), at: Timestamp::from_millis(1), fact })
+    }
+
+    #[test]
+    fn nothing_newer_is_written_before_the_upgrade_is_final_and_the_rest_goes_on() {
+        let disk = saying("records up to version 1\n");
+        let mut journal = start(&disk);
+        append(&mut journal, of_version_1()).expect("as before");
+        let refused = append(&mut journal, of_version_2()).expect_err("too new");
+        assert!(matches!(refused, AppendError::NotFinal { version: 2, level: 1 }), "{refused}");
+        assert!(refused.to_string().contains("payonce upgrade finalize"), "{refused}");
+        append(&mut journal, of_version_1()).expect("nothing was recorded, and it goes on");
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        assert_eq!((found.level(), found.versions().expect("whole")), (1, BTreeMap::from([(1, 3)])));
+
+        finalize(&disk).expect("space");
+        append(&mut journal, of_version_2()).expect_err("from the next start on");
+        append(&mut start(&disk), of_version_2()).expect("final");
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        assert_eq!(
+            (found.level(), found.versions().expect("whole")),
+            (NEWEST_VERSION, BTreeMap::from([(1, 4), (2, 1)]))
+        );
+    }
+
+    #[test]
+    fn a_folder_that_says_nothing_is_written_as_before_there_was_a_gate() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        append(&mut start(&disk), of_version_2()).expect("as before");
+        assert_eq!(level(&disk).expect("nothing said"), 2);
+    }
+
+    #[test]
+    fn a_folder_of_a_newer_payonce_is_refused_by_name_and_no_line_is_guessed_at() {
+        let newer = level(&saying("records up to version 4\n")).expect_err("newer").to_string();
+        assert!(newer.contains("version 4 is final here") && newer.contains("use a newer one"), "{newer}");
+        for line in
+            ["", "\n", "2", "records up to version 2", "records up to version 0\n", "records up to version 02\n"]
+        {
+            let refused = level(&saying(line)).expect_err(line).to_string();
+            assert!(refused.contains("must be one line"), "{line:?}: {refused}");
+            assert!(open(saying(line), SIZES).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_crash_at_any_step_an_upgrade_is_final_or_is_not() {
+        let losses: Vec<Loss> = Damage::ALL.into_iter().map(Loss::Machine).chain([Loss::Process]).collect();
+        let mut found = [0, 0];
+        for (step, loss) in (0..8).flat_map(|step| losses.iter().map(move |loss| (step, *loss))) {
+            let disk = Arc::new(SimDisk::new());
+            let shared: Arc<dyn Disk> = disk.clone();
+            write(&shared, &written(1)).expect("space");
+            disk.fail_at(disk.steps() + step, Fault::Stop);
+            let done = finalize(&shared);
+            disk.crash(loss, &mut Rng::new(step));
+            let level = level(&shared).expect("one or the other");
+            assert!(level == NEWEST_VERSION || done.is_err(), "step {step}: it was said to be final");
+            found[usize::from(level == NEWEST_VERSION)] += 1;
+            finalize(&shared).expect("what was left half done is no hindrance");
+        }
+        assert!(found[0] > 0 && found[1] > 0, "both were seen: {found:?}");
+    }
+}
