@@ -1,0 +1,186 @@
+//! Callers: each pays, waits for the answer, and pays again.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use payonce::{Amount, Currency, Engine, IdempotencyKey, Order, State, Tenant};
+
+use super::{http::Connection, instantly::DOUBTFUL, measured::Measured};
+
+/// Longer than any answer takes on purpose.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How callers go about it.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    /// For how long; none: until everything was paid.
+    pub(super) time: Option<Duration>,
+    pub(super) most: Option<u64>,
+    /// Payments a second, all callers together.
+    pub(super) rate: Option<u32>,
+    /// Percent.
+    pub(super) duplicates: u8,
+    pub(super) random_keys: bool,
+}
+
+/// To whom a caller turns.
+pub(super) enum Payer {
+    Engine(Engine),
+    Http(Connection),
+}
+
+/// The keys that one caller has used.
+pub(super) type Keys = Vec<String>;
+
+/// What all callers share.
+struct Run {
+    load: Load,
+    began: Instant,
+    over: AtomicBool,
+    started: AtomicU64,
+    measured: Mutex<Measured>,
+}
+
+/// Runs as many callers as there are payers. With keys, each caller sends its own again, and nothing else; `keep` has those
+/// that were used returned.
+pub(super) async fn run(
+    load: Load,
+    payers: Vec<Payer>,
+    keys: Vec<Keys>,
+    keep: bool,
+) -> Result<(Measured, Vec<Payer>, Vec<Keys>), String> {
+    let (began, measured) = (Instant::now(), Mutex::new(Measured::new()));
+    let run = Arc::new(Run { load, began, over: AtomicBool::new(false), started: AtomicU64::new(0), measured });
+    let again = !keys.is_empty();
+    let keys = keys.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+    let call = |(payer, keys): (Payer, Option<Keys>)| match keys.filter(|_| again) {
+        Some(keys) => tokio::spawn(send_again(payer, keys, run.clone())),
+        None => tokio::spawn(pay(payer, keep, run.clone())),
+    };
+    let tasks: Vec<_> = payers.into_iter().zip(keys).map(call).collect();
+    if let Some(time) = load.time {
+        tokio::time::sleep(time).await;
+        run.over.store(true, Ordering::Relaxed);
+    }
+    let (mut payers, mut used) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let (payer, keys) = task.await.map_err(|error| error.to_string())??;
+        payers.push(payer);
+        used.push(keys);
+    }
+    let run = Arc::into_inner(run).ok_or("a caller goes on")?;
+    Ok((run.measured.into_inner().unwrap_or_else(PoisonError::into_inner), payers, used))
+}
+
+impl Run {
+    /// The number of the next payment, when it is due; none, when the run is over.
+    fn next(&self) -> Option<(u64, Instant)> {
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let over = self.over.load(Ordering::Relaxed) || self.load.most.is_some_and(|most| number >= most);
+        let due = match self.load.rate {
+            Some(rate) => self.began + Duration::from_secs(1).mul_f64(as_float(number)) / rate.max(1),
+            None => Instant::now(),
+        };
+        (!over).then_some((number, due))
+    }
+
+    fn note(&self, took: Duration) {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).note(took);
+    }
+}
+
+fn as_float(number: u64) -> f64 {
+    u32::try_from(number).map_or(f64::INFINITY, f64::from)
+}
+
+/// One caller. With a rate, a payment's time begins when it was due: a caller who waits in line is waiting too.
+async fn pay(mut payer: Payer, keep: bool, run: Arc<Run>) -> Result<(Payer, Keys), String> {
+    let (mut keys, mut last) = (Keys::new(), None);
+    while let Some((number, due)) = run.next() {
+        tokio::time::sleep_until(due.into()).await;
+        let again = last.filter(|_| number % 100 < u64::from(run.load.duplicates));
+        let name = again.unwrap_or_else(|| new_key(run.load.random_keys));
+        payer.pay(&name).await?;
+        run.note(due.elapsed());
+        if keep {
+            keys.push(name.clone());
+        }
+        last = Some(name);
+    }
+    Ok((payer, keys))
+}
+
+/// One caller who repeats.
+async fn send_again(mut payer: Payer, keys: Keys, run: Arc<Run>) -> Result<(Payer, Keys), String> {
+    for name in &keys {
+        let began = Instant::now();
+        payer.pay(name).await?;
+        run.note(began.elapsed());
+    }
+    Ok((payer, keys))
+}
+
+/// A UUID. Version 7 begins with the time: most callers make their keys so.
+fn new_key(random: bool) -> String {
+    if random { uuid::Uuid::new_v4() } else { uuid::Uuid::now_v7() }.to_string()
+}
+
+/// Who pays: one of many.
+pub(super) fn source(name: &str) -> String {
+    format!("acct_{}", name.split('-').next_back().unwrap_or_default())
+}
+
+impl Payer {
+    async fn pay(&mut self, name: &str) -> Result<(), String> {
+        match self {
+            Payer::Engine(engine) => {
+                let state = submit(engine, name, &source(name), PATIENCE).await?;
+                if state == State::Succeeded { Ok(()) } else { Err(format!("payment {name} is {}", state.as_str())) }
+            }
+            Payer::Http(connection) => connection.pay(name).await,
+        }
+    }
+}
+
+async fn submit(engine: &Engine, name: &str, source: &str, wait: Duration) -> Result<State, String> {
+    let key = IdempotencyKey::new(name).map_err(|error| error.to_string())?;
+    let amount = Amount::new(1999).map_err(|error| error.to_string())?;
+    let currency = Currency::new("EUR").map_err(|error| error.to_string())?;
+    let order = Order::new(amount, currency, source, "acct_shop").map_err(|error| error.to_string())?;
+    let answer = engine.submit(&Tenant::default(), &key, order, wait).await;
+    answer.map(|answer| answer.payment.state()).map_err(|error| error.to_string())
+}
+
+/// Payments that the gateway leaves in doubt, a thousand at a time.
+pub(super) async fn leave_in_doubt(engine: &Engine, count: usize) -> Result<(), String> {
+    let mut left = count;
+    while left > 0 {
+        let some = left.min(1000);
+        let submit = |_| {
+            let engine = engine.clone();
+            tokio::spawn(async move { submit(&engine, &new_key(false), DOUBTFUL, Duration::ZERO).await })
+        };
+        let tasks: Vec<_> = (0..some).map(submit).collect();
+        for task in tasks {
+            task.await.map_err(|error| error.to_string())??;
+        }
+        left -= some;
+    }
+    Ok(())
+}
+
+pub(super) async fn wait_until_settled(engine: &Engine) -> Result<(), String> {
+    let patience = Instant::now() + Duration::from_secs(600);
+    while engine.stats().unresolved.values().sum::<usize>() > 0 {
+        if Instant::now() > patience {
+            return Err(format!("still unresolved after ten minutes: {:?}", engine.stats().unresolved));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
