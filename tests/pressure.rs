@@ -17,8 +17,8 @@ use std::{
 };
 
 use payonce::{
-    Amount, Engine, FollowUp, IdempotencyKey, Invalid, OpenError, Options, Order, Payment, PaymentId, Rejection, State,
-    Tenant,
+    Amount, Delivery, Engine, FollowUp, IdempotencyKey, Invalid, OpenError, Options, Order, Payment, PaymentId,
+    Rejection, State, Tenant,
     gateway::{Answer, Asked, Gateway, Question, Sending},
     payment::{Contract, Deduplication, Identity, Outcome, Reply},
 };
@@ -256,6 +256,24 @@ async fn whoever_closes_is_told_when_it_is_closed() {
     submit(&engine, 1, order(5)).await.unwrap();
     let (one, two) = tokio::join!(engine.clone().close(), engine.clone().close());
     assert_eq!((one, two), (Ok(()), Ok(())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_still_waits_when_it_closes_is_told_how_far_the_payment_has_come() {
+    let folder = Folder::new("closes-on-a-waiter");
+    let mut options = options(&folder);
+    options.drain = Duration::from_millis(50);
+    let gateway = Scripted::new().then([Act::Hang]);
+    let engine = open_with(options, &gateway).await;
+    let payer = engine.clone();
+    let waiting = tokio::spawn(async move { payer.pay("order-1", order(5)).await });
+    let mut patience = Patience::new();
+    while gateway.sent() == 0 {
+        patience.wait(|| "the sending".to_owned()).await;
+    }
+    engine.close().await.unwrap();
+    let told = waiting.await.unwrap().unwrap();
+    assert_eq!((told.delivery, told.payment.state()), (Delivery::Fresh, State::InDoubt));
 }
 
 /// Answers sendings as told, and no question before its time is over.

@@ -41,6 +41,9 @@ fn id(event: &Event) -> String {
     let (code, message, reference) = reply.unwrap_or_default();
     [code, message, reference].into_iter().for_each(|text| add(text.as_bytes()));
     add(evidence.map(Evidence::to_string).unwrap_or_default().as_bytes());
+    if let Fact::Rerouted { gateway, .. } = &event.fact {
+        add(gateway.to_string().as_bytes()); // It may go on twice within a millisecond.
+    }
     let mut id = "evt_".to_owned();
     for byte in hash.finalize().iter().take(16) {
         id.push_str(&format!("{byte:02x}"));
@@ -151,7 +154,14 @@ mod tests {
             )
             .expect("an order"),
         };
-        let all = [first, ended(6, 1, "done"), ended(5, 2, "done"), ended(5, 1, "told"), elsewhere, other_fact];
+        let rerouted = |name: &str| {
+            let operation = first.fact.operation().expect("an operation");
+            let gateway = crate::payment::Identity { name: name.to_owned(), ..Default::default() };
+            let fact = Fact::Rerouted { operation, gateway, request: Vec::new() };
+            Event { fact, ..first.clone() }
+        };
+        let (eu, us) = (rerouted("eu"), rerouted("us"));
+        let all = [first, ended(6, 1, "done"), ended(5, 2, "done"), ended(5, 1, "told"), elsewhere, other_fact, eu, us];
         let ids: std::collections::BTreeSet<String> = all.iter().map(|event| letter(Lsn::new(1), event).id).collect();
         assert_eq!(ids.len(), all.len());
         assert!(ids.iter().all(|id| !id.contains('.')), "the signature joins with full stops");

@@ -1,20 +1,15 @@
 //! The dashboard at `/`: four files in the program itself, which ask nothing of anybody else.
 
-use std::sync::Arc;
-
 use axum::{
-    extract::{Path, State as Shared, rejection::PathRejection},
+    extract::{Path, rejection::PathRejection},
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
 use super::{
-    Face,
-    auth::Who,
-    docs, metrics,
+    docs,
     problems::{Code, Problem},
-    routes::{Answered, json, own},
-    stats,
+    routes::Answered,
 };
 
 const PAGE: &str = include_str!("dashboard/index.html");
@@ -55,24 +50,4 @@ pub(super) fn file(kind: &'static str, text: &'static str) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ];
     (headers, text).into_response()
-}
-
-pub(super) async fn stats(Shared(face): Shared<Arc<Face>>) -> Answered {
-    Ok(json(stats::stats(face.engine()?)))
-}
-
-pub(super) async fn metrics(Shared(face): Shared<Arc<Face>>) -> Answered {
-    let text = metrics::render(&face.engine()?.stats());
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
-}
-
-pub(super) async fn outlook(
-    Shared(face): Shared<Arc<Face>>,
-    who: Who,
-    id: Result<Path<String>, PathRejection>,
-) -> Answered {
-    let engine = face.engine()?;
-    let id = own(&who, engine, id).await?.id;
-    let outlooks = engine.outlook(id).await?.ok_or_else(Problem::no_such_payment)?;
-    Ok(json(stats::outlook(&outlooks)))
 }

@@ -51,6 +51,8 @@ mod metrics;
 
 mod stats;
 
+mod observe;
+
 mod dashboard;
 
 mod openapi;

@@ -18,7 +18,7 @@ use axum::{
 use super::{
     Face, auth,
     auth::{Tenants, Who},
-    bodies, dashboard, docs, events, intake, key, openapi, operations, operator,
+    bodies, dashboard, docs, events, intake, key, observe, openapi, operations, operator,
     prefer::Preference,
     problems::{Code, Problem},
     query, trace, webhooks,
@@ -58,9 +58,9 @@ pub(super) fn router(face: Arc<Face>) -> Router {
         .route("/v1/audit", get(operator::audit))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
-        .route("/v1/payments/{id}/outlook", get(dashboard::outlook))
-        .route("/v1/stats", get(dashboard::stats))
-        .route("/metrics", get(dashboard::metrics))
+        .route("/v1/payments/{id}/outlook", get(observe::outlook))
+        .route("/v1/stats", get(observe::stats))
+        .route("/metrics", get(observe::metrics))
         .route("/assets/{file}", get(dashboard::asset))
         .route("/v1/key", get(auth::key))
         .route("/openapi.json", get(openapi::document_of_this))

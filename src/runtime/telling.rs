@@ -37,6 +37,17 @@ impl Turner {
         }
     }
 
+    /// At an orderly end: how far each payment has come, all of which is durable.
+    pub(super) fn tell_who_still_waits(&mut self) {
+        for (id, waiting) in std::mem::take(&mut self.desk.waiters) {
+            // What cannot be read is in doubt for its caller: they are told that this has stopped.
+            let Ok(Some(payment)) = self.machine.get(&id) else { continue };
+            for waiter in waiting {
+                let _ = waiter.reply.send(Ok(Answer { payment: payment.clone(), delivery: waiter.delivery }));
+            }
+        }
+    }
+
     pub(super) fn tell(&mut self, id: PaymentId, input: Input, origin: Origin, told: Told) {
         match origin {
             Origin::Report | Origin::Schedule => {}

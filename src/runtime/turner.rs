@@ -378,6 +378,7 @@ impl Turner {
     fn close(mut self) -> Result<(), Stopped> {
         self.calls.drop_all();
         self.finish_reports()?;
+        self.tell_who_still_waits();
         if self.desk.store_failed.is_some() {
             return Ok(()); // Without a close mark: the next start looks closely.
         }

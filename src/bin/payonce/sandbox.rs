@@ -77,7 +77,7 @@ pub(crate) async fn run(args: SandboxArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             let _ = writeln!(io::stderr(), "payonce sandbox: {why}");
-            crate::exit::refused()
+            if why.kind() == io::ErrorKind::InvalidInput { crate::exit::usage() } else { crate::exit::refused() }
         }
     }
 }
@@ -87,7 +87,8 @@ async fn serve(args: SandboxArgs) -> io::Result<()> {
     let sandbox = Sandbox::open(&args.data, args.seed, faults.map_err(io::Error::other)?)?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.map_err(|why| io::Error::other(format!("cannot listen on {}: {why}", args.listen)))?;
-    let voice = Voice::of(&args.news, &sandbox, args.seed).map_err(io::Error::other)?;
+    let voice = Voice::of(&args.news, &sandbox, args.seed);
+    let voice = voice.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
     introduce(&sandbox, listener.local_addr()?, args.seed)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut app = router(sandbox.clone());
