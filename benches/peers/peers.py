@@ -50,8 +50,8 @@ def ask(port, method, path, body=None, key=None):
 class Program:
     """A program that listens on a port, from its start to its end."""
 
-    def __init__(self, name, folder, command, port, ready=None, stop=signal.SIGTERM, **how):
-        self.port, self.log, self.stop_signal = port, os.path.join(folder, f'{name}.log'), stop
+    def __init__(self, name, logs, command, port, ready=None, stop=signal.SIGTERM, **how):
+        self.port, self.log, self.stop_signal = port, os.path.join(logs, f'{name}.log'), stop
         with open(self.log, 'ab') as log:
             # A session of its own: Ctrl-C is for us, and we stop it.
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -88,12 +88,14 @@ class Program:
 
 
 class Gateway:
-    """The gateway stub."""
+    """The gateway stub. It also knows where logs go: it is there for as long as any peer."""
 
     def __init__(self, work, delay_ms=0):
+        self.logs = os.path.join(work, 'logs')
+        os.makedirs(self.logs, exist_ok=True)
         port = free_port()
         command = [PROGRAM, 'gateway', '--listen', f'{HOST}:{port}', '--delay-ms', str(delay_ms)]
-        self.program = Program('gateway', work, command, port)
+        self.program = Program('gateway', self.logs, command, port)
         self.address = f'{HOST}:{port}'
 
     def charges(self):
@@ -118,11 +120,11 @@ class Peer:
         """Starts its programs one after the other, each when the one before is ready. The last is the one to call."""
         raise NotImplementedError
 
-    def serve(self, part, folder, gateway, *options):
+    def serve(self, part, gateway, *options):
         """The part of our own program that it is."""
         port = free_port()
         command = [PROGRAM, part, '--listen', f'{HOST}:{port}', '--gateway', gateway.address, *options]
-        return Program(part, folder, command, port)
+        return Program(part, gateway.logs, command, port)
 
 
 class Payonce(Peer):
@@ -147,7 +149,7 @@ class Payonce(Peer):
                    '--gateway', f'http://{gateway.address}']
         # As it is out of the box, whatever is configured around here.
         clean = {name: value for name, value in os.environ.items() if not name.startswith(('PAYONCE_', 'OTEL_'))}
-        yield Program('payonce', folder, command, port, ready=lambda: ask(port, 'GET', '/readyz')[0] == 200,
+        yield Program('payonce', gateway.logs, command, port, ready=lambda: ask(port, 'GET', '/readyz')[0] == 200,
                       env=clean, cwd=folder)
 
 
@@ -156,14 +158,14 @@ class Proxy(Peer):
     durable = False
 
     def start(self, folder, gateway):
-        yield self.serve('proxy', folder, gateway)
+        yield self.serve('proxy', gateway)
 
 
 class Sqlite(Peer):
     name = 'sqlite'
 
     def start(self, folder, gateway):
-        yield self.serve('sqlite', folder, gateway, '--database', os.path.join(folder, 'payments.db'))
+        yield self.serve('sqlite', gateway, '--database', os.path.join(folder, 'payments.db'))
 
 
 class Postgres(Peer):
@@ -187,7 +189,7 @@ class Postgres(Peer):
                 subprocess.run([os.path.join(self.bin, 'postgres'), '--version'], cwd=work, check=True,
                                stdout=subprocess.DEVNULL, **self.identity())
             except (KeyError, OSError, subprocess.CalledProcessError):
-                return f'the user {self.user}, whom it would run as, cannot reach {work}: choose another with --work'
+                return f'the user {self.user}, whom it would run as, cannot reach {work}: choose another with --work DIR'
 
     def identity(self):
         return {'user': self.user, 'group': self.user, 'extra_groups': []} if self.user else {}
@@ -210,10 +212,13 @@ class Postgres(Peer):
         # As it is installed, but for where it listens.
         command = [os.path.join(self.bin, 'postgres'), '-D', data, '-p', str(port), '-c', f'listen_addresses={HOST}',
                    '-c', 'unix_socket_directories=']
+        # It listens before it lets anybody in.
+        asks = [os.path.join(self.bin, 'pg_isready'), '-q', '-h', HOST, '-p', str(port)]
         # SIGINT: its fast shutdown, which does not wait for connections to be closed.
-        yield Program('postgres-server', folder, command, port, stop=signal.SIGINT, **how)
+        yield Program('postgres-server', gateway.logs, command, port, stop=signal.SIGINT,
+                      ready=lambda: subprocess.call(asks) == 0, **how)
         database = f'host={HOST} port={port} user=payonce dbname=postgres'
-        yield self.serve('postgres', folder, gateway, '--database', database)
+        yield self.serve('postgres', gateway, '--database', database)
 
 
 ALL = [Payonce, Proxy, Sqlite, Postgres]
@@ -231,3 +236,5 @@ def running(peer, work, gateway):
             ending.callback(program.stop)
             programs.append(program)
         yield programs
+    # Kept where a peer failed, for whoever looks why.
+    shutil.rmtree(folder)
