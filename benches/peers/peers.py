@@ -186,8 +186,7 @@ class Postgres(Peer):
         if self.user:
             try:
                 pwd.getpwnam(self.user)
-                subprocess.run([os.path.join(self.bin, 'postgres'), '--version'], cwd=work, check=True,
-                               stdout=subprocess.DEVNULL, **self.identity())
+                subprocess.run(['test', '-x', work], check=True, **self.identity())
             except (KeyError, OSError, subprocess.CalledProcessError):
                 return f'the user {self.user}, whom it would run as, cannot reach {work}: choose another with --work DIR'
 
