@@ -188,7 +188,7 @@ class Postgres(Peer):
                 pwd.getpwnam(self.user)
                 subprocess.run(['test', '-x', work], check=True, **self.identity())
             except (KeyError, OSError, subprocess.CalledProcessError):
-                return f'the user {self.user}, whom it would run as, cannot reach {work}: choose another with --work DIR'
+                return f'the user {self.user}, whom it would run as, cannot reach {work}: see --work'
 
     def identity(self):
         return {'user': self.user, 'group': self.user, 'extra_groups': []} if self.user else {}

@@ -1,5 +1,5 @@
-//! The gateway stub: says yes to every charge at once, and counts them. It remembers nothing, so it cannot be asked, and
-//! a second call for the same payment shows in its count.
+//! The gateway stub: says yes to every charge at once, and counts them. It remembers nothing, so it cannot be asked,
+//! and a second call for the same payment shows in its count.
 
 use std::{
     sync::{

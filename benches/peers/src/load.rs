@@ -1,5 +1,5 @@
-//! The load: callers with a connection each, who send a new payment as soon as they have the answer to the last. HTTP by
-//! hand, since whatever it costs is taken from the peer: both share the machine.
+//! The load: callers with a connection each, who send a new payment as soon as they have the answer to the last. HTTP
+//! by hand, since whatever it costs is taken from the peer: both share the machine.
 
 use std::{
     collections::BTreeMap,
@@ -122,7 +122,7 @@ async fn connect(address: &str) -> io::Result<TcpStream> {
     Ok(line)
 }
 
-/// Whether the answer is here in full, and says that the payment was made, for the first time. Anything else is an error.
+/// Whether the answer is here in full, and says that the payment was made, and only now. Anything else is an error.
 fn made(answer: &[u8]) -> Result<bool, Failed> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut head = httparse::Response::new(&mut headers);

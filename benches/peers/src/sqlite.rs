@@ -1,5 +1,5 @@
-//! The table in SQLite. SQLite has one writer at a time, and a commit costs an fsync: so one thread writes, and all steps
-//! that wait when it is free share its next commit.
+//! The table in SQLite. SQLite has one writer at a time, and a commit costs an fsync: so one thread writes, and all
+//! steps that wait when it is free share its next commit.
 
 use std::{path::Path, process, thread};
 
