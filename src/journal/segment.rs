@@ -308,6 +308,7 @@ fn fill(disk: &dyn Disk, file: Handle, bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::SimDisk;
 
     fn header() -> Header {
         let proven = Position { segment: 8, offset: 8192, next: Lsn::new(20), chain: 5 };
@@ -408,6 +409,20 @@ mod tests {
         for name in ["9223372036854775808.log", "7.log", "00000000007.log", "+000000007.log", "0000000007.tmp", "x.log"]
         {
             assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_last_is_found_however_far_behind() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        disk.make_dir(FOLDER).expect("space");
+        let handle = disk.create(&path(1)).expect("space");
+        disk.set_len(handle, 3 * ZEROS).expect("space");
+        let file = SegmentFile::open(&disk, 1, Access::Read).expect("there");
+        assert_eq!(file.last_written(HEADER).expect("readable"), None);
+        for (at, end) in [(HEADER, HEADER + SECTOR), (2 * ZEROS + 700, 2 * ZEROS + 2 * SECTOR)] {
+            disk.write_at(handle, at, &[1]).expect("space");
+            assert_eq!(file.last_written(HEADER).expect("readable"), Some(end));
         }
     }
 }
