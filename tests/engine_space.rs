@@ -8,7 +8,7 @@ use payonce::{
     PaymentId, Tenant, Timestamp,
     disk::Disk,
     engine::{Admission, Begin, Machine, Told, recover},
-    journal,
+    journal::{self, Found},
     payment::{
         Action, Amount, Clock, Contract, Currency, Encoder, IdempotencyKey, Identity, Input, Manner, Now, Order,
         Outcome, Reply, Rules, Tick,
@@ -22,6 +22,10 @@ const fn now() -> Now {
 }
 
 fn machine(disk: Arc<dyn Disk>) -> Machine {
+    machine_of(disk, Arc::new(MemoryStore::new()), |found| found)
+}
+
+fn machine_of(disk: Arc<dyn Disk>, store: Arc<MemoryStore>, prepare: impl FnOnce(Found) -> Found) -> Machine {
     let options = journal::Options {
         segment_bytes: 1 << 20,
         batch_bytes: 64 << 10,
@@ -36,7 +40,7 @@ fn machine(disk: Arc<dyn Disk>) -> Machine {
         distrust: None,
         now: now().wall,
     };
-    recover(journal::open(disk, options).unwrap(), Arc::new(MemoryStore::new()), begin).unwrap().machine
+    recover(prepare(journal::open(disk, options).unwrap()), store, begin).unwrap().machine
 }
 
 /// With a kilobyte of description, which a checkpoint has to carry.
@@ -72,4 +76,39 @@ fn a_checkpoint_on_a_full_disk_leaves_the_space_that_outcomes_need() {
         let ended = Input::Ended { operation: 0, attempt, outcome: Outcome::Succeeded(Reply::new("ok", "")) };
         machine.turn(now(), &[(call.payment, ended)], Admission::of(0)).expect("there is room for what became of it");
     }
+}
+
+#[cfg(feature = "erasure")]
+#[test]
+fn on_a_full_disk_a_tenant_that_needs_a_new_key_is_turned_away_and_nothing_stops() {
+    use payonce::payment::{FollowUp, Person, Webhook};
+    let disk = Arc::new(SimDisk::new());
+    let sealed = |found: Found| found.sealing(true, [3; 32]).unwrap();
+    let mut machine = machine_of(disk.clone(), Arc::new(MemoryStore::new()), sealed);
+    let (id, input) = pay(1);
+    machine.turn(now(), &[(id, input)], Admission::of(1)).unwrap();
+    let ended = Input::Ended { operation: 0, attempt: 1, outcome: Outcome::Succeeded(Reply::new("ok", "")) };
+    machine.turn(now(), &[(id, ended)], Admission::of(0)).unwrap();
+    drop(machine);
+    let erase = |found: Found| {
+        let person = Person { actor: "jo".to_owned(), reason: "asked to".to_owned() };
+        found.seal().unwrap().erase(&Tenant::default(), now().wall, &person).unwrap();
+        sealed(found)
+    };
+    let mut machine = machine_of(disk.clone(), Arc::new(MemoryStore::new()), erase);
+    disk.fail_at(disk.steps() + 1, Fault::Full);
+    let (tenant, key) = (Tenant::default(), IdempotencyKey::new("back-1").unwrap());
+    let refund = Input::Operate { tenant, key, follow_up: FollowUp::Refund(None) };
+    let turned = machine.turn(now(), &[(id, refund), pay(2)], Admission::of(2)).expect("nothing stops");
+    assert!(matches!(turned.told.as_slice(), [Told::NoSpace, Told::NoSpace]), "{:?}", turned.told);
+    let operation_key = Some(payonce::payment::OperationKey::from_bytes([9; 16]));
+    let news = Webhook {
+        gateway: "g".to_owned(),
+        event_id: "1".to_owned(),
+        at: now().wall,
+        operation_key,
+        body: b"of nobody".to_vec(),
+    };
+    let received = machine.receive(now().wall, vec![news]).expect("nothing stops");
+    assert_eq!(received, payonce::engine::Received::NoSpace);
 }

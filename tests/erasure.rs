@@ -354,7 +354,7 @@ async fn the_program_erases_and_without_a_key_it_refuses_to_start() {
         assert_eq!(refused.status.code(), Some(3), "{arguments:?}");
         assert!(why.contains("the key of tenant other is not there. Nothing was changed"), "{why}");
     }
-    assert_eq!(erase("other").status.code(), Some(3));
+    assert_eq!(erase("shop").status.code(), Some(3));
     fs::rename(folder.join("elsewhere"), &key).unwrap();
     assert_eq!(payonce(&["journal", "rebuild-store"], &folder).status.code(), Some(0));
 }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use payonce::{
     Delivery, Engine, GatewayRoute, OpenError, Order, PaymentId, Rejection, State,
-    payment::{Deed, IdempotencyKey, Person, Tenant},
+    payment::{Deed, IdempotencyKey, Person, Resolution, Tenant, Verdict},
 };
 use stage::{Act, Folder, Patience, Scripted, options, order};
 
@@ -232,4 +232,52 @@ async fn what_operators_did_is_told_newest_first_page_by_page_over_starts_and_se
     for limit in [1, 2, 3, 10, 500] {
         assert_eq!(trail(&engine, limit).await, wanted, "{limit} at a time");
     }
+}
+
+#[tokio::test]
+async fn what_certainly_has_not_happened_can_be_voided_while_its_gateway_is_paused() {
+    let folder = Folder::new("operators-void");
+    let gateway = scripted("a").then(std::iter::repeat_n(Act::NotSent, 1_000));
+    let engine = open(&folder, &[("only", &gateway)]).await;
+    begin(&engine, "order-1").await;
+    let mut patience = Patience::new();
+    while engine.get(id("order-1")).await.unwrap().unwrap().operations[0].attempts == 0 {
+        patience.wait(|| "an attempt that came to nothing".to_owned()).await;
+    }
+    pause(&engine, "only").await;
+    let voided = engine.void(id("order-1"), "let-go").await.unwrap();
+    assert_eq!((voided.payment.state(), gateway.moved()), (State::Canceled, (0, 0)));
+}
+
+#[tokio::test]
+async fn a_name_means_the_gateway_that_is_configured_so_before_one_that_calls_itself_so() {
+    let folder = Folder::new("operators-names");
+    let (a, b) = (scripted("stripe"), scripted("other"));
+    let engine = open(&folder, &[("eu", &a), ("stripe", &b)]).await;
+    pause(&engine, "stripe").await;
+    assert_eq!(paused(&engine), ["stripe"]);
+    assert_eq!(engine.gateway("other"), engine.gateway("stripe"), "if only one calls itself so");
+    engine.close().await.unwrap();
+    let (a, b) = (scripted("same"), scripted("same").with(|contract| contract.identity.account = "2".to_owned()));
+    let engine = open(&folder, &[("eu", &a), ("us", &b)]).await;
+    assert_eq!(engine.gateway("same"), None, "nobody guesses which");
+}
+
+#[tokio::test]
+async fn what_a_person_decides_is_among_the_deeds_in_all_their_words() {
+    let folder = Folder::new("operators-resolve");
+    let gateway = scripted("a").then(std::iter::repeat_n(Act::NotSent, 1_000));
+    let engine = open(&folder, &[("only", &gateway)]).await;
+    begin(&engine, "order-1").await;
+    pause(&engine, "only").await;
+    let person = ann(&"because ".repeat(100));
+    let mut patience = Patience::new();
+    let resolution = || Resolution { operation: None, verdict: Verdict::Cancel, reply: None, person: person.clone() };
+    while let Err(refused) = engine.resolve_as(id("order-1"), resolution(), Some("ops".to_owned())).await {
+        patience.wait(|| refused.to_string()).await;
+    }
+    let told = engine.pay("order-1", order(1050)).await.unwrap().payment;
+    assert!(!told.operations[0].reply().unwrap().message().contains("because"), "not for its caller");
+    let deeds = engine.audits(None, 1).await.unwrap().audits;
+    assert_eq!((&deeds[0].1.deed, &deeds[0].1.person), (&Deed::Resolve(id("order-1")), &person));
 }

@@ -157,7 +157,7 @@ fn a_backup_holds_nothing_personal_and_starts_only_with_the_keys_that_were_kept_
     assert!(backup.join("data/sealed").exists() && !backup.join("data/tenant-keys").exists());
 
     let told = said(&["restore", "--from", name(&backup), "--data", name(&restored)], 0);
-    assert!(told.contains("put a copy of the folder tenant-keys"), "{told}");
+    assert!(told.contains("put copies of the folder tenant-keys"), "{told}");
     let refused = said(&["serve", "--listen", "127.0.0.1:0", "--data", name(&restored)], 3);
     assert!(refused.contains("is not there. Nothing was changed"), "{refused}");
     fs::create_dir(restored.join("tenant-keys")).unwrap();
@@ -193,6 +193,58 @@ fn a_receipt_of_what_is_sealed_tells_of_money_only_and_is_the_same_after_an_eras
     assert_eq!((&told["claim"]["state"], &told["claim"]["captured"]), (&json!("succeeded"), &json!(1050)));
     erase(&folder);
     assert_eq!(receipt("after.json"), before);
+}
+
+#[test]
+fn without_its_list_of_keys_a_sealed_folder_does_not_start_whatever_is_said() {
+    let folder = Folder::new("sealed-list");
+    let daemon = Daemon::start(&folder, &["--seal-personal-data"]);
+    post(&daemon, "order-1");
+    daemon.stop();
+    fs::rename(folder.join("sealed"), folder.join("elsewhere-list")).unwrap();
+    fs::rename(folder.join("tenant-keys"), folder.join("elsewhere")).unwrap();
+    for more in [&[][..], &["--seal-personal-data"]] {
+        let refused = said(&[&["serve", "--listen", "127.0.0.1:0", "--data", name(&folder)], more].concat(), 3);
+        assert!(refused.contains("sealed is not there. Nothing was changed"), "{refused}");
+    }
+    fs::rename(folder.join("elsewhere-list"), folder.join("sealed")).unwrap();
+    fs::rename(folder.join("elsewhere"), folder.join("tenant-keys")).unwrap();
+    Daemon::start(&folder, &[]).stop();
+}
+
+#[test]
+fn a_backup_from_before_an_erasure_can_be_erased_again_and_goes_on() {
+    let (folder, apart) = (Folder::new("sealed-older"), Folder::new("sealed-older-apart"));
+    let (backup, restored) = (apart.join("backup"), apart.join("restored"));
+    let daemon = Daemon::start(&folder, &["--seal-personal-data"]);
+    let (_, _, paid) = post(&daemon, "order-1");
+    daemon.stop();
+    said(&["backup", "--data", name(&folder), "--to", name(&backup)], 0);
+    erase(&folder);
+    said(&["restore", "--from", name(&backup), "--data", name(&restored)], 0);
+    let id = paid["id"].as_str().unwrap();
+    erase(&restored);
+    let daemon = Daemon::start(&restored, &[]);
+    assert_eq!(get(&daemon, &format!("/v1/payments/{id}"))["erased"], true);
+    daemon.stop();
+
+    // Or with the list as it is now: the restored journal has not been told yet.
+    fs::remove_dir_all(&restored).unwrap();
+    said(&["restore", "--from", name(&backup), "--data", name(&restored)], 0);
+    fs::copy(folder.join("sealed"), restored.join("sealed")).unwrap();
+    let daemon = Daemon::start(&restored, &[]);
+    assert_eq!(get(&daemon, "/v1/audit")["deeds"][0]["action"], "erase");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_kept_for_ever_of_an_erasure_holds_no_card_number() {
+    let folder = Folder::new("sealed-words");
+    Daemon::start(&folder, &["--seal-personal-data"]).stop();
+    for (actor, reason) in [("", "asked to"), ("jo", "card 4242 4242 4242 4242")] {
+        let words = ["erase", "--tenant", "default", "--actor", actor, "--reason", reason, "--data", name(&folder)];
+        said(&words, 2);
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Machine {
             Deed::Drain => self.draining = true,
             Deed::Admit => self.draining = false,
             // Others carry these out.
-            Deed::Inquire(_) | Deed::Replay { .. } | Deed::Discard { .. } | Deed::Erase { .. } => {}
+            Deed::Inquire(_) | Deed::Replay { .. } | Deed::Discard { .. } | Deed::Resolve(_) | Deed::Erase { .. } => {}
         }
     }
 

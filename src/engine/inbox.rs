@@ -74,6 +74,10 @@ impl Machine {
             Some(Ok(owners)) => owners,
             None => BTreeMap::new(),
         };
+        let owner_of = |news: &Webhook| news.operation_key.and_then(|key| owners.get(&key));
+        if self.seal.as_ref().is_some_and(|seal| !news.iter().all(|one| seal.has_room_for(owner_of(one)))) {
+            return Ok(Received::NoSpace);
+        }
         let records: Vec<Vec<Record>> = news.iter().map(|news| vec![Record::Inbox(news.clone())]).collect();
         let owner = |record: &Record| owners.get(&operation_key(record)?).cloned();
         let appended = self.journal.append_of(now, &records, &owner)?;

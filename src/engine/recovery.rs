@@ -164,7 +164,8 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
     machine.note_pauses();
     let relogged = again.len();
     let doubted = begin.distrust.map_or(Vec::new(), |distrust| doubts(&live, distrust, machine.last_wall));
-    machine.open_epoch(begin.now, begin.moved, again, &live, &doubted)?;
+    let strange = begin.distrust == Some(Distrust::Folder);
+    machine.open_epoch(begin.now, begin.moved, again, &live, &doubted, strange)?;
     doubted.iter().try_for_each(|event| fold_doubt(&mut live, event))?;
     let rows = rows + machine.take_over(live, begin.rebuild)?;
     if let Some(Err(error)) = machine.seal.as_ref().map(|seal| seal.note_told()) {
@@ -204,6 +205,7 @@ impl Machine {
         again: Vec<Record>,
         live: &BTreeMap<PaymentId, Replayed>,
         doubted: &[Event],
+        strange: bool,
     ) -> Result<(), Stopped> {
         let news = self.owners_among(&again, live)?;
         let owner = |record: &Record| match record {
@@ -222,7 +224,7 @@ impl Machine {
         self.append_all(now, self.carried_pauses())?;
         // Behind what they are about: of that, the carried copy may be all that a later start finds.
         self.append_all(now, doubted.iter().cloned().map(Record::Event).collect())?;
-        let erasures = self.seal.as_ref().map_or(Vec::new(), |seal| seal.untold());
+        let erasures = self.seal.as_ref().map_or(Vec::new(), |seal| seal.untold(strange));
         self.append_all(now, erasures.into_iter().map(Record::Audit).collect())?;
         self.append_all(now, vec![Record::Opened(Opened { epoch: self.epoch, moved })])
     }

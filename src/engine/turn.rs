@@ -11,8 +11,8 @@ use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, guard, overlay::
 use crate::{
     journal::{Lsn, Record},
     payment::{
-        Action, Decision, Event, Input, Misfit, Now, Order, Payment, PaymentId, Pursuit, Response, State, Tick, apply,
-        decide, park_for_defect,
+        Action, Decision, Event, FollowUp, Input, Misfit, Now, Order, Payment, PaymentId, Pursuit, Response, Standing,
+        State, Tick, apply, decide, park_for_defect,
     },
 };
 
@@ -243,15 +243,15 @@ impl Machine {
             return Some(Told::Draining);
         }
         let route = self.route_of(input, work);
-        if self.rules.at(route).is_paused() {
+        if self.rules.at(route).is_paused() && !cancels_what_is_unsent(input, work.payment()) {
             return Some(Told::Paused);
         }
         if calls.get(route).is_none_or(|calls| *calls == 0) {
             return Some(Told::NoCallFree { route });
         }
-        if let (Some(seal), Input::Pay { tenant, .. }) = (&self.seal, input)
-            && !seal.has_room_for(tenant)
-        {
+        let whose =
+            if let Input::Pay { tenant, .. } = input { Some(tenant) } else { work.payment().map(|one| &one.tenant) };
+        if self.seal.as_ref().is_some_and(|seal| !seal.has_room_for(whose)) {
             return Some(Told::NoSpace);
         }
         // The rest of its records, and the batch around them, are below a kilobyte.
@@ -275,7 +275,7 @@ impl Machine {
         };
         let decided = catch_unwind(AssertUnwindSafe(|| decide(work.payment(), &work.pursuits, input, now, rules)));
         decided.map_err(|_| {
-            tracing::error!(payment = ?work.payment().map(|p| p.id), ?input, "deciding panicked: a defect");
+            tracing::error!(payment = ?work.payment().map(|p| p.id), input = input.name(), "deciding panicked: a defect");
             work.payment().map(park_for_defect).unwrap_or_default()
         })
     }
@@ -420,6 +420,11 @@ fn settled(working: &BTreeMap<PaymentId, Working>) -> Vec<(State, Duration)> {
 }
 
 /// How many bytes an input may add to a record's fixed parts, if it may begin an operation.
+fn cancels_what_is_unsent(input: &Input, payment: Option<&Payment>) -> bool {
+    let unsent = payment.and_then(Payment::first).is_some_and(|first| matches!(first.standing, Standing::Intended));
+    unsent && input.follow_up().is_some_and(|(_, follow_up)| follow_up == FollowUp::Void)
+}
+
 fn begun(input: &Input, payment: Option<&Payment>) -> Option<usize> {
     let size = |order: &Order| {
         order.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()

@@ -202,7 +202,7 @@ async fn resolve(Shared(face): Shared<Arc<Face>>, who: Who, id: Id, request: Req
     let body = intake::json(&head.headers, body, face.patience).await?;
     let resolution = bodies::resolution(&body)?;
     let engine = face.admitting()?;
-    let payment = engine.resolve(own(&who, engine, id).await?.id, resolution).await?;
+    let payment = engine.resolve_as(own(&who, engine, id).await?.id, resolution, who.name()).await?;
     Ok(json(bodies::detailed(&payment)))
 }
 

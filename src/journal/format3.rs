@@ -16,7 +16,8 @@
 //! bytes before the nonce. Where the key was erased it is taken as erased; where the key is missing, or the seal does not
 //! open, it is not read at all.
 //!
-//! Personal is what an order says beside money and time, the bytes that are sent to gateways, and what gateways sent.
+//! Personal is what an order says beside money and time, the bytes that are sent to gateways, and the bodies of news from
+//! them. What gateways say in words stays clear, as their codes and references do: decisions and answers are made of it.
 //!
 //! Knows nothing of frames, batches or files, or of whose key it is.
 

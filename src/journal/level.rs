@@ -2,7 +2,8 @@
 //!
 //! A newer payonce reads all that older ones wrote, and goes on writing what they can read until a person says that the
 //! upgrade is final. Until then the older one can be put back. How far it may go is in the file `format` of the data folder,
-//! one line: `records up to version 2`. Where it is not there, 2: that is what was written before there was this gate.
+//! one line: `records up to version 2`. Where it is not there, 2: that is what was written before there was this gate. A second
+//! line says that personal data is sealed: then the list of its keys must be there too.
 //!
 //! What needs a newer version is not begun before it may be written; that the journal refuses it is the last line.
 
@@ -27,6 +28,8 @@ const FILE_WHILE_MADE: &str = "format.tmp";
 const BEFORE: &str = "records up to version ";
 /// No line of ours is longer.
 const LONGEST: usize = 64;
+/// The second line, in a folder in which personal data is sealed.
+const SEALED_LINE: &str = "personal data is sealed\n";
 
 /// Up to which version records may be written in a data folder. Refuses what only a newer payonce can know.
 pub fn level(disk: &Arc<dyn Disk>) -> Result<u8, OpenError> {
@@ -35,6 +38,7 @@ pub fn level(disk: &Arc<dyn Disk>) -> Result<u8, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UNSAID),
         Err(error) => return Err(refused(error)),
     };
+    let line = line.strip_suffix(SEALED_LINE).map_or(line.clone(), str::to_owned);
     let said = line.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
     match said {
         Some(level @ 1..=NEWEST_VERSION) if line == written(level) => Ok(level),
@@ -49,7 +53,26 @@ pub fn level(disk: &Arc<dyn Disk>) -> Result<u8, OpenError> {
 /// Lets records of the newest version be written from the next start on. Older payonces that do not know it cannot open
 /// the folder any more. Durable when this returns; cut short, it has happened or not.
 pub fn finalize(disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
-    write(disk, &written(NEWEST_VERSION)).map_err(OpenError::disk("writing `format`"))
+    let sealed = if says_sealed(disk)? { SEALED_LINE } else { "" };
+    write(disk, &(written(NEWEST_VERSION) + sealed)).map_err(OpenError::disk("writing `format`"))
+}
+
+/// Whether personal data is sealed in a data folder, by the word of this file.
+pub(super) fn says_sealed(disk: &Arc<dyn Disk>) -> Result<bool, OpenError> {
+    match read(disk) {
+        Ok(line) => Ok(line.ends_with(SEALED_LINE)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Says so, durably: from then on no start goes on without the list of the keys.
+pub(super) fn say_sealed(disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
+    if says_sealed(disk)? {
+        return Ok(());
+    }
+    let line = written(level(disk)?) + SEALED_LINE;
+    write(disk, &line).map_err(OpenError::disk("writing `format`"))
 }
 
 impl Found {

@@ -113,7 +113,7 @@ pub use level::{NEWEST_VERSION, finalize, level};
 pub use quote::Quote;
 pub use reader::{Audits, Entry, Reader, Records, Verified, dump, verify, verify_shut};
 pub use record::{Checkpoint, Closed, Lsn, Opened, Position, Record};
-pub use scan::{Found, ReplayFrom, open, open_shut};
+pub use scan::{Found, ReplayFrom, open, open_shut, open_without};
 pub use seal::{Erased, KEYS, SEALED, Seal};
 pub use segment::SpareMaker;
 pub use writer::{AppendError, Appended, Begin, Journal};

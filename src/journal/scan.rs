@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::{disk::Disk, payment::Timestamp};
+use crate::{
+    disk::Disk,
+    payment::{Tenant, Timestamp},
+};
 
 use super::{
     Checkpoint, Closed, Damage, Lsn, OpenError, Options, Position, Record,
     batch::SECTOR,
     folder::{Folder, Segment},
-    level::{SEALING, finalize, level},
+    level::{SEALING, finalize, level, say_sealed},
     reader::Records,
     seal::Seal,
     walk::{Batch, Bounds, End, Step, Walk},
@@ -47,6 +50,11 @@ pub struct Found {
 /// read whole; older ones as far as [`Options::verify_bytes`] goes.
 pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Found, OpenError> {
     open_with(disk, options, Seal::read)
+}
+
+/// The same where the key of one tenant may be gone already: what is sealed under it is taken as erased.
+pub fn open_without(disk: Arc<dyn Disk>, options: Options, gone: &Tenant) -> Result<Found, OpenError> {
+    open_with(disk, options, |disk| Seal::read_without(disk, Some(gone)))
 }
 
 /// The same without the keys to personal data: what is sealed is taken as erased. To look at, never to go on with.
@@ -102,6 +110,9 @@ impl Found {
         if self.seal.is_none() && begin {
             self.allow_sealing()?;
             self.seal = Some(Seal::begin(&self.disk)?);
+        }
+        if self.seal.is_some() {
+            say_sealed(&self.disk)?;
         }
         let started = self.seal.as_ref().map_or(Ok(()), |seal| seal.start(seed));
         started.map_err(OpenError::disk("removing a key that was erased"))?;

@@ -364,7 +364,7 @@ impl Journal {
         record: &Record,
         owner: &dyn Fn(&Record) -> Option<Tenant>,
     ) -> Result<Option<Arc<Key>>, AppendError> {
-        let Some(seal) = self.seal.as_ref().filter(|_| format3::may_hold(record)) else { return Ok(None) };
+        let Some(seal) = self.seal.as_ref().filter(|_| format3::holds_personal(record)) else { return Ok(None) };
         let own = match record {
             Record::Carried(payment) => Some(&payment.tenant),
             Record::Event(Event { fact: Fact::Accepted { tenant, .. }, .. })

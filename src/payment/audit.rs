@@ -55,6 +55,8 @@ pub enum Deed {
         /// Which event.
         event: String,
     },
+    /// Decides what became of an operation that is in doubt, or cancels what has not been sent.
+    Resolve(PaymentId),
     /// Has destroyed the key that a tenant's personal data was sealed under, while no daemon ran.
     Erase {
         /// Whose it was.
@@ -64,7 +66,8 @@ pub enum Deed {
 
 impl Deed {
     /// What [`Deed::name`] says, of every deed.
-    pub const NAMES: [&'static str; 8] = ["inquire", "pause", "resume", "drain", "admit", "replay", "discard", "erase"];
+    pub const NAMES: [&'static str; 9] =
+        ["inquire", "pause", "resume", "drain", "admit", "replay", "discard", "resolve", "erase"];
 
     /// One word for lists and logs.
     pub const fn name(&self) -> &'static str {
@@ -76,6 +79,7 @@ impl Deed {
             Deed::Admit => "admit",
             Deed::Replay { .. } => "replay",
             Deed::Discard { .. } => "discard",
+            Deed::Resolve(_) => "resolve",
             Deed::Erase { .. } => "erase",
         }
     }
@@ -83,7 +87,7 @@ impl Deed {
     /// To what, in a few words; none, where it is the whole daemon.
     pub fn target(&self) -> Option<String> {
         match self {
-            Deed::Inquire(payment) => Some(payment.to_string()),
+            Deed::Inquire(payment) | Deed::Resolve(payment) => Some(payment.to_string()),
             Deed::Pause { name, .. } | Deed::Resume { name, .. } => Some(name.clone()),
             Deed::Drain | Deed::Admit => None,
             Deed::Replay { webhook, event } => {
@@ -120,7 +124,7 @@ mod tests {
         Audit { at: Timestamp::default(), key: None, person, deed, carried: false }
     }
 
-    fn deeds() -> [Deed; 8] {
+    fn deeds() -> [Deed; 9] {
         let (name, gateway) = ("eu".to_owned(), Identity::default());
         let (webhook, event) = ("shop".to_owned(), "evt".to_owned());
         [
@@ -131,6 +135,7 @@ mod tests {
             Deed::Admit,
             Deed::Replay { webhook: webhook.clone(), event: None },
             Deed::Discard { webhook, event },
+            Deed::Resolve(PaymentId::from_bytes([7; 16])),
             Deed::Erase { tenant: "books".to_owned() },
         ]
     }
@@ -140,8 +145,8 @@ mod tests {
         assert_eq!(deeds().map(|deed| deed.name()), Deed::NAMES);
         let targets = deeds().map(|deed| deed.target());
         let id = PaymentId::from_bytes([7; 16]).to_string();
-        let wanted =
-            [Some(id.as_str()), Some("eu"), Some("eu"), None, None, Some("shop"), Some("shop evt"), Some("books")];
+        let (own, eu) = (Some(id.as_str()), Some("eu"));
+        let wanted = [own, eu, eu, None, None, Some("shop"), Some("shop evt"), own, Some("books")];
         assert_eq!(targets.each_ref().map(Option::as_deref), wanted);
     }
 

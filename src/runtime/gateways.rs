@@ -125,10 +125,17 @@ impl Lines {
         self.lines.iter().position(|line| line.identity() == gateway)
     }
 
-    /// The gateway that a URL or a command names: as it is configured, or by its identity.
+    /// The gateway that a URL or a command names: as it is configured; or by what it calls itself, if only one does.
     pub(super) fn named(&self, name: &str) -> Option<&Line> {
-        let found = self.lines.iter().find(|line| line.name == name || line.identity().name == name);
-        found.or_else(|| self.lines.first().filter(|_| name == FIRST))
+        if let Some(line) = self.lines.iter().find(|line| line.name == name) {
+            return Some(line);
+        }
+        let mut alike = self.lines.iter().filter(|line| line.identity().name == name);
+        match (alike.next(), alike.next()) {
+            (Some(line), None) => Some(line),
+            (Some(_), Some(_)) => None,
+            (None, _) => self.lines.first().filter(|_| name == FIRST),
+        }
     }
 
     /// What operators have in force, for everybody who looks before a turn.

@@ -16,8 +16,8 @@ use crate::{
     gateway::{Asked, Forged, Gateway, News, Post},
     journal::{Lsn, Reader},
     payment::{
-        Amount, Capture, FollowUp, IdempotencyKey, Input, Invalid, Kind, Manner, Namespace, Operation, OperationKey,
-        Order, Payment, PaymentId, Resolution, Tenant, Webhook,
+        Amount, Capture, Deed, FollowUp, IdempotencyKey, Input, Invalid, Kind, Manner, Namespace, Operation,
+        OperationKey, Order, Payment, PaymentId, Resolution, Tenant, Webhook,
     },
 };
 
@@ -349,8 +349,20 @@ impl Engine {
         self.ask(|reply| Ask::Person(id, Input::Inquire, reply)).await?
     }
 
-    /// Ends a doubt by a person's word, which is kept with it.
+    /// Ends a doubt by a person's word, which is kept with it; and first, that this person has decided, with what was said,
+    /// among the deeds of operators.
     pub async fn resolve(&self, id: PaymentId, resolution: Resolution) -> Result<Arc<Payment>, Rejection> {
+        self.resolve_as(id, resolution, None).await
+    }
+
+    /// The same, with the name of the API key that it is done with.
+    pub async fn resolve_as(
+        &self,
+        id: PaymentId,
+        resolution: Resolution,
+        key: Option<String>,
+    ) -> Result<Arc<Payment>, Rejection> {
+        self.act(Deed::Resolve(id), key, resolution.person.clone()).await?;
         self.ask(|reply| Ask::Person(id, Input::Resolve(resolution), reply)).await?
     }
 

@@ -16,7 +16,7 @@ use crate::{
     disk::{Disk, FolderLock, OsDisk},
     engine, journal,
     journal::{Erased, Found, Lsn, Record, ReplayFrom, decode_payment, encode_payment},
-    payment::{Event, Fact, Payment, PaymentId, Person, Tenant, Timestamp, apply},
+    payment::{Event, Fact, Invalid, Payment, PaymentId, Person, Tenant, Timestamp, apply, without_card_number},
     store::{self, Expected, Store},
 };
 
@@ -66,6 +66,8 @@ pub struct Erasure {
 pub enum NotErased {
     /// The folder could not be opened.
     Open(OpenError),
+    /// What was said of who and why may not be kept for ever.
+    Words(Invalid),
     /// Personal data is not sealed in this folder.
     NothingSealed,
     /// These payments of the tenant are unresolved: what they need to be resolved may not go.
@@ -76,6 +78,7 @@ impl fmt::Display for NotErased {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotErased::Open(error) => error.fmt(f),
+            NotErased::Words(invalid) => write!(f, "nothing was erased: {invalid}"),
             NotErased::NothingSealed => f.write_str(
                 "nothing was erased: personal data is not sealed in this folder. `payonce serve --seal-personal-data` \
                  begins with it; what was recorded before cannot be erased",
@@ -104,8 +107,11 @@ impl From<OpenError> for NotErased {
 /// Destroys the key under which a tenant's personal data is sealed, and looks whether any can still be read. Takes the
 /// folder's lock; changes neither journal nor store. A new payment of the tenant gets a new key.
 pub fn erase(data: &Path, tenant: &Tenant, at: Timestamp, person: &Person) -> Result<Erasure, NotErased> {
+    for (field, text) in [("actor", &person.actor), ("reason", &person.reason)] {
+        without_card_number(field, text).map_err(NotErased::Words)?;
+    }
     let _lock = FolderLock::take(data).map_err(OpenError::Lock)?;
-    let found = open_journal(data)?;
+    let found = open_journal(data, tenant)?;
     let seal = found.seal().ok_or(NotErased::NothingSealed)?;
     let before = Ledger::read(&found, tenant)?;
     let unresolved = before.unresolved()?;
@@ -114,13 +120,14 @@ pub fn erase(data: &Path, tenant: &Tenant, at: Timestamp, person: &Person) -> Re
     }
     let key = seal.erase(tenant, at, person).map_err(system("the key could not be destroyed for good: repeat it"))?;
     // Read again, with the keys that there are now: what was said to be erased has been looked for.
-    let after = Ledger::read(&open_journal(data)?, tenant)?;
+    let after = Ledger::read(&open_journal(data, tenant)?, tenant)?;
     Ok(Erasure { key, payments: after.payments.len(), readable: after.readable.into_iter().collect() })
 }
 
-fn open_journal(data: &Path) -> Result<Found, OpenError> {
+/// The tenant's own key may be gone: by hand, or because this is a backup from before it was erased.
+fn open_journal(data: &Path, tenant: &Tenant) -> Result<Found, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data).map_err(system(data.display().to_string()))?);
-    Ok(journal::open(disk, journal_options(&Options::new(data)))?.sealing(false, seed()?)?)
+    Ok(journal::open_without(disk, journal_options(&Options::new(data)), tenant)?.sealing(false, seed()?)?)
 }
 
 /// The payments of one tenant, as the journal tells them.

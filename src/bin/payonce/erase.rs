@@ -20,7 +20,7 @@ Examples:
   payonce erase --tenant shop --actor alice --reason 'the contract has ended'    with the daemon stopped
 
 Needs a data folder in which personal data is sealed: `payonce serve --seal-personal-data`. Erased are, of every payment
-of the tenant, source, destination, description and metadata, the requests to gateways, and what gateways sent about it;
+of the tenant, source, destination, description and metadata, the requests to gateways, and the bodies of news about it;
 at once in the journal, the store, and every copy of both. Kept are ids, keys, amounts, states, operations, gateways'
 references and words, and times. Ids and keys are what callers made of them: whoever puts a name in a key keeps it there.
 
@@ -29,6 +29,9 @@ overwritten, what was logged elsewhere, and what the gateway knows. Destroy copi
 
 /// The most that is printed of them.
 const SHOWN: usize = 20;
+
+/// The most characters of who and why.
+const LONGEST_WORD: usize = 1_000;
 
 /// The flags of `erase`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +63,12 @@ pub(crate) fn run(args: &EraseArgs) -> ExitCode {
             return exit::usage();
         }
     };
+    for (flag, text) in [("actor", &args.actor), ("reason", &args.reason)] {
+        if let Err(why) = check_word(text) {
+            eprintln!("payonce: --{flag} {why}");
+            return exit::usage();
+        }
+    }
     if !args.data.join("journal").is_dir() {
         eprintln!("payonce: there is no journal in {}", args.data.display());
         return exit::refused();
@@ -73,10 +82,21 @@ pub(crate) fn run(args: &EraseArgs) -> ExitCode {
             eprintln!("payonce: {error}");
             match error {
                 NotErased::Open(_) => exit::refused(),
+                NotErased::Words(_) => exit::usage(),
                 NotErased::NothingSealed | NotErased::Unresolved(_) => exit::failed(),
             }
         }
     }
+}
+
+/// It is kept for ever, in the list of keys and in the journal.
+fn check_word(text: &str) -> Result<(), String> {
+    if text.trim().is_empty() || text.chars().count() > LONGEST_WORD || text.chars().any(char::is_control) {
+        return Err(format!(
+            "must be 1 to {LONGEST_WORD} characters that are not all blank, without control characters"
+        ));
+    }
+    Ok(())
 }
 
 fn tell(args: &EraseArgs, erasure: &Erasure) -> ExitCode {

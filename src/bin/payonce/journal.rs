@@ -81,11 +81,11 @@ const LOOKS: usize = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// What a start would find, beside a daemon that is writing: a batch that is seen half written, and followed a moment later,
-/// looks like damage, and does not when it is looked at again.
+/// looks like damage, and does not when it is looked at again. Without the keys to personal data.
 pub(crate) fn look(data: &Path, verify_bytes: u64) -> Result<Found, String> {
     let options = journal::Options { verify_bytes, ..journal::Options::default() };
     let disk = disk(data)?;
-    let open = || journal::open(disk.clone(), options).map_err(|error| error.to_string());
+    let open = || journal::open_shut(disk.clone(), options).map_err(|error| error.to_string());
     let again = || {
         std::thread::sleep(BETWEEN_LOOKS);
         open()
@@ -142,7 +142,7 @@ fn told(record: &Record) -> (Option<String>, String, String) {
 /// The payment that an operator's deed is about.
 fn audited(audit: &Audit) -> Option<String> {
     match &audit.deed {
-        Deed::Inquire(payment) => Some(payment.to_string()),
+        Deed::Inquire(payment) | Deed::Resolve(payment) => Some(payment.to_string()),
         Deed::Pause { .. }
         | Deed::Resume { .. }
         | Deed::Drain

@@ -87,6 +87,7 @@ const DEEDS = {
   admit: "had what is new taken again",
   replay: "had webhooks told again to",
   discard: "gave up telling",
+  resolve: "decided about",
   erase: "erased the personal data of",
 };
 

@@ -50,6 +50,11 @@ enum Deed<'a> {
     Discard { webhook: &'a str, event: &'a str },
     /// 7
     Erase { tenant: &'a str },
+    /// 8
+    Resolve {
+        #[serde(with = "id")]
+        payment: [u8; 16],
+    },
 }
 
 impl<'a> From<&'a now::Audit> for Audit<'a> {
@@ -64,6 +69,7 @@ impl<'a> From<&'a now::Audit> for Audit<'a> {
             now::Deed::Replay { webhook, event } => Deed::Replay { webhook, event: event.as_deref() },
             now::Deed::Discard { webhook, event } => Deed::Discard { webhook, event },
             now::Deed::Erase { tenant } => Deed::Erase { tenant },
+            now::Deed::Resolve(payment) => Deed::Resolve { payment: *payment.as_bytes() },
         };
         let (actor, reason) = (&person.actor, &person.reason);
         Audit { at: time(*at), key: key.as_deref(), actor, reason, deed, carried: *carried }
@@ -84,6 +90,7 @@ impl From<Audit<'_>> for now::Audit {
             Deed::Discard { webhook, event } => {
                 now::Deed::Discard { webhook: webhook.to_owned(), event: event.to_owned() }
             }
+            Deed::Resolve { payment } => now::Deed::Resolve(now::PaymentId::from_bytes(payment)),
             Deed::Erase { tenant } => now::Deed::Erase { tenant: tenant.to_owned() },
         };
         let person = now::Person { actor: audit.actor.to_owned(), reason: audit.reason.to_owned() };

@@ -51,10 +51,20 @@ pub(super) fn write(disk: &dyn Disk, path: &str, bytes: &[u8]) -> io::Result<()>
     let beside = format!("{path}.tmp");
     remove(disk, &beside)?;
     let file = disk.create(&beside)?;
-    let written = disk.write_at(file, 0, bytes).and_then(|()| disk.sync_all(file));
+    let written = disk.write_at(file, 0, bytes).and_then(|()| disk.sync_all(file).map_err(unsynced));
     disk.close(file);
     written?;
     disk.rename(&beside, path)
+}
+
+/// Makes the names in these folders durable.
+pub(super) fn sync_names(disk: &dyn Disk, folders: &[&str]) -> io::Result<()> {
+    folders.iter().try_for_each(|folder| disk.sync_dir(folder)).map_err(unsynced)
+}
+
+/// An fsync that failed is no full disk, whatever it says: what it was to make durable may be lost.
+fn unsynced(error: io::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 /// Overwrites a file and removes it. One that is not there is fine.

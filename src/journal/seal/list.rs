@@ -48,9 +48,12 @@ impl Listed {
         matches!(self.fate, Fate::Erased { .. })
     }
 
-    /// As a deed that the journal does not tell of yet.
-    pub(super) fn untold(&self) -> Option<Audit> {
-        let Fate::Erased { at, person, told: false } = &self.fate else { return None };
+    /// As a deed, if it is an erasure that the journal does not tell of yet; or any, with `all`.
+    pub(super) fn deed(&self, all: bool) -> Option<Audit> {
+        let Fate::Erased { at, person, told } = &self.fate else { return None };
+        if *told && !all {
+            return None;
+        }
         let deed = Deed::Erase { tenant: self.owner.clone() };
         Some(Audit { at: *at, key: None, person: person.clone(), deed, carried: false })
     }

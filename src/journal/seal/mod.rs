@@ -32,7 +32,7 @@ use crate::{
     payment::{Audit, Person, Tenant, Timestamp},
 };
 
-use super::{OpenError, codec::Malformed};
+use super::{OpenError, codec::Malformed, level::says_sealed};
 use cipher::Cipher;
 use list::{Fate, List, Listed};
 
@@ -122,7 +122,15 @@ pub enum Erased {
 impl Seal {
     /// The keys of a folder, all of them there and right; `None` where nothing is sealed. Changes nothing.
     pub(super) fn read(disk: &Arc<dyn Disk>) -> Result<Option<Arc<Seal>>, OpenError> {
-        let keys = Keys::read(disk.as_ref())?;
+        Seal::read_without(disk, None)
+    }
+
+    /// The same, where the key of one tenant may be gone already: what is sealed under it is taken as erased.
+    pub(super) fn read_without(disk: &Arc<dyn Disk>, gone: Option<&Tenant>) -> Result<Option<Arc<Seal>>, OpenError> {
+        let keys = Keys::read(disk.as_ref(), gone)?;
+        if keys.is_none() && says_sealed(disk)? {
+            return Err(refused(format!("{SEALED} is not there")));
+        }
         Ok(keys.map(|keys| Arc::new(Seal::of(disk, keys))))
     }
 
@@ -149,8 +157,12 @@ impl Seal {
     pub(super) fn start(&self, seed: [u8; 32]) -> io::Result<()> {
         let _ = self.seed.set(seed);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let erased = keys.list.0.iter().filter(|listed| listed.is_erased());
-        erased.map(|listed| listed.id).try_for_each(|id| destroy(self.disk.as_ref(), id))
+        let mut erased = keys.list.0.iter().filter(|listed| listed.is_erased()).peekable();
+        if erased.peek().is_none() {
+            return Ok(());
+        }
+        erased.try_for_each(|listed| file::overwrite(self.disk.as_ref(), &listed.id.path()))?;
+        sync_keys(self.disk.as_ref())
     }
 
     /// The key in use of a tenant, or of what is no tenant's. If there is none, one is made, and durable when this returns.
@@ -166,9 +178,10 @@ impl Seal {
         }
     }
 
-    /// Whether a tenant has its key, or there was space to make one. What else may go wrong is told when it is used.
-    pub fn has_room_for(&self, tenant: &Tenant) -> bool {
-        self.key_of(Some(tenant)).err().is_none_or(|error| !is_full(&error))
+    /// Whether a tenant, or what is no tenant's, has its key, or there was space to make one. What else may go wrong is told
+    /// when it is used.
+    pub fn has_room_for(&self, tenant: Option<&Tenant>) -> bool {
+        self.key_of(tenant).err().is_none_or(|error| !is_full(&error))
     }
 
     fn make(&self, keys: &mut Keys, owner: &str) -> io::Result<Arc<Key>> {
@@ -191,20 +204,12 @@ impl Seal {
         let disk = self.disk.as_ref();
         let number = keys.list.next_number(owner);
         let id = KeyId::of(owner, number);
-        // One that was made and not listed, because the process was killed in between, was never used.
-        let secret = match file::read_key(disk, &id.path(), id)? {
-            Some(secret) => secret,
-            None => {
-                let seed = self.seed.get().ok_or_else(|| io::Error::other("nothing to make a key from"))?;
-                let secret = cipher::derive(seed, &id.0);
-                disk.make_dir(KEYS)?;
-                file::write(disk, &id.path(), &file::key_file(id, &secret))?;
-                secret
-            }
-        };
-        // Also if it was there: the names of both may not be durable yet.
-        disk.sync_dir(KEYS)?;
-        disk.sync_dir("")?;
+        let seed = self.seed.get().ok_or_else(|| io::Error::other("nothing to make a key from"))?;
+        let secret = cipher::derive(seed, &id.0);
+        disk.make_dir(KEYS)?;
+        // Over one that is not listed, if there is one: a process that was killed in between has never used it.
+        file::write(disk, &id.path(), &file::key_file(id, &secret))?;
+        file::sync_names(disk, &[KEYS, ""])?;
         let cipher = Cipher::new(&secret).ok_or_else(|| io::Error::other(NOT_BUILT))?;
         let fate = Fate::InUse { check: cipher.check() };
         keys.list.0.push(Listed { id, owner: owner.to_owned(), number, fate });
@@ -241,15 +246,16 @@ impl Seal {
         if let Some(known) = find(&self.keys.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(known);
         }
-        let read = Keys::read(self.disk.as_ref()).map_err(|error| Malformed(error.to_string()))?;
+        let read = Keys::read(self.disk.as_ref(), None).map_err(|error| Malformed(error.to_string()))?;
         let unlisted = || Malformed(format!("personal data is sealed under key {id}, which {SEALED} does not list"));
         read.as_ref().and_then(find).ok_or_else(unlisted)
     }
 
-    /// The erasures that the journal does not tell of yet, as operators' deeds.
-    pub fn untold(&self) -> Vec<Audit> {
+    /// The erasures that the journal does not tell of yet, as operators' deeds; or `all`, where this may be another journal
+    /// than the one that was told.
+    pub fn untold(&self, all: bool) -> Vec<Audit> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.list.0.iter().filter_map(Listed::untold).collect()
+        keys.list.0.iter().filter_map(|listed| listed.deed(all)).collect()
     }
 
     /// The journal tells of all erasures now, durably.
@@ -287,7 +293,7 @@ impl fmt::Debug for Seal {
 }
 
 impl Keys {
-    fn read(disk: &dyn Disk) -> Result<Option<Keys>, OpenError> {
+    fn read(disk: &dyn Disk, gone: Option<&Tenant>) -> Result<Option<Keys>, OpenError> {
         let reading = |path: &str| OpenError::disk(format!("reading {path}"));
         let Some(text) = file::read(disk, SEALED).map_err(reading(SEALED))? else {
             return match disk.list(KEYS) {
@@ -306,6 +312,10 @@ impl Keys {
             };
             let path = listed.id.path();
             let secret = file::read_key(disk, &path, listed.id).map_err(reading(&path))?;
+            if secret.is_none() && gone.is_some_and(|gone| gone.as_str() == listed.owner) {
+                keys.known.insert(listed.id, None);
+                continue;
+            }
             let whose = || format!("{path}, the key of {}", listed.whose());
             let secret = secret.ok_or_else(|| refused(format!("{} is not there", whose())))?;
             let cipher = Cipher::new(&secret).ok_or_else(|| OpenError::Sealed(NOT_BUILT.to_owned()))?;
@@ -322,7 +332,7 @@ impl Keys {
 
     fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         file::write(disk, SEALED, self.list.to_text().as_bytes())?;
-        disk.sync_dir("")
+        file::sync_names(disk, &[""])
     }
 }
 
@@ -331,14 +341,19 @@ const NOT_BUILT: &str = "personal data is sealed here, and this payonce was buil
 fn refused(why: String) -> OpenError {
     OpenError::Sealed(format!(
         "personal data is sealed here, and its keys are not as they should be: {why}. Nothing was changed. Bring {SEALED} \
-         and {KEYS} back from where they are kept. A key that is missing is not an erasure: only `payonce erase` is"
+         and {KEYS} back from where they are kept, both of one time. A key that is missing is not an erasure: only \
+         `payonce erase` is, also of a tenant whose key is gone"
     ))
 }
 
 /// Overwritten before it is removed: on a disk that writes in place nothing is left of it.
 fn destroy(disk: &dyn Disk, id: KeyId) -> io::Result<()> {
     file::overwrite(disk, &id.path())?;
-    // Also where it was gone already: its name may come back otherwise.
+    sync_keys(disk)
+}
+
+/// Also where nothing was there any more: a name may come back otherwise.
+fn sync_keys(disk: &dyn Disk) -> io::Result<()> {
     match disk.sync_dir(KEYS) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         synced => synced,

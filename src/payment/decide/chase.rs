@@ -272,6 +272,10 @@ pub(super) fn resend_for(operation: &Operation, person: &Person, step: &mut Step
 }
 
 pub(super) fn start_attempt(operation: &Operation, cause: Cause, step: &mut Step<'_>) {
+    if operation.request.is_empty() && step.payment.order.erased {
+        // An older copy of the journal beside newer keys: it was resolved elsewhere, before what it would send was erased.
+        return park(operation, ParkReason::KeyExpired, step);
+    }
     let (attempt, not_after) = (operation.attempts.saturating_add(1), step.not_after(operation));
     step.facts.push(Fact::AttemptStarted { operation: operation.this, attempt, not_after, cause });
     let (call, request) = (step.call(operation), operation.request.clone());

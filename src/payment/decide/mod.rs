@@ -117,6 +117,22 @@ pub enum Input {
 }
 
 impl Input {
+    /// One word for logs, which never hold what callers say.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Input::Pay { .. } => "pay",
+            Input::Operate { .. } => "operate",
+            Input::Ended { .. } => "ended",
+            Input::Prepared { .. } => "prepared",
+            Input::Answered { .. } => "answered",
+            Input::Due => "due",
+            Input::Resume => "resume",
+            Input::Hint { .. } => "hint",
+            Input::Inquire => "inquire",
+            Input::Resolve(_) => "resolve",
+        }
+    }
+
     /// What a caller goes on with, and under which key.
     pub const fn follow_up(&self) -> Option<(&IdempotencyKey, FollowUp)> {
         match self {

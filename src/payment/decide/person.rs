@@ -78,8 +78,9 @@ fn rule(operation: &Operation, resolution: &Resolution, step: &mut Step<'_>) -> 
         }
         Verdict::Resend if doubtful => chase::resend_for(operation, &resolution.person, step),
         Verdict::Cancel if untouched => {
-            let word = format!("canceled by {}: {}", resolution.person.actor, resolution.person.reason);
-            step.facts.push(Fact::Canceled { operation: operation.this, reply: Reply::new("canceled", &word) });
+            // Who it was, and why, is not for the caller: it is among the deeds.
+            let reply = Reply::new("canceled", "canceled by a person before it was sent; no money moved");
+            step.facts.push(Fact::Canceled { operation: operation.this, reply });
             Ok(())
         }
         Verdict::Succeeded | Verdict::Declined | Verdict::Resend if untouched => Err(format!(

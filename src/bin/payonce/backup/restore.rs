@@ -148,13 +148,14 @@ fn tell(args: &RestoreArgs, manifest: &Manifest) {
         ("sends", "nothing, until it is said to: money may have moved since the backup was made".to_owned()),
         ("1.", "Stop the original for good, wherever it is.".to_owned()),
         ("2.", format!("payonce serve --data {data}\nanswers, and asks gateways about what was under way.")),
-        ("3.", "payonce settle finds what moved since, and is not known here.".to_owned()),
+        ("3.", "payonce settle finds what moved since, and is not known here. Pauses since the backup are to be made again.".to_owned()),
         ("4.", format!("payonce serve --data {data} --moved\nonce: it sends again.")),
     ]);
     if sealed {
-        let keys = log::KEYS;
+        let (keys, list) = (log::KEYS, log::SEALED);
         say(format_args!(
-            "\nPersonal data is sealed in it: before 2., put a copy of the folder {keys} in {data}. It starts with all keys only."
+            "\nPersonal data is sealed in it: before 2., put copies of the folder {keys} and of the file {list} in {data}, both as \
+             they are now. It starts with every key only that {list} does not call erased."
         ));
     }
 }

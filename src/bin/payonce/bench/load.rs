@@ -102,7 +102,10 @@ fn as_float(number: u64) -> f64 {
 async fn pay(mut payer: Payer, keep: bool, run: Arc<Run>) -> Result<(Payer, Keys), String> {
     let (mut keys, mut last) = (Keys::new(), None);
     while let Some((number, due)) = run.next() {
-        tokio::time::sleep_until(due.into()).await;
+        // Not for one that is due: timers are a millisecond coarse.
+        if due > Instant::now() {
+            tokio::time::sleep_until(due.into()).await;
+        }
         let again = last.filter(|_| number % 100 < u64::from(run.load.duplicates));
         let name = again.unwrap_or_else(|| new_key(run.load.random_keys));
         payer.pay(&name).await?;

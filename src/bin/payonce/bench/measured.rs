@@ -83,7 +83,7 @@ impl Measured {
         let whole = self.slots.len().saturating_sub(1) / wide * wide;
         let columns: Vec<u64> = self.slots.iter().take(whole).collect::<Vec<_>>().chunks(wide).map(sum).collect();
         let best = columns.iter().copied().max().unwrap_or_default().max(1);
-        let blocks = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+        let blocks = ['\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}', '\u{2588}'];
         let block = |column: &u64| usize::try_from(column * 7 / best).ok().and_then(|height| blocks.get(height));
         let drawn: String = columns.iter().filter_map(block).collect();
         let slots = u64::try_from(wide).unwrap_or(u64::MAX);
@@ -145,6 +145,6 @@ mod tests {
     fn a_chart_has_a_block_for_each_whole_slot_and_says_what_the_best_is() {
         let mut measured = Measured::new();
         measured.slots = vec![10, 20, 40, 80, 3];
-        assert_eq!(measured.chart(), "▁▂▄█ best 800/s");
+        assert_eq!(measured.chart(), "\u{2581}\u{2582}\u{2584}\u{2588} best 800/s");
     }
 }

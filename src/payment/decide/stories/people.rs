@@ -101,7 +101,10 @@ fn what_may_have_happened_is_never_canceled_and_what_has_not_is_never_decided() 
     }
     assert_eq!(story.told(0, resolution(Verdict::Cancel)), (Vec::new(), done()));
     assert_eq!(story.state(), State::Canceled);
-    assert_eq!(story.operation().reply().map(Reply::message), Some("canceled by ann: looked it up"));
+    assert_eq!(
+        story.operation().reply().map(Reply::message),
+        Some("canceled by a person before it was sent; no money moved")
+    );
 }
 
 #[test]
