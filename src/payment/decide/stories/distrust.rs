@@ -43,6 +43,18 @@ fn what_a_restored_folder_was_about_to_send_is_asked_about_first_and_never_sent_
 }
 
 #[test]
+fn what_was_erased_is_never_sent_without_its_bytes() {
+    let mut story = Story::intended();
+    let payment = story.payment.as_mut().unwrap();
+    payment.order = payment.order.erased();
+    payment.operations[0].request.clear();
+    assert_eq!(story.then(3600, Input::Due), []);
+    assert!(matches!(story.operation().standing, Standing::Parked { .. }));
+    let (actions, _) = story.told(0, resolution(Verdict::Resend));
+    assert_eq!(actions, []);
+}
+
+#[test]
 fn what_a_restored_folder_had_sent_may_have_gone_to_another_gateway_since_and_is_not_sent_again() {
     for ended in [None, Some(Outcome::Unknown(reply()))] {
         let mut story = Story::new(standard());
