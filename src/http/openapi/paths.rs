@@ -13,7 +13,7 @@ use super::{
 use crate::payment::State;
 
 /// The same characters with and without quotes are the same key.
-const KEY: &str = r#"^([!#-+\-:<-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#;
+const KEY: &str = r#"^([!#-+\--:<-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#;
 
 /// What a settled POST is answered under.
 const SETTLED: &[&str] = &["Location", "Preference-Applied", "Idempotent-Replayed"];
@@ -353,4 +353,41 @@ fn prefer() -> Value {
             DEFAULT_WAIT.as_secs()
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::http::key;
+
+    /// The characters of a class such as `!#-+\--:`.
+    fn expanded(class: &str) -> BTreeSet<char> {
+        let mut plain = class.chars().peekable();
+        let mut next = move || match plain.next() {
+            Some('\\') => plain.next().map(|character| (character, plain.peek() == Some(&'-'))),
+            character => character.map(|character| (character, plain.peek() == Some(&'-'))),
+        };
+        let mut all = BTreeSet::new();
+        while let Some((first, is_range)) = next() {
+            let last = if is_range { next().and_then(|_| next()).expect("an end").0 } else { first };
+            all.extend(first..=last);
+        }
+        all
+    }
+
+    #[test]
+    fn a_bare_key_is_taken_exactly_if_the_document_says_so() {
+        let class = KEY.strip_prefix("^([").and_then(|rest| rest.split_once("]{1,255}|")).expect("a bare key").0;
+        let documented = expanded(class);
+        for character in ' '..='~' {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_str(&character.to_string()).expect("legal"));
+            let taken = key::read(&headers).is_ok();
+            assert_eq!(taken, documented.contains(&character), "{character:?}");
+        }
+    }
 }
