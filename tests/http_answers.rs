@@ -37,6 +37,17 @@ fn timeless(reaction: &Reaction) -> String {
 }
 
 #[test]
+fn no_cache_keeps_what_is_said_of_payments_and_no_browser_takes_it_for_something_else() {
+    let server = Server::start();
+    let answers = [server.post(PATH, "order-1", "", &order("acct_alice")), server.get(PATH), server.get("/v1/nowhere")];
+    for answer in answers {
+        let told = (answer.header("cache-control"), answer.header("x-content-type-options"));
+        assert_eq!(told, (Some("no-store"), Some("nosniff")), "{answer:?}");
+    }
+    assert_eq!(server.get("/").header("cache-control"), Some("no-cache"), "a page may be asked for again");
+}
+
+#[test]
 fn a_settled_payment_is_answered_in_the_frozen_form() {
     let server = Server::start();
     let fresh = server.post(PATH, "\"order-1234\"", "", &order("acct_alice"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::{HeaderMap, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -30,12 +30,19 @@ const _: () = assert!(MAX_TARGET + MAX_HEADERS < MAX_BUFFER && MAX_BODY < MAX_BU
 /// Refuses requests whose head is malformed, ambiguous or too large.
 pub(super) async fn gate(request: Request, next: Next) -> Response {
     let span = trace::request(&request);
-    let response = match check_head(&request) {
+    let mut response = match check_head(&request) {
         Ok(()) => next.run(request).instrument(span.clone()).await,
         Err(problem) => problem.into_response(),
     };
     trace::answered(&span, &response);
+    guard(response.headers_mut());
     response
+}
+
+/// What is said of payments is for who asked: no cache keeps it, and no browser takes it for something else.
+fn guard(headers: &mut HeaderMap) {
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
 fn check_head(request: &Request) -> Result<(), Problem> {
