@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use divan::{Bencher, counter::ItemsCount};
 use payonce::{
-    Tenant,
     disk::{Disk, OsDisk},
     journal::{self, Journal, Record, ReplayFrom},
     payment::{Event, decide},
@@ -53,7 +52,7 @@ fn append(bencher: Bencher<'_, '_>, payments: u64) {
 fn append_sealed(bencher: Bencher<'_, '_>, payments: u64) {
     let folder = kit::Folder::new();
     let mut journal = begin(Arc::new(OsDisk::new(folder.path()).expect("a folder")), true);
-    let (groups, owner) = (groups(payments), |_: &Record| Some(Tenant::default()));
+    let (groups, owner) = (groups(payments), |_: &Record| Some(payonce::Tenant::default()));
     let append = || journal.append_of(kit::now().wall, &groups, &owner).unwrap();
     bencher.counter(ItemsCount::new(payments)).bench_local(append);
 }
