@@ -129,6 +129,8 @@ impl Machine {
     /// and only then lets anything leave. An error is final: nothing left, and nobody may be told anything.
     pub fn turn(&mut self, now: Now, inputs: &[(PaymentId, Input)], admit: Admission) -> Result<Turned, Stopped> {
         let now = Now { wall: now.wall.max(self.last_wall), ..now };
+        // Also where nothing would be recorded: what follows from a disk that failed is not to be told.
+        self.journal.check_running()?;
         let mut working = self.load(inputs)?;
         let (steps, groups) = self.decide_all(&now, inputs, admit, &mut working)?;
         self.record(&now, &groups, &mut working)?;

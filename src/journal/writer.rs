@@ -324,7 +324,8 @@ impl Journal {
         Ok(freed)
     }
 
-    fn check_running(&self) -> Result<(), AppendError> {
+    /// Whether it can still be appended to: not once anything failed, or it was closed.
+    pub fn check_running(&self) -> Result<(), AppendError> {
         self.stopped.clone().map_or(Ok(()), |why| Err(AppendError::Stopped(why)))
     }
 
