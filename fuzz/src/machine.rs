@@ -503,7 +503,9 @@ impl World {
             _ => return,
         };
         let person = Person { actor: "olga".to_owned(), reason: "looked it up".to_owned() };
-        let resolution = Resolution { operation: None, verdict, reply: None, person };
+        // About what was looked at: the engine's own void may be in doubt besides.
+        let operation = Some(first.this.number);
+        let resolution = Resolution { operation, verdict, reply: None, person };
         self.turn(vec![(id(number), Input::Resolve(resolution))]);
     }
 
