@@ -3,7 +3,7 @@
 use payonce::sim::{Options, Points, every_crash_point, run, scripts};
 
 /// Seeds that once broke a promise, or showed a gateway that broke its contract, and with how many payments.
-const REGRESSIONS: [(u64, u32); 4] = [(163, 30), (603, 100), (799, 100), (1612, 100)];
+const REGRESSIONS: [(u64, u32); 5] = [(163, 30), (603, 100), (799, 100), (1612, 100), (3343, 100)];
 
 #[test]
 fn no_promise_is_broken_in_any_simulated_world() {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::{Lsn, segment};
+use super::{Lsn, seal::is_full, segment};
 
 /// Damage that no crash explains. Nothing was changed, and nothing is guessed: the process must not start (exit 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,13 @@ pub enum OpenError {
         /// How.
         error: io::Error,
     },
+    /// There is no space for what has to be written before a start: nothing is wrong with what is there.
+    Full {
+        /// Doing what.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
     /// Personal data is sealed in this folder, and its keys are missing, or are others; or it cannot be sealed here.
     Sealed(String),
 }
@@ -54,14 +61,14 @@ pub enum OpenError {
 impl OpenError {
     pub(super) fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
         let what = what.into();
-        move |error| OpenError::Disk { what, error }
+        move |error| if is_full(&error) { OpenError::Full { what, error } } else { OpenError::Disk { what, error } }
     }
 
     /// The damage, if it is damage.
     pub const fn damage(&self) -> Option<&Damage> {
         match self {
             OpenError::Damaged(damage) => Some(damage),
-            OpenError::Disk { .. } | OpenError::Sealed(_) => None,
+            OpenError::Disk { .. } | OpenError::Full { .. } | OpenError::Sealed(_) => None,
         }
     }
 }
@@ -77,6 +84,9 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Damaged(damage) => damage.fmt(f),
             OpenError::Disk { what, error } => write!(f, "the journal could not be read: {what}: {error}"),
+            OpenError::Full { what, error } => {
+                write!(f, "{what}: {error}. Nothing that was recorded is harmed: make space, and start again")
+            }
             OpenError::Sealed(why) => f.write_str(why),
         }
     }
@@ -86,7 +96,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Damaged(damage) => Some(damage),
-            OpenError::Disk { error, .. } => Some(error),
+            OpenError::Disk { error, .. } | OpenError::Full { error, .. } => Some(error),
             OpenError::Sealed(_) => None,
         }
     }

@@ -142,7 +142,8 @@ impl World {
                 self.report.crashes_in_recovery += 1;
                 self.die();
             }
-            Err(engine::OpenError::Append(journal::AppendError::Full(_))) => self.die(),
+            Err(engine::OpenError::Append(journal::AppendError::Full(_)))
+            | Err(engine::OpenError::Journal(journal::OpenError::Full { .. })) => self.die(),
             Err(error) => self.oracle.refused(&error.to_string()),
         }
     }
