@@ -6,6 +6,8 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -15,21 +17,12 @@ use std::{
 };
 
 use folder::Folder;
+use program::payonce;
 
 const PAY: [&str; 9] =
     ["pay", "--amount", "1050", "--currency", "USD", "--source", "acct_alice", "--destination", "acct_bob"];
 /// Longer than a file's change takes to be seen, on a busy machine.
 const HANG: Duration = Duration::from_secs(30);
-
-fn payonce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    let variables = std::env::vars_os().map(|(key, _)| key);
-    for ours in variables.filter(|key| key.to_string_lossy().starts_with("PAYONCE")) {
-        command.env_remove(ours);
-    }
-    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
 
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).expect("UTF-8")

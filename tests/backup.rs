@@ -6,12 +6,14 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Output, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -21,20 +23,11 @@ use std::{
 };
 
 use folder::Folder;
+use program::payonce;
 use serde_json::{Value, json};
 
 /// Longer than anything here takes.
 const HANG: Duration = Duration::from_secs(60);
-
-fn payonce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    let variables = std::env::vars_os().map(|(key, _)| key);
-    for ours in variables.filter(|key| key.to_string_lossy().starts_with("PAYONCE")) {
-        command.env_remove(ours);
-    }
-    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
 
 fn run(arguments: &[&str]) -> Output {
     payonce(arguments).output().expect("runs")

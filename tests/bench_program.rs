@@ -5,35 +5,18 @@
 
 mod folder;
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+mod program;
+
+use std::{fs, path::Path};
 
 use folder::Folder;
+use program::{Daemon, payonce};
 use serde_json::Value;
 
-fn payonce(place: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    command.current_dir(place).env_remove("PAYONCE_API_KEY");
-    command
-}
-
 fn bench(place: &Path, arguments: &[&str]) -> Vec<Value> {
-    let output = payonce(place).arg("bench").args(arguments).output().unwrap();
+    let output = payonce(&[&["bench"], arguments].concat()).current_dir(place).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -57,7 +40,7 @@ fn what_a_bench_leaves_in_doubt_is_settled_at_the_next_start() {
     fs::create_dir_all(&*place).unwrap();
     let rows = bench(&place, &["--callers", "2", "--payments", "20", "--in-doubt", "5", "--data", "kept", "--json"]);
     assert!(rows[0]["settled_after_s"].as_f64().unwrap() > 0.0, "{rows:?}");
-    let verified = payonce(&place).args(["journal", "verify", "--data", "kept/data"]).output().unwrap();
+    let verified = payonce(&["journal", "verify", "--data", "kept/data"]).current_dir(&*place).output().unwrap();
     assert!(verified.status.success());
 }
 
@@ -65,18 +48,13 @@ fn what_a_bench_leaves_in_doubt_is_settled_at_the_next_start() {
 fn a_daemon_is_measured_over_http_and_what_it_refuses_is_a_failure() {
     let place = Folder::new("bench-http");
     fs::create_dir_all(&*place).unwrap();
-    let mut serve = payonce(&place);
-    serve.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data", "data"]).stdout(Stdio::piped());
-    let mut daemon = Daemon(serve.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let told: Value = serde_json::from_str(&line).unwrap();
-    let url = told["url"].as_str().unwrap();
-    let rows = bench(&place, &["--http", url, "--callers", "2", "--payments", "20", "--rate", "500", "--json"]);
+    let daemon = Daemon::start(&place.join("data"), &[]);
+    let url = daemon.url.clone();
+    let rows = bench(&place, &["--http", &url, "--callers", "2", "--payments", "20", "--rate", "500", "--json"]);
     assert_eq!((&rows[0]["payments"], rows[0].get("bare_log_per_s")), (&Value::from(20), None), "{rows:?}");
 
     drop(daemon);
-    let refused = payonce(&place).args(["bench", "--http", url, "--callers", "1"]).output().unwrap();
+    let refused = payonce(&["bench", "--http", &url, "--callers", "1"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no daemon at"));
 }

@@ -6,6 +6,8 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -16,6 +18,7 @@ use std::{
 
 use folder::Folder;
 use payonce::config::{Settings, is_known_variable};
+use program::payonce;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
@@ -23,16 +26,6 @@ fn file(name: &str) -> PathBuf {
 
 fn text(name: &str) -> String {
     fs::read_to_string(file(name)).expect("a file to deploy")
-}
-
-fn payonce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    let variables = std::env::vars_os().map(|(key, _)| key);
-    for ours in variables.filter(|key| key.to_string_lossy().starts_with("PAYONCE")) {
-        command.env_remove(ours);
-    }
-    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
 }
 
 /// The words of a text that begin so, each once.

@@ -6,6 +6,8 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -16,17 +18,8 @@ use std::{
 };
 
 use folder::Folder;
+use program::payonce;
 use serde_json::Value;
-
-fn payonce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    let variables = std::env::vars_os().map(|(key, _)| key);
-    for ours in variables.filter(|key| key.to_string_lossy().starts_with("PAYONCE")) {
-        command.env_remove(ours);
-    }
-    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR")).env_remove("STRIPE_API_KEY");
-    command
-}
 
 /// What it found: its exit code, and each check's standing, words and advice, by name.
 struct Told {

@@ -3,12 +3,14 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod program;
+
 mod stage;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     sync::Arc,
     time::Duration,
 };
@@ -22,6 +24,7 @@ use payonce::{
     payment::{Contract, Invalid, Kind, OperationKey},
     runtime::{Erasure, NotErased, erase, rebuild_store},
 };
+use program::payonce;
 use stage::{Act, Folder, Patience, Scripted, open_on, options, order};
 
 /// What no file may show. References that gateways give are not personal.
@@ -319,9 +322,8 @@ async fn a_refund_that_an_adapter_cannot_write_without_what_was_erased_is_refuse
     assert_eq!((after.operations.len(), gateway.sent()), (1, 1));
 }
 
-fn payonce(arguments: &[&str], data: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    command.args(arguments).arg("--data").arg(data).env_remove("PAYONCE_DATA").output().unwrap()
+fn run(arguments: &[&str], data: &Path) -> Output {
+    payonce(arguments).arg("--data").arg(data).output().unwrap()
 }
 
 #[tokio::test]
@@ -332,7 +334,7 @@ async fn the_program_erases_and_without_a_key_it_refuses_to_start() {
     pay(&engine, &tenant("other"), "order-1", told(1050)).await.unwrap();
     engine.close().await.unwrap();
     let why = ["--actor", "jo", "--reason", "the contract ended"];
-    let erase = |name: &str| payonce(&[&["erase", "--json", "--tenant", name], &why[..]].concat(), &folder);
+    let erase = |name: &str| run(&[&["erase", "--json", "--tenant", name], &why[..]].concat(), &folder);
     let done = erase("shop");
     let said = String::from_utf8(done.stdout).unwrap();
     assert_eq!(
@@ -341,20 +343,20 @@ async fn the_program_erases_and_without_a_key_it_refuses_to_start() {
     );
     assert!(String::from_utf8(erase("shop").stdout).unwrap().contains("destroyed before"));
     assert_eq!(erase("Not A Tenant").status.code(), Some(2));
-    let dumped = String::from_utf8(payonce(&["journal", "dump"], &folder).stdout).unwrap();
+    let dumped = String::from_utf8(run(&["journal", "dump"], &folder).stdout).unwrap();
     assert!(dumped.contains("erased: true") && dumped.contains(&id.to_string()), "{dumped}");
-    assert_eq!(payonce(&["journal", "verify"], &folder).status.code(), Some(0));
+    assert_eq!(run(&["journal", "verify"], &folder).status.code(), Some(0));
 
     let key = fs::read_dir(folder.join("tenant-keys")).unwrap().next().unwrap().unwrap().path();
     fs::rename(&key, folder.join("elsewhere")).unwrap();
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["journal", "rebuild-store"], &["journal", "verify"]]
     {
-        let refused = payonce(arguments, &folder);
+        let refused = run(arguments, &folder);
         let why = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(3), "{arguments:?}");
         assert!(why.contains("the key of tenant other is not there. Nothing was changed"), "{why}");
     }
     assert_eq!(erase("shop").status.code(), Some(3));
     fs::rename(folder.join("elsewhere"), &key).unwrap();
-    assert_eq!(payonce(&["journal", "rebuild-store"], &folder).status.code(), Some(0));
+    assert_eq!(run(&["journal", "rebuild-store"], &folder).status.code(), Some(0));
 }

@@ -5,6 +5,8 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,
@@ -12,18 +14,9 @@ use std::{
 };
 
 use folder::Folder;
+use program::payonce;
 
 const PAY: [&str; 8] = ["--amount", "1050", "--currency", "USD", "--source", "acct_alice", "--destination", "acct_bob"];
-
-fn payonce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    let variables = std::env::vars_os().map(|(key, _)| key);
-    for ours in variables.filter(|key| key.to_string_lossy().starts_with("PAYONCE")) {
-        command.env_remove(ours);
-    }
-    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
 
 /// A daemon, and what it has said so far.
 struct Daemon {

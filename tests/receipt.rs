@@ -3,14 +3,11 @@
 #![cfg(feature = "cli")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod program;
+
 mod stage;
 
-use std::{
-    fs,
-    process::{Command, Output},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, sync::Arc, time::Duration};
 
 use payonce::{
     FollowUp, IdempotencyKey, PaymentId, Tenant,
@@ -18,6 +15,7 @@ use payonce::{
     journal::{self, Found},
     receipt::{Receipt, check, compare, receipt},
 };
+use program::payonce;
 use stage::{Act, Folder, Patience, Scripted, open, order};
 
 fn id(key: &str) -> PaymentId {
@@ -127,10 +125,6 @@ async fn a_receipt_that_was_made_up_whole_differs_in_its_head_and_from_the_journ
     assert!(compare(&forged, &found(&folder)).unwrap()[0].contains("does not stand like this"));
 }
 
-fn payonce(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_payonce")).args(arguments).output().unwrap()
-}
-
 #[tokio::test]
 async fn a_receipt_is_printed_beside_the_daemon_and_verified_without_its_folder() {
     let folder = Folder::new("receipt-program");
@@ -139,7 +133,7 @@ async fn a_receipt_is_printed_beside_the_daemon_and_verified_without_its_folder(
     let (id, data) = (id("order-1").to_string(), folder.to_str().unwrap());
     let mut patience = Patience::new();
     let printed = loop {
-        let printed = payonce(&["receipt", &id, "--data", data]);
+        let printed = payonce(&["receipt", &id, "--data", data]).output().unwrap();
         if String::from_utf8_lossy(&printed.stdout).contains("\"succeeded\",\n    \"amount\"") {
             break printed;
         }
@@ -157,16 +151,16 @@ async fn a_receipt_is_printed_beside_the_daemon_and_verified_without_its_folder(
         (&["--data", data], 0),
         (&["--data", elsewhere.to_str().unwrap()], 3),
     ] {
-        let verified = payonce(&[&["verify-receipt", file], more].concat());
+        let verified = payonce(&[&["verify-receipt", file], more].concat()).output().unwrap();
         assert_eq!(verified.status.code(), Some(code), "{more:?}: {verified:?}");
     }
-    let told = payonce(&["verify-receipt", file, "--json"]);
+    let told = payonce(&["verify-receipt", file, "--json"]).output().unwrap();
     let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!((&told["whole"], &told["claim"]["captured"]), (&true.into(), &1050.into()));
     fs::write(file, String::from_utf8(printed.stdout).unwrap().replace("acct_bob", "acct_eve")).unwrap();
-    let altered = payonce(&["verify-receipt", file]);
+    let altered = payonce(&["verify-receipt", file]).output().unwrap();
     assert_eq!((altered.status.code(), altered.stdout.is_empty()), (Some(1), true));
     assert!(String::from_utf8_lossy(&altered.stderr).contains("what is said of it is not what its bytes say"));
-    assert_eq!(payonce(&["receipt", "order-1", "--data", data]).status.code(), Some(2));
+    assert_eq!(payonce(&["receipt", "order-1", "--data", data]).output().unwrap().status.code(), Some(2));
     engine.close().await.unwrap();
 }

@@ -5,14 +5,15 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
 };
 
 use folder::Folder;
+use program::{Daemon, payonce};
 use serde_json::{Value, json};
 
 /// What no file may show.
@@ -21,14 +22,9 @@ const PERSONAL: [&str; 4] = ["zoe-pays", "yves-is-paid", "two coffees", "window 
 const ORDER: &str = r#"{"amount":1050,"currency":"USD","source":"zoe-pays","destination":"yves-is-paid",
     "description":"two coffees","metadata":{"seat":"window seat"}}"#;
 
-fn payonce(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    command.args(arguments).env_remove("PAYONCE_DATA").output().unwrap()
-}
-
 #[track_caller]
 fn said(arguments: &[&str], code: i32) -> String {
-    let done = payonce(arguments);
+    let done = payonce(arguments).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert_eq!(done.status.code(), Some(code), "{arguments:?}: {said}");
     said
@@ -57,36 +53,6 @@ fn personal(bytes: &[u8], place: &str) -> Vec<String> {
 fn erase(data: &Path) -> String {
     let why = ["erase", "--tenant", "default", "--actor", "jo", "--reason", "asked to", "--data", name(data)];
     said(&why, 0)
-}
-
-/// A daemon on a folder, with its own sandbox.
-struct Daemon {
-    child: Child,
-    url: String,
-}
-
-impl Daemon {
-    fn start(data: &Path, more: &[&str]) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        Daemon { child, url: said["url"].as_str().unwrap().to_owned() }
-    }
-
-    fn stop(mut self) {
-        Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn post(daemon: &Daemon, key: &str) -> (u16, bool, Value) {
@@ -178,7 +144,7 @@ fn a_receipt_of_what_is_sealed_tells_of_money_only_and_is_the_same_after_an_eras
     let id = paid["id"].as_str().unwrap();
     daemon.stop();
     let receipt = |file: &str| {
-        let made = payonce(&["receipt", id, "--data", name(&folder)]);
+        let made = payonce(&["receipt", id, "--data", name(&folder)]).output().unwrap();
         let path = folder.join(file);
         fs::write(&path, &made.stdout).unwrap();
         for more in [&[][..], &["--data", name(&folder)]] {

@@ -5,6 +5,8 @@
 
 mod folder;
 
+mod program;
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -12,18 +14,10 @@ use std::{
 };
 
 use folder::Folder;
+use program::payonce;
 use serde_json::{Value, json};
 
 const PAYMENTS: usize = 24;
-
-fn payonce(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
-    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("PAYONCE")) {
-        command.env_remove(key);
-    }
-    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
 
 /// A program that serves, killed at the end.
 struct Server {

@@ -421,12 +421,13 @@ fn settled(working: &BTreeMap<PaymentId, Working>) -> Vec<(State, Duration)> {
     settled.collect()
 }
 
-/// How many bytes an input may add to a record's fixed parts, if it may begin an operation.
+/// A void of what certainly has not happened needs nothing of its gateway, paused or not.
 fn cancels_what_is_unsent(input: &Input, payment: Option<&Payment>) -> bool {
     let unsent = payment.and_then(Payment::first).is_some_and(|first| matches!(first.standing, Standing::Intended));
     unsent && input.follow_up().is_some_and(|(_, follow_up)| follow_up == FollowUp::Void)
 }
 
+/// How many bytes an input may add to a record's fixed parts, if it may begin an operation.
 fn begun(input: &Input, payment: Option<&Payment>) -> Option<usize> {
     let size = |order: &Order| {
         order.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()

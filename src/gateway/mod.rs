@@ -40,7 +40,8 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// The exact request bytes for an operation, without secrets. Pure: they are recorded before anything is sent,
     /// and are what is sent, now and after any restart. A capture, void or refund may be of a payment whose personal data was
-    /// erased ([`Order::erased`](crate::Order)): an adapter that cannot do without says [`Invalid`], and nothing is recorded.
+    /// erased ([`Order::erased`](crate::Order)): an adapter that cannot do without says [`Invalid`], and nothing is recorded;
+    /// no bytes at all are not sent for such a payment.
     fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid>;
 
     /// Has the gateway mint its own id for an operation that has not been sent, where the contract says

@@ -13,7 +13,7 @@ use super::{json::Object, problems::Problem};
 use crate::{
     payment::{
         Capture, Currency, Event, Evidence, Identity, Kind, Moment, Operation, OperationKey, Order, Payment, PaymentId,
-        Person, Reply, Resolution, Standing, State, Timestamp, Verdict, without_card_number,
+        Person, Reply, Resolution, Standing, State, Timestamp, Verdict, is_spoken, without_card_number,
     },
     runtime::Page,
     told::{EventBody, Rfc3339, Text},
@@ -77,8 +77,7 @@ pub(super) fn resolution(body: &[u8]) -> Result<Resolution, Problem> {
 
 /// Words of a person that are kept for ever.
 pub(super) fn spoken(field: &'static str, text: &str, max: usize) -> Result<String, Problem> {
-    let length = text.chars().count();
-    if text.trim().is_empty() || length > max || text.chars().any(char::is_control) {
+    if !is_spoken(text, max) {
         return Err(Problem::invalid_request(format!(
             "{field} must be 1 to {max} characters that are not all blank, without control characters"
         )));

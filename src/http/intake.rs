@@ -1,4 +1,5 @@
-//! What is checked of a request before it means anything: its form and its size.
+//! What is checked of a request before it means anything: its form and its size. And what every answer says to caches and
+//! browsers.
 
 use std::time::Duration;
 

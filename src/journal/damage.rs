@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::{Lsn, seal::is_full, segment};
+use super::{Lsn, segment};
 
 /// Damage that no crash explains. Nothing was changed, and nothing is guessed: the process must not start (exit 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +100,11 @@ impl std::error::Error for OpenError {
             OpenError::Sealed(_) => None,
         }
     }
+}
+
+/// Whether there was merely no space.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Personal {
 
 /// A record's payload in this version; `None`: it is to be written in another.
 pub(super) fn record(record: &Record, kind: u8, key: Option<&Key>) -> Option<Vec<u8>> {
-    if !concerns(key, order_of(record)) || !may_hold(record) {
+    if !concerns(key.filter(|_| holds_personal(record)), order_of(record)) {
         return None;
     }
     let mut clear = record.clone();
@@ -232,52 +232,31 @@ fn mismatch() -> Malformed {
 /// The order in a record, if there is one.
 fn order_of(record: &Record) -> Option<&Order> {
     match record {
-        Record::Event(event) | Record::Relogged(event) => order_of_event(event),
+        Record::Event(event) | Record::Relogged(event) => {
+            if let Fact::Accepted { order, .. } = &event.fact {
+                Some(order)
+            } else {
+                None
+            }
+        }
         Record::Carried(payment) => Some(&payment.order),
         Record::Inbox(_) | Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
     }
 }
 
-fn order_of_event(event: &Event) -> Option<&Order> {
-    match &event.fact {
-        Fact::Accepted { order, .. } => Some(order),
-        Fact::Intended { .. }
-        | Fact::Rerouted { .. }
-        | Fact::Prepared { .. }
-        | Fact::AttemptStarted { .. }
-        | Fact::AttemptEnded { .. }
-        | Fact::Learned { .. }
-        | Fact::Parked { .. }
-        | Fact::Unparked { .. }
-        | Fact::Canceled { .. }
-        | Fact::Contradicted { .. }
-        | Fact::WindowClosed { .. } => None,
-    }
+/// Whether anything of a payment is personal: of one that was erased nothing is.
+pub(super) fn is_personal(payment: &Payment) -> bool {
+    !payment.order.erased || payment.operations.iter().any(|operation| !operation.request.is_empty())
 }
 
-/// The request that an event holds, if it holds one.
-fn request_of(event: &mut Event) -> Option<&mut Vec<u8>> {
-    match &mut event.fact {
-        Fact::Intended { request, .. } | Fact::Rerouted { request, .. } | Fact::Prepared { request, .. } => {
-            Some(request)
-        }
-        Fact::Accepted { .. }
-        | Fact::AttemptStarted { .. }
-        | Fact::AttemptEnded { .. }
-        | Fact::Learned { .. }
-        | Fact::Parked { .. }
-        | Fact::Unparked { .. }
-        | Fact::Canceled { .. }
-        | Fact::Contradicted { .. }
-        | Fact::WindowClosed { .. } => None,
-    }
-}
-
-/// Whether a record is of those that can hold personal data.
-pub(super) fn may_hold(record: &Record) -> bool {
+/// Whether a record holds personal data. Every fact stands here: one that comes to hold some has to be taken and given below.
+pub(super) fn holds_personal(record: &Record) -> bool {
     match record {
         Record::Event(event) | Record::Relogged(event) => match &event.fact {
-            Fact::Accepted { .. } | Fact::Intended { .. } | Fact::Rerouted { .. } | Fact::Prepared { .. } => true,
+            Fact::Accepted { order, .. } => !order.erased,
+            Fact::Intended { request, .. } | Fact::Rerouted { request, .. } | Fact::Prepared { request, .. } => {
+                !request.is_empty()
+            }
             Fact::AttemptStarted { .. }
             | Fact::AttemptEnded { .. }
             | Fact::Learned { .. }
@@ -287,19 +266,10 @@ pub(super) fn may_hold(record: &Record) -> bool {
             | Fact::Contradicted { .. }
             | Fact::WindowClosed { .. } => false,
         },
-        Record::Carried(_) | Record::Inbox(_) => true,
+        Record::Carried(payment) => is_personal(payment),
+        Record::Inbox(news) => !news.body.is_empty(),
         Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => false,
     }
-}
-
-/// Whether anything of a payment is personal: of one that was erased nothing is.
-pub(super) fn is_personal(payment: &Payment) -> bool {
-    !payment.order.erased || payment.operations.iter().any(|operation| !operation.request.is_empty())
-}
-
-/// Whether a record holds personal data.
-pub(super) fn holds_personal(record: &Record) -> bool {
-    may_hold(record) && !take_from_record(&mut record.clone()).is_nothing()
 }
 
 /// Takes out what is personal, and leaves what stands in its place.
@@ -313,6 +283,15 @@ fn take_from_record(record: &mut Record) -> Personal {
         Record::Inbox(news) => Personal { order: None, bytes: vec![std::mem::take(&mut news.body)] },
         Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Personal::default(),
     }
+}
+
+fn request_of(event: &mut Event) -> Option<&mut Vec<u8>> {
+    let (Fact::Intended { request, .. } | Fact::Rerouted { request, .. } | Fact::Prepared { request, .. }) =
+        &mut event.fact
+    else {
+        return None;
+    };
+    Some(request)
 }
 
 fn order_in(event: &mut Event) -> Option<&mut Order> {

@@ -15,9 +15,10 @@ use super::{
     batch::{Draft, HEAD, Head, SECTOR, TAIL, extent},
     bytes::{round_up, to_u64},
     codec,
+    damage::is_full,
     folder::Segment,
     format3,
-    seal::{Key, Seal, is_full},
+    seal::{Key, Seal},
     segment::{FOLDER, HEADER, Header, SegmentFile, Spares, path},
 };
 

@@ -68,10 +68,10 @@ pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};
 pub use money::{Amount, Currency};
 pub use now::{Clock, Now, Tick, Timestamp};
 pub use operation::{Asked, Contradiction, Kind, Operation, OperationRef, ParkReason, Pursuit, Standing};
-pub(crate) use order::without_card_number;
 pub use order::{
     Capture, Invalid, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_PARTY, Order,
 };
+pub(crate) use order::{is_spoken, without_card_number};
 pub use outcome::{Evidence, Finality, Lasting, NextAction, Outcome, Person, Reply};
 pub use outlook::{Next, Outlook, outlook};
 pub use purchase::Purchase;

@@ -205,6 +205,11 @@ impl Order {
     }
 }
 
+/// Whether a person's words may be kept for ever, as far as their form goes.
+pub(crate) fn is_spoken(text: &str, max: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
+}
+
 /// Refuses what holds a card number, wherever else it would be kept.
 pub(crate) fn without_card_number(field: &'static str, value: &str) -> Result<(), Invalid> {
     match holds_card_number(value) {

@@ -16,7 +16,9 @@ use crate::{
     disk::{Disk, FolderLock, OsDisk},
     engine, journal,
     journal::{Erased, Found, Lsn, Record, ReplayFrom, decode_payment, encode_payment},
-    payment::{Event, Fact, Invalid, Payment, PaymentId, Person, Tenant, Timestamp, apply, without_card_number},
+    payment::{
+        Event, Fact, Invalid, Payment, PaymentId, Person, Tenant, Timestamp, apply, is_spoken, without_card_number,
+    },
     store::{self, Expected, Store},
 };
 
@@ -108,7 +110,7 @@ impl From<OpenError> for NotErased {
 /// folder's lock; changes neither journal nor store. A new payment of the tenant gets a new key.
 pub fn erase(data: &Path, tenant: &Tenant, at: Timestamp, person: &Person) -> Result<Erasure, NotErased> {
     for (field, text) in [("actor", &person.actor), ("reason", &person.reason)] {
-        without_card_number(field, text).map_err(NotErased::Words)?;
+        check_words(field, text).map_err(NotErased::Words)?;
     }
     let _lock = FolderLock::take(data).map_err(OpenError::Lock)?;
     let found = open_journal(data, tenant)?;
@@ -123,6 +125,18 @@ pub fn erase(data: &Path, tenant: &Tenant, at: Timestamp, person: &Person) -> Re
     let after = Ledger::read(&open_journal(data, tenant)?, tenant)?;
     Ok(Erasure { key, payments: after.payments.len(), readable: after.readable.into_iter().collect() })
 }
+
+/// They are kept for ever, in the list of keys and in the journal.
+fn check_words(field: &'static str, text: &str) -> Result<(), Invalid> {
+    if !is_spoken(text, LONGEST_WORDS) {
+        let why = "must be 1 to 1000 characters that are not all blank, without control characters";
+        return Err(Invalid { field, why });
+    }
+    without_card_number(field, text)
+}
+
+/// As long as a reason may be over HTTP.
+const LONGEST_WORDS: usize = 1_000;
 
 /// The tenant's own key may be gone: by hand, or because this is a backup from before it was erased.
 fn open_journal(data: &Path, tenant: &Tenant) -> Result<Found, OpenError> {

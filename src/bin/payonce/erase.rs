@@ -30,9 +30,6 @@ overwritten, what was logged elsewhere, and what the gateway knows. Destroy copi
 /// The most that is printed of them.
 const SHOWN: usize = 20;
 
-/// The most characters of who and why.
-const LONGEST_WORD: usize = 1_000;
-
 /// The flags of `erase`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -63,12 +60,6 @@ pub(crate) fn run(args: &EraseArgs) -> ExitCode {
             return exit::usage();
         }
     };
-    for (flag, text) in [("actor", &args.actor), ("reason", &args.reason)] {
-        if let Err(why) = check_word(text) {
-            eprintln!("payonce: --{flag} {why}");
-            return exit::usage();
-        }
-    }
     if !args.data.join("journal").is_dir() {
         eprintln!("payonce: there is no journal in {}", args.data.display());
         return exit::refused();
@@ -87,16 +78,6 @@ pub(crate) fn run(args: &EraseArgs) -> ExitCode {
             }
         }
     }
-}
-
-/// It is kept for ever, in the list of keys and in the journal.
-fn check_word(text: &str) -> Result<(), String> {
-    if text.trim().is_empty() || text.chars().count() > LONGEST_WORD || text.chars().any(char::is_control) {
-        return Err(format!(
-            "must be 1 to {LONGEST_WORD} characters that are not all blank, without control characters"
-        ));
-    }
-    Ok(())
 }
 
 fn tell(args: &EraseArgs, erasure: &Erasure) -> ExitCode {

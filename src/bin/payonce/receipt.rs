@@ -77,7 +77,7 @@ pub(crate) fn run(args: &ReceiptArgs) -> ExitCode {
         eprintln!("payonce: {:?} is no payment's id: `payonce show --key KEY` tells it", args.id);
         return exit::usage();
     };
-    let found = match journal::look(&args.data, 0) {
+    let found = match journal::look(&args.data) {
         Ok(found) => found,
         Err(why) => {
             eprintln!("payonce: {why}");
@@ -148,7 +148,7 @@ fn read(file: &Path) -> io::Result<String> {
 }
 
 fn missing(receipt: &Receipt, data: &Path) -> Result<Vec<String>, String> {
-    let found = journal::look(data, 0)?;
+    let found = journal::look(data)?;
     compare(receipt, &found).map_err(|error| error.to_string())
 }
 

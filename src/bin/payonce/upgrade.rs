@@ -1,6 +1,6 @@
 //! `payonce upgrade`: what may be written in a data folder, and which payonce can still read it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use payonce::{
     disk::FolderLock,
@@ -9,7 +9,8 @@ use payonce::{
 use serde_json::json;
 
 use crate::{
-    exit, journal,
+    exit,
+    journal::{self, Folder},
     output::{columns, say},
 };
 
@@ -39,16 +40,6 @@ enum What {
     Finalize(Folder),
 }
 
-#[derive(Debug, clap::Args)]
-struct Folder {
-    /// The data folder
-    #[arg(long, value_name = "DIR", default_value = "./payonce-data", env = "PAYONCE_DATA")]
-    data: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs.
 pub(crate) fn run(args: &UpgradeArgs) -> ExitCode {
     let done = match &args.what {
@@ -65,7 +56,7 @@ pub(crate) fn run(args: &UpgradeArgs) -> ExitCode {
 }
 
 fn status(folder: &Folder) -> Result<(), String> {
-    let found = journal::look(&folder.data, 0)?;
+    let found = journal::look(&folder.data)?;
     let (level, held) = (found.level(), found.versions().map_err(|error| error.to_string())?);
     if folder.json {
         let held = held.iter().map(|(version, records)| json!({"version": version, "records": records}));

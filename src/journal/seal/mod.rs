@@ -32,7 +32,7 @@ use crate::{
     payment::{Audit, Person, Tenant, Timestamp},
 };
 
-use super::{OpenError, codec::Malformed, level::says_sealed};
+use super::{OpenError, codec::Malformed, damage::is_full, level::says_sealed};
 use cipher::Cipher;
 use list::{Fate, List, Listed};
 
@@ -358,9 +358,4 @@ fn sync_keys(disk: &dyn Disk) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         synced => synced,
     }
-}
-
-/// Whether there was merely no space.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

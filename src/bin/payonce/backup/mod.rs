@@ -1,4 +1,6 @@
 //! `payonce backup` and `payonce restore`: a data folder as of one moment, while the daemon runs; and back.
+//!
+//! Knows nothing of what the journal's records say: it copies files, and asks the journal whether they are whole.
 
 mod manifest;
 
@@ -36,10 +38,11 @@ when something is erased); and the in-process sandbox's ledger: it is the gatewa
 time. The backup has been read again, and is durable, when the command says that it is done. It is never put over
 anything. It holds what callers said about their payments: keep it as safe as the data folder.";
 
+/// What is copied by itself: the journal as of one moment, and after it the list of keys, so that it lists every key of it.
+const APART: [&str; 2] = ["journal", SEALED];
+
 /// What is not backed up, and why.
-const LEFT_OUT: [(&str, &str); 6] = [
-    ("journal", "copied by itself"),
-    (SEALED, "copied by itself: after the journal, so that it lists every key of it"),
+const LEFT_OUT: [(&str, &str); 4] = [
     (KEYS, "whoever has both can read, and what is erased would come back with an old backup"),
     ("store", "built anew from the journal"),
     ("lock", "the restored folder has one of its own"),
@@ -130,7 +133,7 @@ fn fill(args: &BackupArgs) -> Result<Manifest, Failure> {
     let content = args.to.join(manifest::CONTENT);
     make_folder(&content).map_err(at(&content))?;
     copy_folder(&args.data, &content, &is_left_out)?;
-    let found = journal::look(&args.data, 0).map_err(Failure::Refused)?;
+    let found = journal::look(&args.data).map_err(Failure::Refused)?;
     if found.is_new() {
         return Err(Failure::Refused("the journal holds nothing yet: there is nothing to back up".to_owned()));
     }
@@ -146,9 +149,12 @@ fn fill(args: &BackupArgs) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
-/// At the top of the data folder.
+/// At the top of the data folder, of what is copied file by file.
 fn is_left_out(name: &str) -> bool {
-    LEFT_OUT.iter().any(|(known, _)| *known == name) || name.starts_with("store.bad.") || is_half_done(name)
+    APART.contains(&name)
+        || LEFT_OUT.iter().any(|(known, _)| *known == name)
+        || name.starts_with("store.bad.")
+        || is_half_done(name)
 }
 
 fn is_half_done(name: &str) -> bool {
@@ -187,7 +193,7 @@ fn sync(path: &Path) -> Result<(), Failure> {
 }
 
 fn tell(args: &BackupArgs, manifest: &Manifest) {
-    let left_out = LEFT_OUT.iter().skip(2).filter(|(name, _)| args.data.join(name).exists());
+    let left_out = LEFT_OUT.iter().filter(|(name, _)| args.data.join(name).exists());
     if args.json {
         return say(json!({
             "to": args.to, "journal": manifest.journal, "last": manifest.last,

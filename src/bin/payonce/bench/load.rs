@@ -10,7 +10,7 @@ use std::{
 
 use payonce::{Amount, Currency, Engine, IdempotencyKey, Order, State, Tenant};
 
-use super::{http::Connection, instantly::DOUBTFUL, measured::Measured};
+use super::{float, http::Connection, instantly::DOUBTFUL, measured::Measured};
 
 /// Longer than any answer takes on purpose.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,23 +46,14 @@ struct Run {
     measured: Mutex<Measured>,
 }
 
-/// Runs as many callers as there are payers. With keys, each caller sends its own again, and nothing else; `keep` has those
-/// that were used returned.
+/// Runs as many callers as there are payers; `keep` has the keys that each has used returned.
 pub(super) async fn run(
     load: Load,
     payers: Vec<Payer>,
-    keys: Vec<Keys>,
     keep: bool,
 ) -> Result<(Measured, Vec<Payer>, Vec<Keys>), String> {
-    let (began, measured) = (Instant::now(), Mutex::new(Measured::new()));
-    let run = Arc::new(Run { load, began, over: AtomicBool::new(false), started: AtomicU64::new(0), measured });
-    let again = !keys.is_empty();
-    let keys = keys.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-    let call = |(payer, keys): (Payer, Option<Keys>)| match keys.filter(|_| again) {
-        Some(keys) => tokio::spawn(send_again(payer, keys, run.clone())),
-        None => tokio::spawn(pay(payer, keep, run.clone())),
-    };
-    let tasks: Vec<_> = payers.into_iter().zip(keys).map(call).collect();
+    let run = Arc::new(Run::new(load));
+    let tasks: Vec<_> = payers.into_iter().map(|payer| tokio::spawn(pay(payer, keep, run.clone()))).collect();
     if let Some(time) = load.time {
         tokio::time::sleep(time).await;
         run.over.store(true, Ordering::Relaxed);
@@ -73,17 +64,38 @@ pub(super) async fn run(
         payers.push(payer);
         used.push(keys);
     }
-    let run = Arc::into_inner(run).ok_or("a caller goes on")?;
-    Ok((run.measured.into_inner().unwrap_or_else(PoisonError::into_inner), payers, used))
+    Ok((run.measured()?, payers, used))
+}
+
+/// Each caller sends its keys again, as fast as answers come.
+pub(super) async fn repeat(load: Load, payers: Vec<Payer>, keys: Vec<Keys>) -> Result<Measured, String> {
+    let run = Arc::new(Run::new(load));
+    let callers = payers.into_iter().zip(keys);
+    let tasks: Vec<_> = callers.map(|(payer, keys)| tokio::spawn(send_again(payer, keys, run.clone()))).collect();
+    for task in tasks {
+        task.await.map_err(|error| error.to_string())??;
+    }
+    run.measured()
 }
 
 impl Run {
+    fn new(load: Load) -> Run {
+        let (began, measured) = (Instant::now(), Mutex::new(Measured::new()));
+        Run { load, began, over: AtomicBool::new(false), started: AtomicU64::new(0), measured }
+    }
+
+    /// Once no caller is left.
+    fn measured(self: Arc<Run>) -> Result<Measured, String> {
+        let run = Arc::into_inner(self).ok_or("a caller goes on")?;
+        Ok(run.measured.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The number of the next payment, when it is due; none, when the run is over.
     fn next(&self) -> Option<(u64, Instant)> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let over = self.over.load(Ordering::Relaxed) || self.load.most.is_some_and(|most| number >= most);
         let due = match self.load.rate {
-            Some(rate) => self.began + Duration::from_secs(1).mul_f64(as_float(number)) / rate.max(1),
+            Some(rate) => self.began + Duration::from_secs(1).mul_f64(float(number)) / rate.max(1),
             None => Instant::now(),
         };
         (!over).then_some((number, due))
@@ -92,10 +104,6 @@ impl Run {
     fn note(&self, took: Duration) {
         self.measured.lock().unwrap_or_else(PoisonError::into_inner).note(took);
     }
-}
-
-fn as_float(number: u64) -> f64 {
-    u32::try_from(number).map_or(f64::INFINITY, f64::from)
 }
 
 /// One caller. With a rate, a payment's time begins when it was due: a caller who waits in line is waiting too.
@@ -119,13 +127,13 @@ async fn pay(mut payer: Payer, keep: bool, run: Arc<Run>) -> Result<(Payer, Keys
 }
 
 /// One caller who repeats.
-async fn send_again(mut payer: Payer, keys: Keys, run: Arc<Run>) -> Result<(Payer, Keys), String> {
+async fn send_again(mut payer: Payer, keys: Keys, run: Arc<Run>) -> Result<(), String> {
     for name in &keys {
         let began = Instant::now();
         payer.pay(name).await?;
         run.note(began.elapsed());
     }
-    Ok((payer, keys))
+    Ok(())
 }
 
 /// A UUID. Version 7 begins with the time: most callers make their keys so.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::float;
+
 /// Columns of the chart. A run's time is cut into as many slots, or fewer.
 const COLUMNS: usize = 60;
 
@@ -59,17 +61,15 @@ impl Measured {
 
     /// A second, from the beginning to the last answer.
     pub(super) fn rate(&self) -> f64 {
-        let count = u32::try_from(self.count).map_or(f64::INFINITY, f64::from);
-        count / self.last.saturating_duration_since(self.began).as_secs_f64()
+        float(self.count) / self.last.saturating_duration_since(self.began).as_secs_f64()
     }
 
     /// The time within which this share of the answers came.
     pub(super) fn percentile(&self, share: f64) -> Duration {
-        let count = u32::try_from(self.count).map_or(f64::INFINITY, f64::from);
         let mut seen = 0;
         for (place, answers) in self.buckets.iter().enumerate() {
             seen += answers;
-            if u32::try_from(seen).map_or(f64::INFINITY, f64::from) >= share * count {
+            if float(seen) >= share * float(self.count) {
                 return upper(place).min(self.longest);
             }
         }

@@ -1,4 +1,6 @@
 //! `payonce bench`: the engine on this machine beside the disk's own limit, or a daemon over HTTP.
+//!
+//! Knows nothing of how a payment is made: it pays as any caller does, and looks at the clock.
 
 mod http;
 
@@ -165,13 +167,12 @@ async fn open(folder: &Path, at_once: usize, knows: bool) -> Result<Engine, Stri
 }
 
 async fn measure(args: &BenchArgs, callers: usize, payers: Vec<Payer>) -> Result<Row, String> {
-    let (measured, payers, keys) = load::run(args.load(), payers, Vec::new(), args.repeat).await?;
+    let (measured, payers, keys) = load::run(args.load(), payers, args.repeat).await?;
     let mut row = Row::new();
     put(&mut row, "callers", callers);
     tell(&measured, "", &mut row);
     if args.repeat {
-        let again = Load { time: None, most: None, ..args.load() };
-        let (measured, ..) = load::run(again, payers, keys, false).await?;
+        let measured = load::repeat(args.load(), payers, keys).await?;
         tell(&measured, "repeat_", &mut row);
         let new = rate_in(&row);
         put(&mut row, "repeats_to_new", ratio(measured.rate(), new));
@@ -207,6 +208,11 @@ fn put(row: &mut Row, field: &str, value: impl Into<Value>) {
 
 fn rate_in(row: &Row) -> f64 {
     row.get("payments_per_s").and_then(Value::as_f64).unwrap_or_default()
+}
+
+/// As a number to divide by. So many that this is not exact are never counted here.
+fn float(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 fn ratio(one: f64, other: f64) -> f64 {
