@@ -6,7 +6,8 @@
 //! bodies   JSON to orders, payments to JSON  problems  refusals          events   the feed
 //! operator what operators do, and its trail
 //! operations   captures, voids, refunds
-//! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   dashboard  the page at /
+//! webhooks what operators ask of deliveries  metrics, stats  the engine's numbers   observe  asking for them
+//! dashboard    the page at /
 //! auth     who asks, and what they may        tls       certificates, ours and callers'
 //! trace    what traces are told
 //! openapi  what all of this is, as a document           docs     the same as a page, at /docs
