@@ -49,7 +49,7 @@ impl Gateway for Bank {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // The standard contract: deduplicates by key for 24 h, and can be asked. State what yours does, and no more.
-    let contract = Contract::standard(Identity { name: "bank".to_owned(), ..Identity::default() });
+    let contract = Contract::standard(Identity { name: "bank".into(), ..Identity::default() });
     let folder = env::temp_dir().join(format!("payonce-example-custom-{}", process::id()));
     let engine = Engine::open(Options::new(&folder), Arc::new(Bank { contract, done: Mutex::default() })).await?;
     let order = Order::new(Amount::new(1050)?, Currency::new("USD")?, "acct_alice", "acct_bob")?;

@@ -46,7 +46,7 @@ impl Gateway for Careless {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let identity = Identity { name: "careless".to_owned(), ..Identity::default() };
+    let identity = Identity { name: "careless".into(), ..Identity::default() };
     let adapter = Careless { contract: Contract::standard(identity), seen: Mutex::default() };
     let order = Order::new(Amount::new(100)?, Currency::new("USD")?, "acct_alice", "acct_bob")?;
     // In a test against a real test account: a name that no other run had, such as one made of the time.

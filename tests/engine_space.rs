@@ -49,7 +49,7 @@ fn pay(number: usize) -> (PaymentId, Input) {
     let (amount, currency) = (Amount::new(5).unwrap(), Currency::new("USD").unwrap());
     let order = Order::new(amount, currency, "a", "b").unwrap().with_description(&"d".repeat(1_000)).unwrap();
     let id = PaymentId::derive(&Tenant::default(), &key);
-    let (tenant, order, manner) = (Tenant::default(), Box::new(order), Manner::default());
+    let (tenant, order, manner) = (Tenant::default(), Arc::new(order), Manner::default());
     (id, Input::Pay { tenant, key, order, request: Ok(b"bytes".to_vec()), manner })
 }
 

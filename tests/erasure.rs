@@ -168,7 +168,7 @@ async fn no_file_shows_what_is_personal_through_kills_recoveries_and_rebuilds_an
     drop(engine); // As a kill would.
     let engine = open(sealed(&folder), &gateway).await;
     let again = pay(&engine, &tenant("shop"), "order-1", told(1050)).await.unwrap();
-    assert_eq!((again.delivery, &again.payment.order), (Delivery::Replayed, &told(1050)));
+    assert_eq!((again.delivery, &*again.payment.order), (Delivery::Replayed, &told(1050)));
     let id = PaymentId::derive(&tenant("shop"), &key("order-0"));
     let wait = Duration::from_secs(10);
     engine.operate(&tenant("shop"), id, &key("return-1"), FollowUp::Refund(None), wait).await.unwrap();
@@ -208,7 +208,7 @@ async fn after_an_erasure_every_answer_about_money_is_as_before_and_nothing_else
     for same in [told(1050), order(1050)] {
         let again = pay(&engine, &shop, "order-1", same).await.unwrap();
         assert_eq!((again.delivery, again.payment.state()), (Delivery::Replayed, State::Succeeded));
-        assert_eq!(again.payment.order, before.order.erased());
+        assert_eq!(*again.payment.order, before.order.erased());
         assert_eq!(again.payment.timeline, before.timeline);
         assert!(again.payment.operations.iter().all(|operation| operation.request.is_empty()));
     }
@@ -235,7 +235,7 @@ async fn after_an_erasure_every_answer_about_money_is_as_before_and_nothing_else
     let again = engine.get(before.id).await.unwrap().unwrap();
     assert_eq!((again.order.erased, again.refunded(), again.state()), (true, 1050, State::Succeeded));
     let new = engine.get(PaymentId::derive(&shop, &key("order-2"))).await.unwrap().unwrap();
-    assert_eq!(new.order, told(5));
+    assert_eq!(*new.order, told(5));
     engine.close().await.unwrap();
     assert_eq!(readable(&folder), Vec::<String>::new());
     let live = kept(&folder);
@@ -262,7 +262,7 @@ async fn while_anything_of_a_tenant_is_unresolved_its_key_stays_and_the_payments
     gateway.blind(false);
     let engine = open(options(&folder), &gateway).await;
     let answer = pay(&engine, &tenant("shop"), "order-1", told(1050)).await.unwrap();
-    assert_eq!((answer.payment.state(), &answer.payment.order), (State::Succeeded, &told(1050)));
+    assert_eq!((answer.payment.state(), &*answer.payment.order), (State::Succeeded, &told(1050)));
     assert_eq!(gateway.moved(), (1, 1));
 }
 

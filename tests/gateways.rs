@@ -15,7 +15,7 @@ use stage::{Act, Folder, Patience, Scripted, options, order};
 
 fn scripted(name: &str) -> Scripted {
     let name = name.to_owned();
-    Scripted::new().with(|contract| contract.identity.name = name)
+    Scripted::new().with(|contract| contract.identity.name = name.into())
 }
 
 fn routes(gateways: &[(&str, &Scripted)]) -> Vec<GatewayRoute> {
@@ -39,7 +39,7 @@ fn id(key: &str) -> PaymentId {
 }
 
 async fn at(engine: &Engine, key: &str) -> String {
-    engine.get(id(key)).await.unwrap().unwrap().first().unwrap().gateway.name.clone()
+    engine.get(id(key)).await.unwrap().unwrap().first().unwrap().gateway.name.to_string()
 }
 
 async fn until(engine: &Engine, key: &str, state: State) {

@@ -80,14 +80,14 @@ fn assert_unreadable(image: &Image) {
 /// The same record without what is personal.
 fn erased(record: &Record) -> Record {
     let bare = |payment: &Payment| {
-        let mut payment = Payment { order: payment.order.erased(), ..payment.clone() };
+        let mut payment = Payment { order: Arc::new(payment.order.erased()), ..payment.clone() };
         payment.operations.iter_mut().for_each(|operation| operation.request.clear());
         payment
     };
     let event = |event: &Event| {
         let mut event = event.clone();
         match &mut event.fact {
-            Fact::Accepted { order, .. } => *order = order.erased(),
+            Fact::Accepted { order, .. } => *order = Arc::new(order.erased()),
             Fact::Intended { request, .. } | Fact::Prepared { request, .. } | Fact::Rerouted { request, .. } => {
                 request.clear();
             }

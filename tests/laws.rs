@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::Arc;
+
 use payonce::{
     Amount, Currency, IdempotencyKey, Order, Payment, PaymentId, Tenant,
     journal::{Record, decode_payment, decode_record, encode_payment, encode_record},
@@ -72,7 +74,7 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 fn rules() -> Rules {
-    let mut contract = Contract::standard(Identity { name: "law".to_owned(), ..Identity::default() });
+    let mut contract = Contract::standard(Identity { name: "law".into(), ..Identity::default() });
     contract.soft_decline_window = Some(std::time::Duration::from_secs(3600));
     Rules::new(contract, Encoder::plain())
 }
@@ -85,7 +87,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
         let pay = Input::Pay {
             tenant,
             key,
-            order: Box::new(order),
+            order: Arc::new(order),
             request: Ok(b"bytes".to_vec()),
             manner: Manner::default(),
         };

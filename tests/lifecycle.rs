@@ -213,7 +213,7 @@ async fn with_another_gateway_nothing_is_asked_or_sent_until_the_first_returns()
     until(&engine, &started, State::InDoubt).await;
     engine.close().await.unwrap();
 
-    let other = Scripted::new().with(|contract| contract.identity.account = "other".to_owned());
+    let other = Scripted::new().with(|contract| contract.identity.account = "other".into());
     let engine = open(&folder, &other).await;
     let parked = until(&engine, &started, State::Parked).await;
     assert_eq!(parked.timeline.last().unwrap().what, "parked: gateway_changed");

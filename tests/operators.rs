@@ -15,7 +15,7 @@ use stage::{Act, Folder, Patience, Scripted, options, order};
 
 fn scripted(name: &str) -> Scripted {
     let name = name.to_owned();
-    Scripted::new().with(|contract| contract.identity.name = name)
+    Scripted::new().with(|contract| contract.identity.name = name.into())
 }
 
 /// Opens; waits for an engine that was dropped to let go of the folder.
@@ -258,7 +258,7 @@ async fn a_name_means_the_gateway_that_is_configured_so_before_one_that_calls_it
     assert_eq!(paused(&engine), ["stripe"]);
     assert_eq!(engine.gateway("other"), engine.gateway("stripe"), "if only one calls itself so");
     engine.close().await.unwrap();
-    let (a, b) = (scripted("same"), scripted("same").with(|contract| contract.identity.account = "2".to_owned()));
+    let (a, b) = (scripted("same"), scripted("same").with(|contract| contract.identity.account = "2".into()));
     let engine = open(&folder, &[("eu", &a), ("us", &b)]).await;
     assert_eq!(engine.gateway("same"), None, "nobody guesses which");
 }

@@ -92,7 +92,7 @@ struct Bank {
 
 impl Bank {
     fn new(lie: Lie) -> Bank {
-        let identity = Identity { name: "bank".to_owned(), ..Identity::default() };
+        let identity = Identity { name: "bank".into(), ..Identity::default() };
         let contract = Contract {
             inquiry: Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 3 },
             max_processing: Duration::from_millis(10),

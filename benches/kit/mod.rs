@@ -32,7 +32,7 @@ pub(crate) fn now() -> Now {
 
 /// A gateway that keeps its contract.
 pub(crate) fn rules() -> Rules {
-    let identity = Identity { name: "http://127.0.0.1:7412".to_owned(), ..Identity::default() };
+    let identity = Identity { name: "http://127.0.0.1:7412".into(), ..Identity::default() };
     Rules::new(Contract::standard(identity), Encoder::plain())
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn pay(number: u64) -> (PaymentId, Input) {
         order.source
     );
     let id = PaymentId::derive(&Tenant::default(), &key);
-    let (tenant, order, manner) = (Tenant::default(), Box::new(order), Manner::default());
+    let (tenant, order, manner) = (Tenant::default(), Arc::new(order), Manner::default());
     (id, Input::Pay { tenant, key, order, request: Ok(request.into_bytes()), manner })
 }
 

@@ -87,7 +87,7 @@ struct World {
 }
 
 fn contract(c: &mut Choices<'_>) -> Contract {
-    let mut contract = Contract::standard(Identity { name: "model".to_owned(), ..Identity::default() });
+    let mut contract = Contract::standard(Identity { name: "model".into(), ..Identity::default() });
     contract.deduplication = match c.below(4) {
         0 => Deduplication::None,
         1 => Deduplication::ByKey { ttl: Duration::from_secs(2 * 3600) },
@@ -169,7 +169,7 @@ impl World {
         let input = Input::Pay {
             tenant: Tenant::default(),
             key: key(number),
-            order: Box::new(order(number, variant)),
+            order: Arc::new(order(number, variant)),
             request: Ok(request(number, variant)),
             manner: Manner::default(),
         };
@@ -197,7 +197,7 @@ impl World {
             other => panic!("{other:?}"),
         }
         assert!(book.accepted.is_none_or(|known| known == variant), "P5: other parameters were let through");
-        assert!(book.perhaps.contains(&variant) && payment.order == order(number, variant));
+        assert!(book.perhaps.contains(&variant) && *payment.order == order(number, variant));
         book.accepted = Some(variant);
         book.answered(&payment);
         assert_eq!(self.disk.unsynced(), 0, "P3: an answer leaves before it is durable");
@@ -248,7 +248,7 @@ impl World {
         assert!(call.operation == 0 || call.kind == Kind::Void);
         let sent_before = |variant: &usize| {
             let number = (0..PAYMENTS).find(|number| id(*number) == payment.id).expect("one of ours");
-            payment.order == order(number, *variant) && bytes == request(number, *variant)
+            *payment.order == order(number, *variant) && bytes == request(number, *variant)
         };
         if call.operation == 0 {
             assert!((0..4).any(|variant| sent_before(&variant)), "P1: other bytes than were accepted");

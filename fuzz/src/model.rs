@@ -203,7 +203,7 @@ impl Book {
     pub(super) fn check(&self, number: usize, payment: Option<&Payment>) {
         let Some(variant) = self.accepted else { return };
         let payment = payment.expect("P6: an acknowledged payment is gone");
-        assert_eq!(payment.order, order(number, variant));
+        assert_eq!(*payment.order, order(number, variant));
         if self.told.is_some() {
             assert_eq!(Final::of(payment), self.told, "P3: another answer after a start");
         }

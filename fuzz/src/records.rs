@@ -65,7 +65,7 @@ pub(super) fn payment(c: &mut Choices<'_>) -> Payment {
         tenant: Tenant::default(),
         key: key(c),
         namespace: Namespace::new(&c.text(5)).unwrap_or_default(),
-        order: order(c),
+        order: std::sync::Arc::new(order(c)),
         operations: (0..c.below(4)).map(|_| operation(c)).collect(),
         created_at: time(c),
         settled_at: c.yes().then(|| time(c)),
@@ -122,7 +122,12 @@ fn operation_ref(c: &mut Choices<'_>) -> OperationRef {
 }
 
 fn identity(c: &mut Choices<'_>) -> Identity {
-    Identity { name: c.text(9), account: c.text(3), environment: c.text(3), api_version: c.text(3) }
+    Identity {
+        name: c.text(9).into(),
+        account: c.text(3).into(),
+        environment: c.text(3).into(),
+        api_version: c.text(3).into(),
+    }
 }
 
 fn operation(c: &mut Choices<'_>) -> Operation {
@@ -213,7 +218,7 @@ fn fact(c: &mut Choices<'_>) -> Fact {
             tenant: Tenant::default(),
             key: key(c),
             namespace: Namespace::new(&c.text(5)).unwrap_or_default(),
-            order: order(c),
+            order: std::sync::Arc::new(order(c)),
         },
         1 => Fact::Intended {
             operation,

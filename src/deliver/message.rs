@@ -146,17 +146,19 @@ mod tests {
             tenant: Default::default(),
             key: crate::payment::IdempotencyKey::new("k").expect("a key"),
             namespace: Default::default(),
-            order: crate::payment::Order::new(
-                Amount::new(1).expect("positive"),
-                crate::payment::Currency::new("USD").expect("a currency"),
-                "a",
-                "b",
-            )
-            .expect("an order"),
+            order: std::sync::Arc::new(
+                crate::payment::Order::new(
+                    Amount::new(1).expect("positive"),
+                    crate::payment::Currency::new("USD").expect("a currency"),
+                    "a",
+                    "b",
+                )
+                .expect("an order"),
+            ),
         };
         let rerouted = |name: &str| {
             let operation = first.fact.operation().expect("an operation");
-            let gateway = crate::payment::Identity { name: name.to_owned(), ..Default::default() };
+            let gateway = crate::payment::Identity { name: name.into(), ..Default::default() };
             let fact = Fact::Rerouted { operation, gateway, request: Vec::new() };
             Event { fact, ..first.clone() }
         };

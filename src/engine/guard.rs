@@ -121,6 +121,8 @@ fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::payment::{Amount, Currency, IdempotencyKey, Namespace};
 
@@ -135,7 +137,7 @@ mod tests {
             tenant: Tenant::default(),
             key: IdempotencyKey::new("k").expect("legal"),
             namespace: Namespace::default(),
-            order: order.clone(),
+            order: Arc::new(order.clone()),
         }
     }
 

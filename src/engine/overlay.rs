@@ -147,7 +147,7 @@ mod tests {
         let (amount, key) = (Amount::new(1050).expect("legal"), IdempotencyKey::new("order-1").expect("legal"));
         let order = Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal");
         let (tenant, namespace) = (Tenant::default(), Namespace::default());
-        let mut facts = vec![Fact::Accepted { tenant, key: key.clone(), namespace, order }];
+        let mut facts = vec![Fact::Accepted { tenant, key: key.clone(), namespace, order: Arc::new(order) }];
         for number in (0..).take(standings.len()) {
             let operation = OperationRef { number, kind: Kind::Charge, amount };
             let (operation_key, gateway) = (OperationKey::from_bytes([1; 16]), Identity::default());

@@ -1,7 +1,7 @@
 //! The one path: load, decide, record, apply, release.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{HashMap, hash_map},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -85,6 +85,23 @@ pub struct Recorded {
     pub settled: Vec<(State, Duration)>,
 }
 
+/// The payments that a turn is about, in the order in which its inputs name them.
+#[derive(Default)]
+struct Workings {
+    list: Vec<Working>,
+    places: HashMap<PaymentId, usize>,
+}
+
+impl Workings {
+    fn get(&self, id: &PaymentId) -> Option<&Working> {
+        self.list.get(*self.places.get(id)?)
+    }
+
+    fn get_mut(&mut self, id: &PaymentId) -> Option<&mut Working> {
+        self.list.get_mut(*self.places.get(id)?)
+    }
+}
+
 /// A payment in the making: what the inputs of this turn, so far, make of it.
 #[derive(Default)]
 struct Working {
@@ -150,14 +167,15 @@ impl Machine {
     }
 
     /// Every payment that the inputs name, before anything is decided.
-    fn load(&self, inputs: &[(PaymentId, Input)]) -> Result<BTreeMap<PaymentId, Working>, Stopped> {
-        let mut working = BTreeMap::new();
+    fn load(&self, inputs: &[(PaymentId, Input)]) -> Result<Workings, Stopped> {
+        let (mut list, mut places) = (Vec::with_capacity(inputs.len()), HashMap::with_capacity(inputs.len()));
         for (id, _) in inputs {
-            if let btree_map::Entry::Vacant(vacant) = working.entry(*id) {
-                vacant.insert(self.load_one(id)?);
+            if let hash_map::Entry::Vacant(vacant) = places.entry(*id) {
+                vacant.insert(list.len());
+                list.push(self.load_one(id)?);
             }
         }
-        Ok(working)
+        Ok(Workings { list, places })
     }
 
     fn load_one(&self, id: &PaymentId) -> Result<Working, Stopped> {
@@ -183,7 +201,7 @@ impl Machine {
         now: &Now,
         inputs: &[(PaymentId, Input)],
         admit: Admission,
-        working: &mut BTreeMap<PaymentId, Working>,
+        working: &mut Workings,
     ) -> Result<(Vec<Step>, Vec<Vec<Record>>), Stopped> {
         let mut steps = Vec::with_capacity(inputs.len());
         let mut groups = Vec::with_capacity(inputs.len());
@@ -191,7 +209,10 @@ impl Machine {
         let mut planned = 0;
         for (id, input) in inputs {
             let like = self.looks_like(now, id, input, working);
-            let work = working.entry(*id).or_default();
+            let Some(work) = working.get_mut(id) else {
+                steps.push(Step::Refused(Told::Defect)); // All were loaded.
+                continue;
+            };
             if let Some(of) = like.filter(|_| work.payment().is_none()) {
                 steps.push(Step::Refused(Told::PossibleDuplicate { of }));
                 continue;
@@ -295,13 +316,7 @@ impl Machine {
     }
 
     /// Another payment of the last minutes that an input looks like, if money has moved for that one or may yet.
-    fn looks_like(
-        &self,
-        now: &Now,
-        id: &PaymentId,
-        input: &Input,
-        working: &BTreeMap<PaymentId, Working>,
-    ) -> Option<PaymentId> {
+    fn looks_like(&self, now: &Now, id: &PaymentId, input: &Input, working: &Workings) -> Option<PaymentId> {
         let (tenant, order) = guard::is_unsaid(input)?;
         let other = self.guard.as_ref()?.like(now.wall, id, tenant, order)?;
         let counts = match working.get(&other).and_then(Working::payment) {
@@ -328,12 +343,7 @@ impl Machine {
     }
 
     /// One write, one fsync. Notes for each payment the last record about it.
-    fn record(
-        &mut self,
-        now: &Now,
-        groups: &[Vec<Record>],
-        working: &mut BTreeMap<PaymentId, Working>,
-    ) -> Result<(), Stopped> {
+    fn record(&mut self, now: &Now, groups: &[Vec<Record>], working: &mut Workings) -> Result<(), Stopped> {
         if groups.iter().all(Vec::is_empty) {
             return Ok(());
         }
@@ -356,14 +366,14 @@ impl Machine {
     }
 
     /// Publishes the working copies. Returns those that have come to rest.
-    fn publish(&mut self, working: &mut BTreeMap<PaymentId, Working>) -> Vec<Resting> {
+    fn publish(&mut self, working: &mut Workings) -> Vec<Resting> {
         let mut resting = Vec::new();
-        for (id, work) in working {
+        for work in &mut working.list {
             work.changed = work.draft.take().map(Arc::new);
-            if work.changed.is_none() && self.overlay.get(id).is_none() {
+            let Some(payment) = work.published().cloned() else { continue };
+            if work.changed.is_none() && self.overlay.get(&payment.id).is_none() {
                 continue; // At rest in the store, and looked at only.
             }
-            let Some(payment) = work.published().cloned() else { continue };
             if work.changed.is_some() && payment.is_at_rest() {
                 resting.push(self.resting(work.lsn, payment.clone()));
             }
@@ -374,13 +384,8 @@ impl Machine {
 }
 
 /// Everything behind it is durable: let it go.
-fn release(
-    inputs: &[(PaymentId, Input)],
-    steps: Vec<Step>,
-    working: &BTreeMap<PaymentId, Working>,
-    resting: Vec<Resting>,
-) -> Turned {
-    let mut turned = Turned { resting, ..Turned::default() };
+fn release(inputs: &[(PaymentId, Input)], steps: Vec<Step>, working: &Workings, resting: Vec<Resting>) -> Turned {
+    let mut turned = Turned { resting, told: Vec::with_capacity(inputs.len()), ..Turned::default() };
     for ((id, _), step) in inputs.iter().zip(steps) {
         let told = match step {
             Step::Refused(told) => told,
@@ -393,7 +398,7 @@ fn release(
         };
         turned.told.push(told);
     }
-    turned.changed = working.values().filter_map(|work| work.changed.clone()).collect();
+    turned.changed = working.list.iter().filter_map(|work| work.changed.clone()).collect();
     turned
 }
 
@@ -412,8 +417,8 @@ fn names(groups: &[Vec<Record>]) -> Vec<(&'static str, u64)> {
 }
 
 /// Whose answer has become final in this turn.
-fn settled(working: &BTreeMap<PaymentId, Working>) -> Vec<(State, Duration)> {
-    let settled = working.values().filter_map(|work| {
+fn settled(working: &Workings) -> Vec<(State, Duration)> {
+    let settled = working.list.iter().filter_map(|work| {
         let payment =
             work.changed.as_ref().filter(|_| !work.before.as_ref().is_some_and(|before| before.is_settled()))?;
         Some((payment.state(), payment.settled_at?.since(payment.created_at)))

@@ -1,11 +1,12 @@
 //! What is checked of a request before it means anything: its form and its size. And what every answer says to caches and
 //! browsers.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use axum::{
+    BoxError,
     body::{Body, Bytes, HttpBody},
-    extract::Request,
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -30,9 +31,19 @@ const _: () = assert!(MAX_TARGET + MAX_HEADERS < MAX_BUFFER && MAX_BODY < MAX_BU
 
 /// Refuses requests whose head is malformed, ambiguous or too large.
 pub(super) async fn gate(request: Request, next: Next) -> Response {
-    let span = trace::request(&request);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    answer(request, route.as_ref().map(MatchedPath::as_str), |request| next.run(request)).await
+}
+
+/// Answers a request for a route as `next` does, unless its head is refused; in a span of its own.
+pub(super) async fn answer<B, F: Future<Output = Response>>(
+    request: Request<B>,
+    route: Option<&str>,
+    next: impl FnOnce(Request<B>) -> F,
+) -> Response {
+    let span = trace::request(&request, route);
     let mut response = match check_head(&request) {
-        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Ok(()) => next(request).instrument(span.clone()).await,
         Err(problem) => problem.into_response(),
     };
     trace::answered(&span, &response);
@@ -46,7 +57,7 @@ fn guard(headers: &mut HeaderMap) {
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-fn check_head(request: &Request) -> Result<(), Problem> {
+fn check_head<B>(request: &Request<B>) -> Result<(), Problem> {
     let target = request.uri().path().len() + request.uri().query().map_or(0, str::len);
     if target > MAX_TARGET {
         return Err(Problem::invalid_request_as(
@@ -70,7 +81,14 @@ fn check_head(request: &Request) -> Result<(), Problem> {
 }
 
 /// Reads a JSON body: the right type, of a legal size, within `patience`. Never holds more than the legal size.
-pub(super) async fn json(headers: &HeaderMap, body: Body, patience: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn json<B: HttpBody<Data = Bytes>>(
+    headers: &HeaderMap,
+    body: B,
+    patience: Duration,
+) -> Result<Bytes, Problem>
+where
+    B::Error: Into<BoxError>,
+{
     check_type(headers)?;
     bytes(body, patience).await
 }
@@ -113,7 +131,10 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) async fn bytes(body: Body, patience: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn bytes<B: HttpBody<Data = Bytes>>(body: B, patience: Duration) -> Result<Bytes, Problem>
+where
+    B::Error: Into<BoxError>,
+{
     // What is announced to be too large is refused before it comes.
     if body.size_hint().lower() > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
         return Err(too_large());

@@ -72,7 +72,12 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -263,15 +268,22 @@ async fn meet(stream: TcpStream, face: Arc<Face>, router: Router) {
 }
 
 /// Request after request.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, face: &Face, router: Router) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, face: &Arc<Face>, router: Router) {
     let mut stopping = face.stopping();
+    let rest = TowerToHyperService::new(router);
+    let answer = service_fn(|request: Request<Incoming>| async {
+        if routes::is_payment(&request) {
+            return Ok(routes::pay_at_once(face, request).await);
+        }
+        rest.call(request).await
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(intake::MAX_BUFFER)
         // One copy of a small body is cheaper than a vectored write, and `Socket` sees each answer whole.
         .writev(false)
-        .serve_connection(TokioIo::new(socket::Socket::new(stream, face.patience)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket::Socket::new(stream, face.patience)), answer);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,10 +1,7 @@
 //! One span a request. It names the payment that the request is about, and nothing else that a caller wrote; of the
 //! caller's own trace it has the place. Where nobody listens at this level, nothing is made.
 
-use axum::{
-    extract::{MatchedPath, Request},
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use tracing::{Level, Span, field, field::Empty};
 
 use crate::payment::PaymentId;
@@ -12,12 +9,12 @@ use crate::payment::PaymentId;
 /// A `traceparent` of the W3C's version 0: 00-, 32 hex digits, 16, and 2.
 const PARTS: [usize; 4] = [2, 32, 16, 2];
 
-pub(super) fn request(request: &Request) -> Span {
+pub(super) fn request<B>(request: &Request<B>, route: Option<&str>) -> Span {
     tracing::info_span!(
         "request",
         payment = Empty,
         method = request.method().as_str(),
-        route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str),
+        route = route.unwrap_or("none"),
         traceparent = traceparent(request),
         status = Empty,
     )
@@ -35,7 +32,7 @@ pub(super) fn answered(span: &Span, response: &Response) {
 }
 
 /// Where the caller's trace is, if that is all that is said.
-fn traceparent(request: &Request) -> Option<&str> {
+fn traceparent<B>(request: &Request<B>) -> Option<&str> {
     let text = request.headers().get("traceparent")?.to_str().ok()?;
     let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let legal = text.starts_with("00-") && text.split('-').map(str::len).eq(PARTS) && text.split('-').all(hex);

@@ -9,6 +9,8 @@
 //!
 //! Knows nothing of frames, batches or files.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,7 +58,7 @@ impl<'a> Event<'a> {
                 tenant: tenant.as_str(),
                 key: key.as_str(),
                 namespace: namespace.as_str(),
-                order: order.into(),
+                order: order.as_ref().into(),
                 gateway: order.gateway.as_deref(),
             },
             now::Fact::Rerouted { operation, gateway, request } => {
@@ -98,10 +100,10 @@ impl TryFrom<Event<'_>> for now::Event {
     }
 }
 
-fn with_gateway(order: now::Order, gateway: Option<&str>) -> Result<now::Order, Malformed> {
+fn with_gateway(order: now::Order, gateway: Option<&str>) -> Result<Arc<now::Order>, Malformed> {
     match gateway {
-        Some(name) => Ok(order.with_gateway(name)?),
-        None => Ok(order),
+        Some(name) => Ok(Arc::new(order.with_gateway(name)?)),
+        None => Ok(Arc::new(order)),
     }
 }
 
@@ -148,13 +150,17 @@ impl TryFrom<Payment<'_>> for now::Payment {
                 Contradiction::Reversed => now::Contradiction::Reversed,
             });
         }
-        read.order = with_gateway(read.order, payment.gateway)?;
+        if payment.gateway.is_some() {
+            read.order = with_gateway(Arc::unwrap_or_clone(read.order), payment.gateway)?;
+        }
         Ok(read)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::{
         journal::{Record, codec, decode_payment, encode_payment},
         payment::{
@@ -175,7 +181,7 @@ mod tests {
             id: PaymentId::from_bytes([2; 16]),
             tenant: Tenant::default(),
             namespace: Namespace::default(),
-            order: Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal"),
+            order: Arc::new(Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal")),
             operations: (0..).zip(contradicted).map(operation).collect(),
             created_at: Timestamp::default(),
             settled_at: None,
@@ -219,12 +225,12 @@ mod tests {
     fn what_a_caller_named_and_where_a_payment_went_is_written_as_version_2() {
         let mut payment = payment(&[None]);
         let (tenant, key, namespace) = (payment.tenant.clone(), payment.key.clone(), payment.namespace.clone());
-        let named = payment.order.clone().with_gateway("eu").expect("legal");
+        let named = Order::clone(&payment.order).with_gateway("eu").expect("legal");
         let accepted = |order: &Order| {
             let (tenant, key, namespace, order) = (tenant.clone(), key.clone(), namespace.clone(), order.clone());
-            Fact::Accepted { tenant, key, namespace, order }
+            Fact::Accepted { tenant, key, namespace, order: Arc::new(order) }
         };
-        let gateway = Identity { name: "b".to_owned(), ..Identity::default() };
+        let gateway = Identity { name: "b".into(), ..Identity::default() };
         let operation = payment.operations[0].this;
         let text =
             |text: &str| [&[u8::try_from(text.len()).expect("short"), 0, 0, 0, 0, 0, 0, 0], text.as_bytes()].concat();
@@ -243,7 +249,7 @@ mod tests {
                 assert_eq!(codec::decode_record(&frame), Ok(record));
             }
         }
-        payment.order = named;
+        payment.order = Arc::new(named);
         let bytes = encode_payment(&payment);
         assert_eq!((bytes[0], bytes.ends_with(&text("eu"))), (2, true));
         assert_eq!(decode_payment(&bytes), Ok(payment));

@@ -21,7 +21,7 @@
 //!
 //! Knows nothing of frames, batches or files, or of whose key it is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -295,12 +295,12 @@ fn request_of(event: &mut Event) -> Option<&mut Vec<u8>> {
 }
 
 fn order_in(event: &mut Event) -> Option<&mut Order> {
-    if let Fact::Accepted { order, .. } = &mut event.fact { Some(order) } else { None }
+    if let Fact::Accepted { order, .. } = &mut event.fact { Some(Arc::make_mut(order)) } else { None }
 }
 
 fn take_from_payment(payment: &mut Payment) -> Personal {
     let requests = payment.operations.iter_mut().map(|operation| std::mem::take(&mut operation.request));
-    Personal { bytes: requests.collect(), order: take_from_order(&mut payment.order) }
+    Personal { bytes: requests.collect(), order: take_from_order(Arc::make_mut(&mut payment.order)) }
 }
 
 fn take_from_order(order: &mut Order) -> Option<Party> {
@@ -340,7 +340,7 @@ fn give_to_record(record: &mut Record, personal: Option<Personal>, count: usize)
 fn give_to_payment(payment: &mut Payment, personal: Option<Personal>, count: usize) -> bool {
     let Some((order, bytes)) = parts(personal, count) else { return false };
     payment.operations.iter_mut().zip(bytes).for_each(|(operation, request)| operation.request = request);
-    give_to_order(&mut payment.order, order)
+    give_to_order(Arc::make_mut(&mut payment.order), order)
 }
 
 fn give_to_order(order: &mut Order, party: Option<Party>) -> bool {

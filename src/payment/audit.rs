@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn of_each_gateway_the_last_pause_is_in_force_until_it_is_resumed() {
-        let of = |name: &str| Identity { name: name.to_owned(), ..Identity::default() };
+        let of = |name: &str| Identity { name: name.into(), ..Identity::default() };
         let pause = |name: &str| audit(Deed::Pause { name: name.to_owned(), gateway: of(name) });
         let resume = |name: &str| audit(Deed::Resume { name: name.to_owned(), gateway: of(name) });
         let mut pauses = Vec::new();

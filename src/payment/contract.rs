@@ -1,18 +1,20 @@
 //! What a gateway promises. Published by the adapter, checked against our schedule when an engine opens, and printed.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Which gateway, exactly. Frozen into every intent: an operation is asked about and sent again only where it matches.
+/// Its texts are shared: every payment has one, and it is copied and compared several times a turn.
+/// Its texts are shared, since every payment has one, and compares it several times a turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// Which gateway, such as `sandbox` or a URL's origin and path.
-    pub name: String,
+    pub name: Arc<str>,
     /// Whose account there.
-    pub account: String,
+    pub account: Arc<str>,
     /// Which of the gateway's worlds, such as `live` or `test`.
-    pub environment: String,
+    pub environment: Arc<str>,
     /// Which version of its API the frozen bytes are written for.
-    pub api_version: String,
+    pub api_version: Arc<str>,
 }
 
 impl fmt::Display for Identity {
@@ -209,13 +211,13 @@ mod tests {
     #[test]
     fn an_identity_names_every_part_that_it_has() {
         let whole = Identity {
-            name: "stripe".to_owned(),
-            account: "acct_1".to_owned(),
-            environment: "live".to_owned(),
-            api_version: "2026-01".to_owned(),
+            name: "stripe".into(),
+            account: "acct_1".into(),
+            environment: "live".into(),
+            api_version: "2026-01".into(),
         };
         assert_eq!(whole.to_string(), "stripe, account acct_1, environment live, API 2026-01");
-        let bare = Identity { name: "sandbox".to_owned(), ..Identity::default() };
+        let bare = Identity { name: "sandbox".into(), ..Identity::default() };
         assert_eq!(bare.to_string(), "sandbox");
     }
 }

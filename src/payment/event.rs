@@ -1,5 +1,7 @@
 //! Past-tense facts about a payment. With the journal's own housekeeping, the only thing that is recorded.
 
+use std::sync::Arc;
+
 use super::{
     Evidence, IdempotencyKey, Identity, Namespace, OperationKey, OperationRef, Order, Outcome, ParkReason, PaymentId,
     Person, Reply, Tenant, Timestamp,
@@ -31,7 +33,7 @@ pub enum Fact {
         /// What goes into its operation keys besides.
         namespace: Namespace,
         /// What was asked for.
-        order: Order,
+        order: Arc<Order>,
     },
     /// An operation was decided on. Its amount is reserved and its bytes are frozen from here on.
     Intended {

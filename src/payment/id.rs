@@ -1,6 +1,6 @@
 //! Names. Each is a function of what the caller said, so that even after a lost disk we ask under the same name.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ const OPERATION_DOMAIN: &str = "payonce operation 1";
 
 /// Who a caller is: keys of different tenants never meet. Never changes once used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tenant(String);
+pub struct Tenant(Arc<str>);
 
 impl Tenant {
     /// The longest tenant id, in characters: it is part of every payment's record.
@@ -25,7 +25,7 @@ impl Tenant {
         if name.is_empty() || name.len() > Tenant::MAX || !name.chars().all(legal) {
             return Err(Invalid::new("tenant", "must be 1 to 64 of a-z, 0-9, '-' and '_'"));
         }
-        Ok(Tenant(name.to_owned()))
+        Ok(Tenant(name.into()))
     }
 
     /// The characters.
@@ -36,13 +36,13 @@ impl Tenant {
 
 impl Default for Tenant {
     fn default() -> Tenant {
-        Tenant("default".to_owned())
+        Tenant("default".into())
     }
 }
 
 /// The caller's name for a payment or an operation: 1 to 255 visible ASCII characters, compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdempotencyKey(String);
+pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
     /// The longest key, in characters.
@@ -53,7 +53,7 @@ impl IdempotencyKey {
         if key.is_empty() || key.len() > IdempotencyKey::MAX || !key.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Invalid::new("idempotency_key", "must be 1 to 255 visible ASCII characters"));
         }
-        Ok(IdempotencyKey(key.to_owned()))
+        Ok(IdempotencyKey(key.into()))
     }
 
     /// The characters.
@@ -70,7 +70,7 @@ impl fmt::Display for IdempotencyKey {
 
 /// Keeps two installs apart that share one account at a gateway: it goes into every operation key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Namespace(String);
+pub struct Namespace(Arc<str>);
 
 impl Namespace {
     /// The longest namespace, in characters.
@@ -81,7 +81,7 @@ impl Namespace {
         if name.len() > Namespace::MAX || !name.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Invalid::new("namespace", "must be up to 64 visible ASCII characters"));
         }
-        Ok(Namespace(name.to_owned()))
+        Ok(Namespace(name.into()))
     }
 
     /// The characters.

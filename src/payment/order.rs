@@ -230,11 +230,17 @@ fn text(field: &'static str, value: &str, min: usize, max: usize, why: &'static 
     Ok(value.to_owned())
 }
 
+/// The length of the shortest card number.
+const FEWEST_DIGITS: usize = 13;
+
 /// Whether a text holds what can only be meant as a card number: 13 to 19 digits, with no more than single spaces or
 /// hyphens between them, that start as the large issuers' do (ISO/IEC 7812) and end in the right Luhn digit.
 /// The journal never forgets, so such a number must never reach it. Digits that a letter or an underscore touches are
 /// part of a name, such as `acct_4929..`: of random hexadecimal ones, one in ten thousand looks like a card number.
 fn holds_card_number(text: &str) -> bool {
+    if text.bytes().filter(u8::is_ascii_digit).count() < FEWEST_DIGITS {
+        return false; // As most are, and every text of every order is looked at.
+    }
     let of_a_name = |c: char| c.is_alphabetic() || c == '_';
     // The digits of a run, and where its groups begin.
     let (mut digits, mut groups): (Vec<u32>, Vec<usize>) = Default::default();
@@ -275,7 +281,7 @@ fn is_in(digits: &[u32], groups: &[usize]) -> bool {
 fn is_card_number(digits: &[u32]) -> bool {
     let issuer = digits.iter().take(4).fold(0, |number, digit| number * 10 + digit);
     let known_issuer = (2221..=2720).contains(&issuer) || (3000..=6999).contains(&issuer);
-    (13..=19).contains(&digits.len()) && known_issuer && luhn(digits)
+    (FEWEST_DIGITS..=19).contains(&digits.len()) && known_issuer && luhn(digits)
 }
 
 fn luhn(digits: &[u32]) -> bool {

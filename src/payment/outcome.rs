@@ -130,6 +130,9 @@ impl Reply {
 }
 
 fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max && !text.bytes().any(|byte| byte.is_ascii_control()) && text.is_ascii() {
+        return text.to_owned(); // As most are.
+    }
     text.chars().filter(|c| !c.is_control()).take(max).collect()
 }
 

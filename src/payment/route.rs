@@ -122,7 +122,7 @@ mod tests {
     use crate::payment::Amount;
 
     fn identity(name: &str) -> Identity {
-        Identity { name: name.to_owned(), ..Identity::default() }
+        Identity { name: name.into(), ..Identity::default() }
     }
 
     fn routes(all: &[(&str, &[&str])]) -> Vec<Route> {

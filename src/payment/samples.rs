@@ -1,5 +1,7 @@
 //! Payments for tests, and how to lead one through facts.
 
+use std::sync::Arc;
+
 use super::{
     Amount, Cause, Currency, Event, Evidence, Fact, IdempotencyKey, Identity, Kind, Misfit, Namespace, Operation,
     OperationKey, OperationRef, Order, Outcome, Payment, PaymentId, Reply, Standing, Tenant, Timestamp, apply,
@@ -45,7 +47,7 @@ pub(super) fn accepted() -> Fact {
         tenant: Tenant::default(),
         key: IdempotencyKey::new("order-1").expect("legal"),
         namespace: Namespace::default(),
-        order: Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal"),
+        order: Arc::new(Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal")),
     }
 }
 

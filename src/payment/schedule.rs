@@ -206,8 +206,9 @@ mod tests {
         let life = schedule.key_life(&contract).expect("it deduplicates");
         // A day, less an hour, less 10 s to answer, 2 s for the network and 30 s of processing.
         assert_eq!(life, Duration::from_secs(23 * 3600 - 42));
-        let order =
-            |expires_at| fold([accepted()]).map(|paid: Payment| Order { expires_at, ..paid.order }).expect("one");
+        let order = |expires_at| {
+            fold([accepted()]).map(|paid: Payment| Order { expires_at, ..(*paid.order).clone() }).expect("one")
+        };
         let mut sent = operation(charge(), Standing::InDoubt { reply: reply(), since: at(0) });
         let ask = |sent: &Operation, contract: &Contract, expires_at, wall: Timestamp, clock| {
             let now = Now { wall, tick: Tick::default(), clock };
@@ -224,7 +225,7 @@ mod tests {
         sent.first_sent = None;
         let ageless = ask(&sent, &contract, None, last, Clock::Trusted);
         assert_eq!(ageless, Err(ParkReason::KeyExpired), "a key of unknown age is taken for a dead one");
-        sent.gateway.account = "another".to_owned();
+        sent.gateway.account = "another".into();
         assert_eq!(ask(&sent, &contract, None, last, Clock::Trusted), Err(ParkReason::GatewayChanged));
     }
 

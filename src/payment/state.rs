@@ -1,6 +1,6 @@
 //! A payment: the fold of its events.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Evidence, IdempotencyKey, Kind, Namespace, NextAction, Operation, Order, PaymentId, Standing, Tenant, Timestamp,
@@ -18,7 +18,7 @@ pub struct Payment {
     /// What goes into its operation keys besides.
     pub namespace: Namespace,
     /// What was asked for.
-    pub order: Order,
+    pub order: Arc<Order>,
     /// What was asked of gateways, in order. The first is the charge or the authorization.
     pub operations: Vec<Operation>,
     /// When it was accepted.

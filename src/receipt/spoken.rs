@@ -69,7 +69,7 @@ fn order(order: &Order) -> Value {
 
 fn identity(gateway: &Identity) -> Value {
     let Identity { name, account, environment, api_version } = gateway;
-    json!({"name": name, "account": account, "environment": environment, "api_version": api_version})
+    json!({"name": **name, "account": **account, "environment": **environment, "api_version": **api_version})
 }
 
 /// A request that is no text is in the bytes all the same.

@@ -57,10 +57,9 @@ impl Calls {
         self.lines.place_of(&call.gateway).unwrap_or_default()
     }
 
-    /// Starts what a turn released, that was decided on at `now`, which was at `read` by the process's clock: what a turn
-    /// takes does not lengthen the time in which bytes may leave.
-    pub(super) fn start(&self, action: Action, now: &Now, read: Instant) {
-        let place = self.place_of(&action);
+    /// Starts what a turn released for the gateway at this place, that was decided on at `now`, which was at `read` by the
+    /// process's clock: what a turn takes does not lengthen the time in which bytes may leave.
+    pub(super) fn start(&self, place: usize, action: Action, now: &Now, read: Instant) {
         let span = traces::call(&action, self.lines.get(place).map_or("", |line| &line.name));
         match action {
             Action::Send { call, attempt, request, not_after } => {

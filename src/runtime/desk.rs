@@ -96,10 +96,11 @@ impl Desk {
         self.windows.iter().map(|window| window.calling).sum()
     }
 
-    pub(super) fn began(&mut self, place: usize) {
+    pub(super) fn began(&mut self, place: usize, chase: bool) {
         if let Some(window) = self.windows.get_mut(place) {
             window.calling += 1;
         }
+        self.chasing += usize::from(chase);
     }
 
     pub(super) fn ended(&mut self, place: usize, chase: bool) {

@@ -130,7 +130,7 @@ impl Lines {
         if let Some(line) = self.lines.iter().find(|line| line.name == name) {
             return Some(line);
         }
-        let mut alike = self.lines.iter().filter(|line| line.identity().name == name);
+        let mut alike = self.lines.iter().filter(|line| *line.identity().name == *name);
         match (alike.next(), alike.next()) {
             (Some(line), None) => Some(line),
             (Some(_), Some(_)) => None,

@@ -233,9 +233,8 @@ impl Engine {
             Ok((route, line)) => (route, self.encode(line.gateway.as_ref(), &id, key, &order)),
             Err(invalid) => (0, Err(invalid)),
         };
-        let manner = Manner { route, meant };
-        let asked = order.clone();
-        let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order), request, manner };
+        let (order, manner) = (Arc::new(order), Manner { route, meant });
+        let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: order.clone(), request, manner };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => Ok(answer),
             // Its intent may be durable, or it may still be queued: then it is not taken up any more, and what is there is
@@ -244,7 +243,7 @@ impl Engine {
                 Some(payment)
                     if payment.tenant == *tenant
                         && payment.key == *key
-                        && payment.order.differing_fields(&asked).is_empty() =>
+                        && payment.order.differing_fields(&order).is_empty() =>
                 {
                     Ok(Answer { payment, delivery: Delivery::Attached })
                 }

@@ -198,7 +198,7 @@ impl Ledger<'_> {
     /// Without what is of no interest here.
     fn keep(&mut self, mut payment: Payment) {
         payment.timeline.clear();
-        payment.order = payment.order.erased();
+        payment.order = Arc::new(Arc::unwrap_or_clone(payment.order).erased());
         self.payments.insert(payment.id, encode_payment(&payment));
     }
 

@@ -1,10 +1,8 @@
 //! The store's own thread: takes what came to rest, in order, and flushes when asked.
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -18,11 +16,6 @@ use crate::{
     store::{Mark, Store},
 };
 
-enum Job {
-    Put(Vec<Resting>, Mark),
-    Flush,
-}
-
 /// Rows gathered before they are put: as many as one sled batch takes well.
 const GATHERED: usize = 500;
 
@@ -32,82 +25,119 @@ const GATHERED: usize = 500;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 pub(super) struct StoreKeeper {
-    jobs: Option<Sender<Job>>,
+    tray: Arc<Tray>,
     thread: Option<JoinHandle<()>>,
     meter: Arc<Meter>,
 }
 
+/// What waits for the thread. It is woken for the first rows, for enough of them, and for a flush: not for each turn, which
+/// would cost the engine a system call and the machine two switches every time.
+#[derive(Default)]
+struct Tray {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<Resting>,
+    /// What the store may say of itself when it has taken the rows; none, if there is nothing to take.
+    mark: Option<Mark>,
+    flush: bool,
+    /// Nobody gives anything any more.
+    over: bool,
+}
+
 impl StoreKeeper {
     pub(super) fn start(store: Arc<dyn Store>, intake: Arc<Intake>, meter: Arc<Meter>) -> std::io::Result<StoreKeeper> {
-        let (jobs, waiting) = mpsc::channel();
-        let own = meter.clone();
-        let keep = move || keep(store.as_ref(), &waiting, &intake, &own);
+        let tray = Arc::<Tray>::default();
+        let (own, its) = (meter.clone(), tray.clone());
+        let keep = move || keep(store.as_ref(), &its, &intake, &own);
         let thread = thread::Builder::new().name("payonce-store".to_owned()).spawn(keep)?;
-        Ok(StoreKeeper { jobs: Some(jobs), thread: Some(thread), meter })
+        Ok(StoreKeeper { tray, thread: Some(thread), meter })
     }
 
     /// What came to rest, and what the store may say of itself when it has taken it.
     pub(super) fn put(&self, rows: Vec<Resting>, mark: Mark) {
         self.meter.given(mark.applied);
-        self.give(Job::Put(rows, mark));
+        self.tray.add(|waiting| {
+            let (before, first) = (waiting.rows.len(), waiting.mark.is_none());
+            waiting.rows.extend(rows);
+            waiting.mark = Some(mark);
+            first || (before < GATHERED && waiting.rows.len() >= GATHERED)
+        });
     }
 
     /// Reports [`Report::Flushed`] when everything given before is durable.
     pub(super) fn flush(&self) {
-        self.give(Job::Flush);
-    }
-
-    fn give(&self, job: Job) {
-        // A thread that has ended has reported why.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        self.tray.add(|waiting| {
+            waiting.flush = true;
+            true
+        });
     }
 }
 
 impl Drop for StoreKeeper {
     /// Waits until the store is let go of: the folder may be opened again right after.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.tray.add(|waiting| {
+            waiting.over = true;
+            true
+        });
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn keep(store: &dyn Store, waiting: &Receiver<Job>, intake: &Intake, meter: &Meter) {
-    let mut next = waiting.recv().ok();
-    while let Some(job) = next.take() {
-        match job {
-            Job::Put(mut rows, mut mark) => {
-                next = gather(waiting, &mut rows, &mut mark);
-                if let Err(stopped) = engine::put(store, &rows, &mark) {
-                    return intake.report(Report::StoreFailed(stopped.why));
-                }
-                meter.taken(mark.applied);
-                intake.stored(rows.iter().map(|row| (row.payment.id, row.lsn)));
-            }
-            Job::Flush => {
-                let flushed = store.flush().map_err(|error| error.to_string());
-                let failed = flushed.is_err();
-                intake.report(Report::Flushed(flushed));
-                if failed {
-                    return;
-                }
-            }
+impl Tray {
+    /// Adds something; wakes the thread if that says so. A thread that has ended has reported why.
+    fn add(&self, something: impl FnOnce(&mut Waiting) -> bool) {
+        let wake = something(&mut self.lock());
+        if wake {
+            self.wake.notify_one();
         }
-        next = next.or_else(|| waiting.recv().ok());
+    }
+
+    /// Waits until there are rows, enough of them or long enough, or a flush is asked for, and takes it all. None, when
+    /// nothing is left and nothing more will come.
+    fn take(&self) -> Option<Waiting> {
+        let mut waiting = self.lock();
+        while waiting.mark.is_none() && !waiting.flush && !waiting.over {
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let until = Instant::now() + PATIENCE;
+        while waiting.rows.len() < GATHERED && !waiting.flush && !waiting.over {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting = self.wake.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let over = waiting.over;
+        let taken = mem::replace(&mut *waiting, Waiting { over, ..Waiting::default() });
+        (taken.mark.is_some() || taken.flush).then_some(taken)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Adds rows until they are enough, or the first has waited long enough. Returns the job that ended it, if one did.
-fn gather(waiting: &Receiver<Job>, rows: &mut Vec<Resting>, mark: &mut Mark) -> Option<Job> {
-    let until = Instant::now() + PATIENCE;
-    while rows.len() < GATHERED {
-        match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Job::Put(more, later)) => {
-                rows.extend(more);
-                *mark = later;
+fn keep(store: &dyn Store, tray: &Tray, intake: &Intake, meter: &Meter) {
+    while let Some(Waiting { rows, mark, flush, .. }) = tray.take() {
+        if let Some(mark) = mark {
+            if let Err(stopped) = engine::put(store, &rows, &mark) {
+                return intake.report(Report::StoreFailed(stopped.why));
             }
-            Ok(Job::Flush) => return Some(Job::Flush),
-            Err(_) => break,
+            meter.taken(mark.applied);
+            intake.stored(rows.iter().map(|row| (row.payment.id, row.lsn)));
+        }
+        if flush {
+            let flushed = store.flush().map_err(|error| error.to_string());
+            let failed = flushed.is_err();
+            intake.report(Report::Flushed(flushed));
+            if failed {
+                return;
+            }
         }
     }
-    None
 }

@@ -277,10 +277,12 @@ impl Turner {
         let (before, began) = (self.machine.position(), Instant::now());
         let turned = self.machine.turn(now, &agenda.inputs, self.admission(agenda.scheduled))?;
         let Turned { told, actions, changed, resting, recorded } = turned;
-        actions.iter().for_each(|action| self.desk.began(self.calls.place_of(action)));
-        self.desk.chasing += actions.iter().filter(|action| is_chase(action)).count();
         let read = self.clock.instant(now.tick);
-        actions.into_iter().for_each(|action| self.calls.start(action, &now, read));
+        for action in actions {
+            let place = self.calls.place_of(&action);
+            self.desk.began(place, is_chase(&action));
+            self.calls.start(place, action, &now, read);
+        }
         if self.machine.position().next != before.next {
             self.durable.send_replace(self.machine.durable());
             self.desk.confirm_at = Some(Instant::now() + CONFIRM_AFTER);

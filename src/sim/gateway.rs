@@ -1,7 +1,7 @@
 //! The other side: a gateway that is the ledger of truth, and a network that loses, delays and repeats, as far as the
 //! contract allows and no further.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Rng,
@@ -113,7 +113,7 @@ pub struct Course {
 pub struct SimGateway {
     contract: Contract,
     /// By the gateway's name, too: none knows what another was asked.
-    known: BTreeMap<(String, OperationKey), Known>,
+    known: BTreeMap<(Arc<str>, OperationKey), Known>,
     moved: BTreeMap<OperationKey, u64>,
     book: Book,
     rng: Rng,
@@ -253,7 +253,7 @@ impl SimGateway {
     }
 
     /// What a deduplicating gateway still remembers of a key.
-    fn remembered(&mut self, now: u64, key: &(String, OperationKey)) -> Option<Known> {
+    fn remembered(&mut self, now: u64, key: &(Arc<str>, OperationKey)) -> Option<Known> {
         self.settle_pending(now, key);
         let Deduplication::ByKey { ttl } = self.contract.deduplication else { return None };
         self.known.get(key).filter(|known| now < known.first_seen + millis(ttl)).cloned()
@@ -269,7 +269,7 @@ impl SimGateway {
     }
 
     /// A pending operation whose time has come is decided.
-    fn settle_pending(&mut self, now: u64, key: &(String, OperationKey)) {
+    fn settle_pending(&mut self, now: u64, key: &(Arc<str>, OperationKey)) {
         let Some(known) = self.known.get_mut(key) else { return };
         if let Verdict::Pending { until, moves, .. } = known.verdict
             && now >= until
@@ -338,7 +338,7 @@ impl Course {
 }
 
 /// Where what is known of a call is noted.
-fn page(call: &Call) -> (String, OperationKey) {
+fn page(call: &Call) -> (Arc<str>, OperationKey) {
     (call.gateway.name.clone(), call.operation_key)
 }
 

@@ -29,7 +29,7 @@ pub struct History {
     /// Where today's table would have decided otherwise.
     pub disagreements: Vec<Disagreement>,
     /// Every order in it that was not erased, to be lived again.
-    pub orders: Vec<(Tenant, IdempotencyKey, Order)>,
+    pub orders: Vec<(Tenant, IdempotencyKey, Arc<Order>)>,
 }
 
 /// A fact that today's table does not decide.
@@ -155,8 +155,7 @@ fn first_decision(accepted: &Fact, at: Timestamp, event: &Event, rules: &Rules) 
     let mut rules = Rules { namespace: namespace.clone(), sending: true, ..rules.clone() };
     rules.contract.identity = gateway.clone();
     let (request, manner) = (Ok(request.clone()), Manner::default());
-    let input =
-        Input::Pay { tenant: tenant.clone(), key: key.clone(), order: Box::new(order.clone()), request, manner };
+    let input = Input::Pay { tenant: tenant.clone(), key: key.clone(), order: order.clone(), request, manner };
     let mut facts: VecDeque<Fact> = decide(None, &[], &input, &now(at), &rules).facts.into();
     match (facts.pop_front(), facts.pop_front()) {
         (Some(first), Some(second)) if same(&first, accepted) && same(&second, &event.fact) => Ok(facts),
@@ -179,7 +178,8 @@ fn inputs(payment: &Payment, fact: &Fact, rules: &Rules) -> Vec<(Input, Pursuit,
     let mut ours = Rules { sending: true, ..rules.clone() };
     ours.contract.identity = operation.gateway.clone();
     let mut elsewhere = ours.clone();
-    elsewhere.contract.identity.account.push('?');
+    let identity = &mut elsewhere.contract.identity;
+    identity.account = format!("{}?", identity.account).into();
     let mut without_refunds = ours.clone();
     without_refunds.policies.late_void = Late::Adopt;
     let (number, attempt) = (operation.this.number, operation.attempts);

@@ -33,14 +33,14 @@ impl World {
         let seldom = if operators.paused.is_empty() { 60 } else { 10 };
         let deeds = if calm { operators.paused.len() } else { usize::from(operators.chance.one_in(seldom)) };
         for _ in 0..deeds {
-            let first = |name: &String| *name == machine.rules().at(0).contract.identity.name;
+            let first = |name: &String| **name == *machine.rules().at(0).contract.identity.name;
             // One at a time: whatever is paused is resumed first.
             let place = match operators.paused.first() {
                 Some(paused) => usize::from(!first(paused)),
                 None => usize::from(operators.chance.one_in(2)),
             };
             let gateway = machine.rules().at(place).contract.identity.clone();
-            let name = gateway.name.clone();
+            let name = gateway.name.to_string();
             let resumes = operators.paused.contains(&name);
             let deed = match resumes {
                 true => Deed::Resume { name: name.clone(), gateway },
@@ -76,6 +76,6 @@ impl World {
     pub(super) fn obeys_pauses(&mut self, action: &Action) {
         let (Action::Prepare { call, .. } | Action::Send { call, .. }) = action else { return };
         let Some(operators) = self.operators.as_ref() else { return };
-        self.oracle.sent_where_it_may_be(call, operators.paused.contains(&call.gateway.name));
+        self.oracle.sent_where_it_may_be(call, operators.paused.contains(&*call.gateway.name));
     }
 }

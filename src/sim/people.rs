@@ -1,6 +1,6 @@
 //! Who and what a world is populated with: a contract, callers who ask again and conflict, and deaths among them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Rng,
@@ -13,7 +13,7 @@ use crate::payment::{
 
 /// A contract of any kind, with times of any length that it allows.
 pub(super) fn contract(rng: &mut Rng) -> Contract {
-    let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
+    let mut contract = Contract::standard(Identity { name: "sim".into(), ..Identity::default() });
     if rng.one_in(4) {
         contract.deduplication = Deduplication::None;
     }
@@ -90,7 +90,7 @@ impl World {
         let input = |order: &Order| Input::Pay {
             tenant: caller.tenant.clone(),
             key: caller.key.clone(),
-            order: Box::new(order.clone()),
+            order: Arc::new(order.clone()),
             request: Ok(format!("{} {}", order.amount, caller.key).into_bytes()),
             manner: Manner { route, ..Manner::default() },
         };

@@ -10,7 +10,7 @@ use crate::{
 /// The rules of a gateway, and of another one that is like it.
 pub(super) fn two(rules: Rules) -> Rulebook {
     let ours = &rules.contract;
-    let identity = Identity { name: format!("{}, the other", ours.identity.name), ..ours.identity.clone() };
+    let identity = Identity { name: format!("{}, the other", ours.identity.name).into(), ..ours.identity.clone() };
     let other = Contract { identity, ..ours.clone() };
     let routes = [("one", ours.clone()), ("other", other)];
     let routes = routes.map(|(name, contract)| Route::new(name, contract, rules.encoder.clone()));

@@ -87,11 +87,11 @@ pub fn run(seed: u64, options: Options) -> Report {
 }
 
 /// Lives a world in which these are asked for, to its end: payments that once happened, with other luck.
-pub fn relive(seed: u64, orders: &[(Tenant, IdempotencyKey, Order)]) -> Report {
+pub fn relive(seed: u64, orders: &[(Tenant, IdempotencyKey, Arc<Order>)]) -> Report {
     let payments = u32::try_from(orders.len()).unwrap_or(u32::MAX);
     let mut world = World::new(seed, Options { payments, ..Options::default() });
     for (caller, (tenant, key, order)) in world.callers.iter_mut().zip(orders) {
-        (caller.tenant, caller.key, caller.order) = (tenant.clone(), key.clone(), order.clone());
+        (caller.tenant, caller.key, caller.order) = (tenant.clone(), key.clone(), Order::clone(order));
     }
     world.live();
     world.finish()
@@ -398,7 +398,7 @@ impl World {
         let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
         match response {
             Response::Fresh | Response::Attached | Response::Replayed => {
-                if order.is_some_and(|order| payment.order != **order) {
+                if order.is_some_and(|order| payment.order != *order) {
                     self.oracle.conflict_let_through(id);
                 }
                 if let Some((key, follow_up)) = input.follow_up() {

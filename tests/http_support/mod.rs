@@ -82,7 +82,7 @@ impl Server {
     /// With this face; without an engine if not `open`.
     pub(crate) fn behind(face: Face, open: bool) -> Server {
         let data = Folder::new("http");
-        let identity = Identity { name: "by source".to_owned(), ..Identity::default() };
+        let identity = Identity { name: "by source".into(), ..Identity::default() };
         let gateway = Arc::new(BySource(Contract::standard(identity)));
         let gateway: Arc<dyn Gateway> = gateway;
         let engine = open.then(|| (Options::new(&*data), gateway));

@@ -1,6 +1,6 @@
 //! Records to write: small numbered ones, and one of every shape.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use payonce::{
     journal::{Checkpoint, Closed, Lsn, Opened, Position, Record},
@@ -39,7 +39,7 @@ pub(crate) fn payment(number: u64) -> Payment {
         tenant: Tenant::default(),
         key: IdempotencyKey::new(&format!("order-{number}")).expect("legal"),
         namespace: Namespace::default(),
-        order: order(),
+        order: Arc::new(order()),
         operations: Vec::new(),
         created_at: at(number),
         settled_at: None,
@@ -79,10 +79,10 @@ fn person() -> Person {
 
 fn identity() -> Identity {
     Identity {
-        name: "https://pay.example/v1".to_owned(),
-        account: "acct_1".to_owned(),
-        environment: "test".to_owned(),
-        api_version: "2026-01-01".to_owned(),
+        name: "https://pay.example/v1".into(),
+        account: "acct_1".into(),
+        environment: "test".into(),
+        api_version: "2026-01-01".into(),
     }
 }
 
@@ -137,7 +137,7 @@ fn facts() -> Vec<Fact> {
         tenant: Tenant::new("shop_1").expect("legal"),
         key: key.clone(),
         namespace: Namespace::new("eu").expect("legal"),
-        order,
+        order: Arc::new(order),
     };
     let mut facts = vec![accepted(order()), accepted(full_order())];
     facts.extend(KINDS.map(|kind| Fact::Intended {
@@ -214,7 +214,7 @@ pub(crate) fn full_payment() -> Payment {
     let moment = |evidence| Moment { at: at(2), operation: 1, what: "attempt_ended: unknown".into(), evidence };
     let evidences = evidences().into_iter().map(Some).chain([None]);
     Payment {
-        order: full_order(),
+        order: Arc::new(full_order()),
         operations: (0..).zip(standings()).map(operation).collect(),
         settled_at: Some(at(3)),
         timeline: evidences.map(moment).collect(),

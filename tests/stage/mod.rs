@@ -65,7 +65,7 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Deduplicates, can be asked, and is quick to be believed.
     pub(crate) fn new() -> Scripted {
-        let mut contract = Contract::standard(Identity { name: "scripted".to_owned(), ..Identity::default() });
+        let mut contract = Contract::standard(Identity { name: "scripted".into(), ..Identity::default() });
         contract.max_processing = Duration::from_millis(1);
         contract.inquiry = Inquiry::ByKey { not_found_lag: Duration::ZERO, not_found_times: 2 };
         Scripted { contract, ledger: Arc::default(), at_once: false }

@@ -19,7 +19,7 @@ mod news;
 
 pub(super) mod url;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http_body_util::Full;
 use hyper::{
@@ -70,10 +70,10 @@ impl HttpGateway {
         let base = Base::parse(url)?;
         let name = account.map_or_else(|| base.to_string(), |_| NAMED.to_owned());
         let identity = Identity {
-            name,
-            account: account.unwrap_or_default().to_owned(),
-            environment: String::new(),
-            api_version: API_VERSION.to_owned(),
+            name: name.into(),
+            account: account.unwrap_or_default().into(),
+            environment: Arc::default(),
+            api_version: API_VERSION.into(),
         };
         let host = HeaderValue::try_from(&base.authority).map_err(|_| InvalidUrl::new("has no usable host"))?;
         let json = HeaderValue::from_static("application/json");

@@ -25,10 +25,10 @@ impl SandboxGateway {
     /// Under the sandbox's own contract, which covers every fault but [`super::Fault::Forget`].
     pub fn new(sandbox: Sandbox) -> SandboxGateway {
         let identity = Identity {
-            name: "sandbox".to_owned(),
-            account: sandbox.account(),
-            environment: "test".to_owned(),
-            api_version: "1".to_owned(),
+            name: "sandbox".into(),
+            account: sandbox.account().into(),
+            environment: "test".into(),
+            api_version: "1".into(),
         };
         let contract = Contract {
             max_processing: Duration::from_millis(MAX_PROCESSING),

@@ -95,8 +95,8 @@ impl StripeGateway {
             world(key).ok_or(Invalid::new("stripe_api_key", "must begin with sk_ or rk_, and test_ or live_"))?;
         let name = base.to_string();
         let environment = if name == STRIPE_URL { world.to_owned() } else { format!("{world} at {name}") };
-        let (name, account) = ("stripe".to_owned(), String::new());
-        let identity = Identity { name, account, environment, api_version: API_VERSION.to_owned() };
+        let (environment, api_version) = (environment.into(), API_VERSION.into());
+        let identity = Identity { name: "stripe".into(), environment, api_version, ..Identity::default() };
         let secret = HeaderValue::try_from(format!("Bearer {key}"));
         let mut secret = secret.map_err(|_| Invalid::new("stripe_api_key", "must be visible ASCII characters"))?;
         secret.set_sensitive(true);
@@ -127,7 +127,7 @@ impl StripeGateway {
             return Err(invalid());
         }
         self.headers.insert(STRIPE_ACCOUNT.clone(), HeaderValue::try_from(account).map_err(|_| invalid())?);
-        account.clone_into(&mut self.contract.identity.account);
+        self.contract.identity.account = account.into();
         Ok(self)
     }
 

@@ -18,7 +18,7 @@ use std::{
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State as Shared},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -74,39 +74,41 @@ impl FromRequestParts<Arc<Face>> for Who {
     type Rejection = Problem;
 
     /// Nobody is let in whom [`admit`] has not seen.
-    async fn from_request_parts(parts: &mut Parts, face: &Arc<Face>) -> Result<Who, Problem> {
-        match parts.extensions.get::<Who>() {
-            Some(who) => Ok(who.clone()),
-            None if face.keys().is_none() => Ok(Who(None)),
-            None => Err(unknown()),
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Face>) -> Result<Who, Problem> {
+        parts.extensions.get::<Who>().cloned().ok_or_else(unknown)
     }
 }
 
 /// Refuses requests of those who are not known, may not, or ask too much.
 pub(super) async fn admit(Shared(face): Shared<Arc<Face>>, mut request: Request, next: Next) -> Response {
-    match check(&face, &mut request) {
-        Ok(()) => next.run(request).await,
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    match who(&face, request.method(), path.as_ref().map(MatchedPath::as_str), request.headers()) {
+        Ok(who) => {
+            who.map(|who| request.extensions_mut().insert(who));
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
-fn check(face: &Face, request: &mut Request) -> Result<(), Problem> {
+/// Who asks for a route, if they may; none, where nobody need be known.
+pub(super) fn who(
+    face: &Face,
+    method: &Method,
+    route: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Option<Who>, Problem> {
     let Some(keys) = face.keys() else {
-        return if face.serves_any_host || is_near(request.headers()) { Ok(()) } else { Err(far()) };
+        return if face.serves_any_host || is_near(headers) { Ok(Some(Who(None))) } else { Err(far()) };
     };
     // Where no route is, there is nothing to guard.
-    let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
-    let need = need(request.method(), path.as_str());
-    if need == Need::Nothing {
-        return Ok(());
-    }
-    let known = bearer(request.headers()).and_then(|secret| keys.find(secret)).ok_or_else(unknown)?;
+    let Some(need) = route.map(|route| need(method, route)).filter(|need| *need != Need::Nothing) else {
+        return Ok(None);
+    };
+    let known = bearer(headers).and_then(|secret| keys.find(secret)).ok_or_else(unknown)?;
     known.count().map_err(Problem::rate_limited)?;
     allow(&known.key, need)?;
-    let who = Who(Some(known.clone()));
-    request.extensions_mut().insert(who);
-    Ok(())
+    Ok(Some(Who(Some(known.clone()))))
 }
 
 fn allow(key: &ApiKey, need: Need) -> Result<(), Problem> {
@@ -133,7 +135,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::new(Code::Unauthorized, "this takes a known API key, once, as in Authorization: Bearer payonce_..")
 }
 

@@ -1,5 +1,7 @@
 //! Events and webhooks, as written in version 1.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::payment as now;
@@ -155,7 +157,7 @@ impl<'a> Fact<'a> {
                 tenant: tenant.as_str(),
                 key: key.as_str(),
                 namespace: namespace.as_str(),
-                order: order.into(),
+                order: order.as_ref().into(),
             },
             now::Fact::Intended { operation, key, operation_key, gateway, request } => Fact::Intended {
                 operation: (*operation).into(),
@@ -211,7 +213,7 @@ impl TryFrom<Fact<'_>> for now::Fact {
                 tenant: now::Tenant::new(tenant)?,
                 key: now::IdempotencyKey::new(key)?,
                 namespace: now::Namespace::new(namespace)?,
-                order: order.try_into()?,
+                order: Arc::new(order.try_into()?),
             },
             Fact::Intended { operation, key, operation_key, gateway, request } => now::Fact::Intended {
                 operation: operation.try_into()?,

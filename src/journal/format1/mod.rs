@@ -24,7 +24,7 @@ mod housekeeping;
 
 mod payment;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,8 +138,10 @@ impl<'a> From<&'a now::Identity> for Identity<'a> {
 
 impl From<Identity<'_>> for now::Identity {
     fn from(identity: Identity<'_>) -> now::Identity {
+        // Most are empty: those share one.
+        let shared = |text: &str| if text.is_empty() { Arc::default() } else { Arc::from(text) };
         let [name, account, environment, api_version] =
-            [identity.name, identity.account, identity.environment, identity.api_version].map(str::to_owned);
+            [identity.name, identity.account, identity.environment, identity.api_version].map(shared);
         now::Identity { name, account, environment, api_version }
     }
 }

@@ -1,5 +1,7 @@
 //! A whole payment, as written in version 1: in `Carried` records, and in the store's rows.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::payment as now;
@@ -35,7 +37,7 @@ impl<'a> From<&'a now::Payment> for Payment<'a> {
             tenant: payment.tenant.as_str(),
             key: payment.key.as_str(),
             namespace: payment.namespace.as_str(),
-            order: (&payment.order).into(),
+            order: payment.order.as_ref().into(),
             operations: payment.operations.iter().map(Into::into).collect(),
             created_at: time(payment.created_at),
             settled_at: payment.settled_at.map(time),
@@ -55,7 +57,7 @@ impl TryFrom<Payment<'_>> for now::Payment {
             tenant: now::Tenant::new(payment.tenant)?,
             key: now::IdempotencyKey::new(payment.key)?,
             namespace: now::Namespace::new(payment.namespace)?,
-            order: payment.order.try_into()?,
+            order: Arc::new(payment.order.try_into()?),
             operations: payment.operations.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
             created_at: from_time(payment.created_at),
             settled_at: payment.settled_at.map(from_time),

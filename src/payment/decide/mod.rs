@@ -39,6 +39,8 @@ mod stories;
 #[cfg(test)]
 mod model;
 
+use std::sync::Arc;
+
 pub use distrust::{Distrust, doubt};
 pub use rules::{Late, Policies, Rulebook, Rules};
 
@@ -57,7 +59,7 @@ pub enum Input {
         /// Under which key.
         key: IdempotencyKey,
         /// What for.
-        order: Box<Order>,
+        order: Arc<Order>,
         /// The bytes that the gateway's adapter would send for it, or why it cannot.
         request: Result<Vec<u8>, Invalid>,
         /// Where to, and whether it is meant.

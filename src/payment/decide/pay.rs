@@ -1,5 +1,7 @@
 //! A caller speaks.
 
+use std::sync::Arc;
+
 use super::{Action, Call, Decision, Response, Rules, not_after};
 use crate::payment::{
     Capture, Cause, Fact, IdempotencyKey, Invalid, Kind, Now, OperationKey, OperationRef, Order, Payment, PaymentId,
@@ -10,7 +12,7 @@ use crate::payment::{
 pub(super) fn accept(
     tenant: &Tenant,
     key: &IdempotencyKey,
-    order: &Order,
+    order: &Arc<Order>,
     request: &Result<Vec<u8>, Invalid>,
     now: &Now,
     rules: &Rules,

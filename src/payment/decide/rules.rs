@@ -168,7 +168,7 @@ mod tests {
     use crate::payment::{Asked, Fact, OperationKey, samples};
 
     fn identity(name: &str) -> Identity {
-        Identity { name: name.to_owned(), ..Identity::default() }
+        Identity { name: name.into(), ..Identity::default() }
     }
 
     fn routes(names: &[&str]) -> Vec<Route> {
@@ -238,7 +238,7 @@ mod tests {
                 let noted: Vec<bool> = book.at(place).routes.iter().map(|route| route.shut).collect();
                 assert_eq!(noted, shut);
             }
-            book.note_paused(|gateway| gateway.name == "c");
+            book.note_paused(|gateway| *gateway.name == *"c");
             assert_eq!([0, 1, 2].map(|place| book.at(place).is_paused()), [false, false, true]);
             assert_eq!([0, 1, 2].map(|place| book.at(place).is_closed()), [shut[0], shut[1], true]);
             book.note_paused(|_| false);

@@ -30,7 +30,7 @@ fn reply() -> Reply {
 }
 
 fn standard() -> Contract {
-    Contract::standard(Identity { name: "a".to_owned(), ..Identity::default() })
+    Contract::standard(Identity { name: "a".into(), ..Identity::default() })
 }
 
 fn resolution(verdict: Verdict) -> Input {
@@ -63,7 +63,7 @@ impl Story {
     fn pay(&self) -> Input {
         let order = Order::new(Amount::new(1050).unwrap(), Currency::new("USD").unwrap(), "a", "b").unwrap();
         let (tenant, key) = (Tenant::default(), IdempotencyKey::new("order-1").unwrap());
-        Input::Pay { tenant, key, order: Box::new(order), request: Ok(b"bytes".to_vec()), manner: Manner::default() }
+        Input::Pay { tenant, key, order: Arc::new(order), request: Ok(b"bytes".to_vec()), manner: Manner::default() }
     }
 
     fn fold(&mut self, fact: Fact) {
@@ -143,7 +143,7 @@ fn what_no_byte_left_of_is_sent_again_after_a_pause_and_expires_without_harm() {
     assert_eq!(story.then(0, Input::Due), [], "not before the pause is over");
     assert!(matches!(story.then(1, Input::Due).as_slice(), [Action::Send { attempt: 2, .. }]));
     story.then(1, Input::Ended { operation: 0, attempt: 2, outcome: Outcome::NotSent(reply()) });
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START));
     assert_eq!(story.then(60, Input::Due), []);
     assert_eq!(story.state(), State::Canceled);
 }
@@ -152,7 +152,7 @@ fn what_no_byte_left_of_is_sent_again_after_a_pause_and_expires_without_harm() {
 fn what_another_gateway_may_have_done_parks_and_goes_on_when_it_returns() {
     let mut story = Story::new(standard());
     story.then(0, story.pay());
-    let other = Identity { name: "b".to_owned(), ..Identity::default() };
+    let other = Identity { name: "b".into(), ..Identity::default() };
     story.rules.contract.identity = other;
     assert_eq!(story.then(5, Input::Resume), []);
     assert_eq!(story.state(), State::Parked);

@@ -1,7 +1,7 @@
 //! The whole table, walked: every standing, every input, every kind of contract, both clocks. What must never happen
 //! is asked of each cell, after folding what it proposes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::payment::{
@@ -24,7 +24,7 @@ fn operation(standing: Standing, may_have_acted: bool, gateway: &str) -> Operati
         this: OperationRef { number: 0, kind: Kind::Charge, amount: Amount::new(1050).unwrap() },
         key: IdempotencyKey::new("order-1").unwrap(),
         operation_key: OperationKey::from_bytes([1; 16]),
-        gateway: Identity { name: gateway.to_owned(), ..Identity::default() },
+        gateway: Identity { name: gateway.into(), ..Identity::default() },
         request: b"bytes".to_vec(),
         prepared: None,
         attempts: u32::from(sent),
@@ -43,7 +43,7 @@ fn payment(operation: Operation) -> Payment {
         tenant,
         key,
         namespace: Namespace::default(),
-        order,
+        order: Arc::new(order),
         settled_at: operation.is_final().then(|| Timestamp::from_millis(START)),
         operations: vec![operation],
         created_at: Timestamp::from_millis(START),
@@ -88,12 +88,12 @@ fn outcomes() -> Vec<Outcome> {
 
 fn inputs() -> Vec<Input> {
     let order = payment(operation(Standing::Intended, false, "a")).order;
-    let other = Order::new(Amount::new(1).unwrap(), Currency::new("USD").unwrap(), "a", "b").unwrap();
+    let other = Order { amount: Amount::new(1).unwrap(), ..Order::clone(&order) }.into();
     let (tenant, key) = (Tenant::default(), IdempotencyKey::new("order-1").unwrap());
-    let pay = |order: Order| Input::Pay {
+    let pay = |order: Arc<Order>| Input::Pay {
         tenant: tenant.clone(),
         key: key.clone(),
-        order: Box::new(order),
+        order,
         request: Ok(b"bytes".to_vec()),
         manner: Manner::default(),
     };
@@ -112,13 +112,13 @@ fn inputs() -> Vec<Input> {
 }
 
 fn contracts() -> Vec<Contract> {
-    let standard = Contract::standard(Identity { name: "a".to_owned(), ..Identity::default() });
+    let standard = Contract::standard(Identity { name: "a".into(), ..Identity::default() });
     let mut all = vec![standard.clone()];
     all.push(Contract { soft_decline_window: Some(Duration::from_secs(3600)), ..standard.clone() });
     all.push(Contract { inquiry: Inquiry::None, ..standard.clone() });
     all.push(Contract { deduplication: Deduplication::None, ..standard.clone() });
     all.push(Contract { deduplication: Deduplication::None, inquiry: Inquiry::None, ..standard.clone() });
-    all.push(Contract { identity: Identity { name: "b".to_owned(), ..Identity::default() }, ..standard });
+    all.push(Contract { identity: Identity { name: "b".into(), ..Identity::default() }, ..standard });
     all
 }
 

@@ -433,7 +433,7 @@ fn pay(number: u32, capture: Capture) -> (PaymentId, Input) {
     let order = Order::new(amount(number), currency, "alice", "bob").unwrap_or_else(|_| unreachable!("legal"));
     let order = order.with_capture(capture);
     let request = Ok(vec![b'r'; 300 + number as usize]);
-    (id, Input::Pay { tenant: Tenant::default(), key, order: Box::new(order), request, manner: Manner::default() })
+    (id, Input::Pay { tenant: Tenant::default(), key, order: Arc::new(order), request, manner: Manner::default() })
 }
 
 fn then(key: &str, part: Part) -> Input {

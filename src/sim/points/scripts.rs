@@ -82,7 +82,7 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn contract(&self) -> Contract {
-        let mut contract = Contract::standard(Identity { name: "sim".to_owned(), ..Identity::default() });
+        let mut contract = Contract::standard(Identity { name: "sim".into(), ..Identity::default() });
         contract.inquiry = Inquiry::ByKey { not_found_lag: std::time::Duration::ZERO, not_found_times: 2 };
         match self.like {
             Like::Deduplicating | Like::Two => {}

@@ -18,7 +18,7 @@ pub(super) struct Instantly {
 
 impl Instantly {
     pub(super) fn new(knows: bool) -> Instantly {
-        let contract = Contract::standard(Identity { name: "instantly".to_owned(), ..Identity::default() });
+        let contract = Contract::standard(Identity { name: "instantly".into(), ..Identity::default() });
         Instantly { contract, knows }
     }
 }

@@ -1,6 +1,6 @@
 //! Our book from a data folder: its journal folded, and nothing else read.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use payonce::{
     Event, Payment, PaymentId, Timestamp,
@@ -111,8 +111,9 @@ impl Known {
                 }
             }
             payment.timeline = Vec::new();
-            payment.order.description = None;
-            payment.order.metadata.clear();
+            let order = Arc::make_mut(&mut payment.order);
+            order.description = None;
+            order.metadata.clear();
             if payment.is_at_rest() {
                 let payment = encode_payment(payment).into();
                 *self = Known::Resting { payment, ended: open.ended.into() };
@@ -127,7 +128,7 @@ impl Known {
         let Some(payment) = &open.payment else { return Ok(()) };
         for (operation, ended) in payment.operations.iter().zip(&open.ended) {
             let there = &operation.gateway;
-            if gateway.is_none_or(|wanted| there.name == wanted || there.account == wanted) {
+            if gateway.is_none_or(|wanted| *there.name == *wanted || *there.account == *wanted) {
                 let reference = operation.reply().and_then(Reply::reference).or(operation.prepared.as_deref());
                 settlement.enter(entry(payment, operation, *ended), reference);
             }
@@ -166,7 +167,7 @@ mod tests {
             operation,
             key: IdempotencyKey::new("order-1").expect("legal"),
             operation_key: OperationKey::from_bytes([u8::try_from(number).expect("few"); 16]),
-            gateway: Identity { name: "sandbox".to_owned(), ..Identity::default() },
+            gateway: Identity { name: "sandbox".into(), ..Identity::default() },
             request: Vec::new(),
         };
         (operation, fact)
@@ -186,7 +187,7 @@ mod tests {
             tenant: Tenant::default(),
             key: IdempotencyKey::new("order-1").expect("legal"),
             namespace: Namespace::default(),
-            order: Order::new(Amount::new(1050).expect("legal"), currency, "a", "b").expect("legal"),
+            order: Arc::new(Order::new(Amount::new(1050).expect("legal"), currency, "a", "b").expect("legal")),
         }
     }
 

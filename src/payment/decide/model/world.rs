@@ -379,7 +379,7 @@ pub(super) fn pay(amount: u64, capture: Capture) -> Input {
     Input::Pay {
         tenant: Tenant::default(),
         key,
-        order: Box::new(order),
+        order: Arc::new(order),
         request: Ok(b"bytes".to_vec()),
         manner: Manner::default(),
     }

@@ -9,7 +9,7 @@ fn ask(tenant: &str, key: &str, change: impl FnOnce(Order) -> Order) -> Input {
     Input::Pay {
         tenant,
         key,
-        order: Box::new(change(order)),
+        order: Arc::new(change(order)),
         request: Ok(b"bytes".to_vec()),
         manner: Manner::default(),
     }

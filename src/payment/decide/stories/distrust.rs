@@ -46,7 +46,7 @@ fn what_a_restored_folder_was_about_to_send_is_asked_about_first_and_never_sent_
 fn what_was_erased_is_never_sent_without_its_bytes() {
     let mut story = Story::intended();
     let payment = story.payment.as_mut().unwrap();
-    payment.order = payment.order.erased();
+    payment.order = Arc::new(payment.order.erased());
     payment.operations[0].request.clear();
     assert_eq!(story.then(3600, Input::Due), []);
     assert!(matches!(story.operation().standing, Standing::Parked { .. }));
@@ -77,7 +77,7 @@ fn what_a_restored_folder_finds_done_is_learned() {
 fn what_waited_for_its_gateway_in_a_restored_folder_is_not_sent_when_that_returns() {
     let mut story = Story::intended();
     let ours = story.rules.contract.identity.clone();
-    story.rules.contract.identity.account = "another".to_owned();
+    story.rules.contract.identity.account = "another".into();
     story.then(60, Input::Due);
     assert_eq!((story.state(), story.operation().may_have_acted), (State::Parked, false));
     story.restarted(Distrust::Folder);

@@ -4,7 +4,7 @@ use super::*;
 use crate::payment::{Inquiry, Lasting, Route};
 
 fn identity(name: &str) -> Identity {
-    Identity { name: name.to_owned(), ..Identity::default() }
+    Identity { name: name.into(), ..Identity::default() }
 }
 
 /// As many gateways, `a` first; each puts its own name into the bytes.
@@ -140,7 +140,7 @@ fn a_payment_that_names_its_gateway_a_currency_that_no_other_is_for_and_bytes_th
     let mut named = Story::new(standard());
     named.rules.routes = Arc::new(routes(&["a", "b"]));
     let Input::Pay { tenant, key, order, request, manner } = named.pay() else { unreachable!() };
-    let order = Box::new(order.with_gateway("a").unwrap());
+    let order = Arc::new(Order::clone(&order).with_gateway("a").unwrap());
     named.then(0, Input::Pay { tenant, key, order, request, manner });
     let mut other_currency = routes(&["a", "b"]);
     other_currency[1].currencies = vec![Currency::new("EUR").unwrap()];
@@ -169,7 +169,7 @@ fn what_expired_was_voided_or_lies_in_a_copied_folder_goes_nowhere() {
     story.then(60, Input::Operate { tenant: Tenant::default(), key, follow_up: FollowUp::Void });
     assert_eq!((story.gateway(), story.state()), ("a", State::Canceled));
     let mut story = sent(routes(&["a", "b"]));
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START + 5_000));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START + 5_000));
     story.ended(10, not_sent());
     assert_eq!(story.gateway(), "a");
 }

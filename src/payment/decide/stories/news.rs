@@ -32,7 +32,7 @@ impl Story {
     fn voided() -> Story {
         let mut story = Story::new(standard());
         let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
-        let order = Box::new(order.with_capture(Capture::Manual));
+        let order = Arc::new(Order::clone(&order).with_capture(Capture::Manual));
         story.then(0, Input::Pay { tenant, key, order, request, manner });
         story.ended(1, succeeded());
         let (tenant, key) = (Tenant::default(), IdempotencyKey::new("v").unwrap());
@@ -111,7 +111,7 @@ fn where_nobody_can_be_asked_news_is_evidence_if_amount_currency_and_gateway_are
     assert_eq!(story.hint(0), []);
     assert_eq!(story.said(succeeded(), 1051, "USD"), []);
     assert_eq!(story.said(succeeded(), 1050, "EUR"), []);
-    let other = Identity { name: "b".to_owned(), ..Identity::default() };
+    let other = Identity { name: "b".into(), ..Identity::default() };
     let said = || Some((succeeded(), 1050, "USD".to_owned()));
     assert_eq!(story.news(0, other.clone(), said()), []);
     story.rules.contract.identity = other.clone();

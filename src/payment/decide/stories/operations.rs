@@ -9,7 +9,7 @@ impl Story {
     fn authorized() -> Story {
         let mut story = Story::new(standard());
         let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
-        let order = Box::new(order.with_capture(Capture::Manual));
+        let order = Arc::new(Order::clone(&order).with_capture(Capture::Manual));
         story.then(0, Input::Pay { tenant, key, order, request, manner });
         story.ended(1, Outcome::Succeeded(reply()));
         story
@@ -149,7 +149,7 @@ fn what_was_not_moved_is_not_moved_back_and_what_was_not_set_aside_is_not_captur
     story.rules.sending = false;
     assert_eq!(story.asks("c", FollowUp::Capture(None)).1, Some(Response::Moved));
     story.rules.sending = true;
-    story.rules.contract.identity.account.push('2');
+    story.rules.contract.identity.account = "2".into();
     assert!(why(story.asks("c", FollowUp::Capture(None)).1).contains("another gateway"));
 }
 
@@ -215,7 +215,7 @@ fn a_charge_that_happened_although_it_was_to_be_canceled_is_refunded_by_policy_a
 fn an_authorization_that_happened_although_it_was_to_be_canceled_is_voided() {
     let mut story = Story::new(standard());
     let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
-    let order = Box::new(order.with_capture(Capture::Manual));
+    let order = Arc::new(Order::clone(&order).with_capture(Capture::Manual));
     story.then(0, Input::Pay { tenant, key, order, request, manner });
     story.asks("v", FollowUp::Void);
     story.ended(1, Outcome::Succeeded(reply()));
@@ -276,7 +276,7 @@ fn what_still_waits_for_its_payer_when_its_order_expires_is_voided_once() {
     let mut story = Story::new(standard());
     story.then(0, story.pay());
     story.ended(1, Outcome::Pending(None, reply()));
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START + 30_000));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START + 30_000));
     let mut voids = Vec::new();
     for _ in 0..60 {
         for action in story.then(60, Input::Due) {
@@ -339,7 +339,7 @@ fn an_authorization_that_turns_out_late_to_have_happened_is_voided_by_policy() {
     let mut story = Story::new(standard());
     story.rules.policies.late_success = Late::Refund;
     let Input::Pay { tenant, key, order, request, manner } = story.pay() else { unreachable!("it is one") };
-    let order = Box::new(order.with_capture(Capture::Manual));
+    let order = Arc::new(Order::clone(&order).with_capture(Capture::Manual));
     story.then(0, Input::Pay { tenant, key, order, request, manner });
     story.ended(1, Outcome::Declined(Finality::Hard, reply()));
     story.answered(Outcome::Succeeded(reply()));
@@ -375,7 +375,7 @@ fn a_refund_that_came_back_can_be_made_again() {
 #[test]
 fn money_goes_back_also_after_the_order_has_expired() {
     let mut story = Story::charged();
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START));
     let (actions, _) = story.asks("r", FollowUp::Refund(None));
     let [Action::Send { not_after, .. }] = actions.as_slice() else { panic!("{actions:?}") };
     assert_eq!(not_after.as_millis(), START + story.tick + 10_000);
@@ -414,7 +414,7 @@ fn nothing_of_the_engines_own_goes_to_another_gateway() {
     let mut story = Story::new(standard());
     story.then(0, story.pay());
     story.asks("v", FollowUp::Void);
-    story.rules.contract.identity = Identity { name: "b".to_owned(), ..Identity::default() };
+    story.rules.contract.identity = Identity { name: "b".into(), ..Identity::default() };
     story.then(0, Input::Resume);
     story.then(0, resolution(Verdict::Succeeded));
     for _ in 0..10 {
@@ -429,8 +429,8 @@ fn nothing_of_the_engines_own_goes_to_another_gateway() {
     let mut story = Story::new(standard());
     story.then(0, story.pay());
     story.ended(1, Outcome::Pending(None, reply()));
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
-    story.rules.contract.identity.account.push('2');
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START));
+    story.rules.contract.identity.account = "2".into();
     story.then(60, Input::Due);
     assert_eq!(story.payment.as_ref().unwrap().operations.len(), 1);
     assert_eq!(story.state(), State::Parked);
@@ -457,7 +457,7 @@ fn what_succeeds_although_its_order_has_expired_stays_and_its_own_void_comes_too
     let mut story = Story::new(standard());
     story.then(0, story.pay());
     story.ended(1, Outcome::Pending(None, reply()));
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START));
     assert!(matches!(story.then(60, Input::Due).as_slice(), [Action::Inquire(_)]));
     story.answered(Outcome::Succeeded(reply()));
     assert_eq!(story.then(0, Input::Due), []);

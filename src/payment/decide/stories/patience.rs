@@ -34,7 +34,8 @@ fn each_sending_has_its_own_deadline_and_none_outlasts_the_order() {
         not_after.since(Timestamp::from_millis(START + story.tick)).as_secs()
     };
     assert_eq!(again(&mut story), 10);
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START + story.tick + 64_000));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at =
+        Some(Timestamp::from_millis(START + story.tick + 64_000));
     assert_eq!(again(&mut story), 3);
 }
 
@@ -271,7 +272,7 @@ fn a_start_takes_up_what_the_last_process_left_and_is_as_patient_as_if_it_had_ju
 #[test]
 fn what_another_gateway_parked_stays_parked_from_start_to_start_and_is_not_recorded_each_time() {
     let mut story = Story::in_doubt(standard());
-    story.rules.contract.identity.name = "b".to_owned();
+    story.rules.contract.identity.name = "b".into();
     story.then(5, Input::Resume);
     assert_eq!(story.state(), State::Parked);
     let before = story.payment.clone();
@@ -351,7 +352,7 @@ fn what_is_pending_at_another_gateway_is_parked_and_never_asked_about_here() {
     let mut story = Story::new(standard());
     story.then(0, story.pay());
     story.ended(1, Outcome::Pending(None, reply()));
-    story.rules.contract.identity.name = "b".to_owned();
+    story.rules.contract.identity.name = "b".into();
     assert_eq!(story.then(1, Input::Due), []);
     assert!(matches!(story.operation().standing, Standing::Parked { reason: ParkReason::GatewayChanged, .. }));
 }

@@ -80,7 +80,7 @@ fn what_gets_no_id_is_canceled_and_no_money_moved() {
 fn an_order_that_expires_or_is_canceled_while_an_id_is_asked_for_is_never_sent() {
     let mut story = minting();
     story.then(0, story.pay());
-    story.payment.as_mut().unwrap().order.expires_at = Some(Timestamp::from_millis(START + 500));
+    Arc::make_mut(&mut story.payment.as_mut().unwrap().order).expires_at = Some(Timestamp::from_millis(START + 500));
     assert_eq!(story.prepared(1, minted("pi_1")), []);
     assert_eq!(story.state(), State::Canceled);
     let mut story = minting();

@@ -79,7 +79,7 @@ fn a_late_success_is_raised_once_and_changes_no_answer() {
 #[test]
 fn only_the_gateway_that_declined_can_close_the_window() {
     let mut story = declined_softly(soft());
-    story.rules.contract.identity.name = "b".to_owned();
+    story.rules.contract.identity.name = "b".into();
     assert_eq!(story.then(WINDOW, Input::Due), []);
     assert_eq!((is_open(&story), story.due_in()), (true, 1.0));
 }
