@@ -40,7 +40,7 @@ pub(super) type Id = Result<Path<String>, PathRejection>;
 /// Every route there is.
 pub(super) fn router(face: Arc<Face>) -> Router {
     Router::new()
-        .route(PAYMENTS, post(pay_by_route).get(list))
+        .route("/v1/payments", post(pay_by_route).get(list))
         .route("/v1/payments/{id}", get(show))
         .route("/v1/payments/{id}/capture", post(operations::capture))
         .route("/v1/payments/{id}/void", post(operations::void))
