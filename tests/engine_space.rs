@@ -70,7 +70,7 @@ fn a_checkpoint_on_a_full_disk_leaves_the_space_that_outcomes_need() {
     assert!(sent.len() > 20, "{}", sent.len());
     for action in sent {
         if machine.may_checkpoint(now().wall) {
-            machine.begin_checkpoint(now().wall).expect("it has said that there is room");
+            machine.begin_checkpoint(now().wall, usize::MAX).expect("it has said that there is room");
         }
         let Action::Send { call, attempt, .. } = action else { unreachable!("all are new") };
         let ended = Input::Ended { operation: 0, attempt, outcome: Outcome::Succeeded(Reply::new("ok", "")) };

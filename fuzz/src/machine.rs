@@ -472,7 +472,7 @@ impl World {
         let wall = self.clocks().wall;
         let Some(machine) = &mut self.machine else { return };
         let done = match self.checkpoint.take() {
-            None => machine.begin_checkpoint(wall).map(|begun| self.checkpoint = Some(begun)),
+            None => machine.begin_checkpoint(wall, 1).map(|begun| self.checkpoint = Some(begun)),
             Some(begun) => machine.finish_checkpoint(wall, begun, self.store.flush().expect("in memory")),
         };
         if done.is_err() {

@@ -1,16 +1,28 @@
 //! Checkpoints: what a start need not replay. Everything unresolved is carried into the journal, the store is flushed,
 //! and a note says from where to replay.
+//!
+//! ```text
+//! .. | from                                                              note: replay from there |
+//!    | carried carried | turn | carried | turn, with its payments' copies first | carried | .. |
+//! ```
+//!
+//! While a gateway is down, a hundred thousand payments may be unresolved, and to write them all takes seconds: so they are
+//! carried some at a time, between turns. Whoever replays from there must know a payment before it reads what happened to
+//! it next: a turn that has something to say of one that has not been carried yet writes its copy first.
 
 use std::sync::Arc;
 
 use super::{Machine, Stopped};
 use crate::{
     journal::{Appended, Checkpoint, Closed, Lsn, Position, Record, encode_payment},
-    payment::{Payment, Tenant, Timestamp},
+    payment::{Payment, PaymentId, Tenant, Timestamp},
 };
 
 /// What the journal takes around a record that is alone in its batch, in bytes: at the most. Also for the note itself.
 const AROUND: usize = 1024;
+
+/// How many payments are carried between two turns: some 200 KB, which the disk takes in a few milliseconds.
+pub const SLICE: usize = 256;
 
 /// A checkpoint under way: the store has yet to be flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +30,26 @@ pub struct Carrying {
     /// What the store must hold before the checkpoint is true.
     pub upto: Lsn,
     from: Position,
+}
+
+/// What is left to carry: what is unresolved, has an id behind `after`, and was last spoken of up to `upto`. What was
+/// spoken of later is known to who replays: it is newer than the checkpoint, or its copy was written first.
+#[derive(Debug)]
+pub(super) struct Carry {
+    after: Option<PaymentId>,
+    upto: Lsn,
+    /// Space that must stay free for it.
+    pub(super) owed: u64,
+}
+
+impl Carry {
+    fn is_due(&self, payment: &Payment, lsn: Lsn) -> bool {
+        lsn <= self.upto && self.after.is_none_or(|after| payment.id > after) && !payment.is_at_rest()
+    }
+}
+
+fn copy(payment: Arc<Payment>) -> Record {
+    Record::Carried(Box::new(Arc::unwrap_or_clone(payment)))
 }
 
 impl Machine {
@@ -33,8 +65,8 @@ impl Machine {
         let carried =
             u64::try_from(rows.fold(2 * AROUND + self.size_of_pauses(), usize::saturating_add)).unwrap_or(u64::MAX);
         // Twice: a segment is left when the next batch does not fit, and what remains of it stays unused.
-        let wanted = self.reserved().saturating_add(carried.saturating_mul(2));
-        let may = self.has_room(wanted, now);
+        self.to_carry = carried.saturating_mul(2);
+        let may = self.has_room(self.reserved().saturating_add(self.to_carry), now);
         if !may {
             self.since_checkpoint = 0;
         }
@@ -45,26 +77,57 @@ impl Machine {
         self.overlay.entries(None).map(|entry| &entry.payment).filter(|payment| !payment.is_at_rest())
     }
 
-    /// Carries what is unresolved. Once the store has taken everything released before, with the [`Machine::mark`] of
-    /// before, and was flushed, call [`Machine::finish_checkpoint`].
-    pub fn begin_checkpoint(&mut self, now: Timestamp) -> Result<Carrying, Stopped> {
+    /// Begins to carry what is unresolved: the first so many. Carry on with [`Machine::carry_on`], between turns. Once that
+    /// is done, and the store has taken everything released before, with the [`Machine::mark`] of before, and was flushed,
+    /// call [`Machine::finish_checkpoint`].
+    pub fn begin_checkpoint(&mut self, now: Timestamp, most: usize) -> Result<Carrying, Stopped> {
         let carrying = Carrying { upto: self.durable(), from: self.journal.position() };
-        let carried: Vec<Record> =
-            self.unresolved_rows().map(|payment| Record::Carried(Box::new(payment.as_ref().clone()))).collect();
-        self.append_all(now, carried)?;
+        self.carry = Some(Carry { after: None, upto: carrying.upto, owed: std::mem::take(&mut self.to_carry) });
         self.append_all(now, self.carried_pauses())?;
-        // What was carried would have to be replayed too, but another checkpoint would only carry it again.
         self.since_checkpoint = 0;
+        self.carry_on(now, most)?;
         Ok(carrying)
     }
 
-    /// The store holds everything up to the checkpoint's place, durably.
+    /// Carries up to so many more. Whether everything is.
+    pub fn carry_on(&mut self, now: Timestamp, most: usize) -> Result<bool, Stopped> {
+        let since = self.since_checkpoint;
+        let Some(carry) = &mut self.carry else { return Ok(true) };
+        let entries = self.overlay.entries(carry.after.as_ref());
+        let due = entries.filter(|entry| carry.is_due(&entry.payment, entry.lsn)).map(|entry| &entry.payment);
+        let some: Vec<Arc<Payment>> = due.take(most.max(1)).cloned().collect();
+        match some.last() {
+            Some(last) => carry.after = Some(last.id),
+            None => {
+                self.carry = None;
+                return Ok(true);
+            }
+        }
+        self.append_all(now, some.into_iter().map(copy).collect())?;
+        // What was carried would have to be replayed too, but another checkpoint would only carry it again.
+        self.since_checkpoint = since;
+        Ok(false)
+    }
+
+    /// What was begun is not going to be finished: the store failed.
+    pub fn give_up_checkpoint(&mut self) {
+        self.carry = None;
+    }
+
+    /// A payment's copy, if a turn that speaks of it has to write that first. `before` is how it stands, as of `lsn`.
+    pub(super) fn copy_first(&self, before: Option<&Arc<Payment>>, lsn: Lsn) -> Option<Record> {
+        let due = |payment: &&Arc<Payment>| self.carry.as_ref().is_some_and(|carry| carry.is_due(payment, lsn));
+        before.filter(due).cloned().map(copy)
+    }
+
+    /// The store holds everything up to the checkpoint's place, durably. What is not carried yet is carried here.
     pub fn finish_checkpoint(
         &mut self,
         now: Timestamp,
         carrying: Carrying,
         files: Vec<(String, u64)>,
     ) -> Result<(), Stopped> {
+        while !self.carry_on(now, SLICE)? {}
         let Carrying { upto, from } = carrying;
         let checkpoint = Checkpoint { store: self.folder, upto, from, files };
         self.append_all(now, vec![Record::Checkpoint(checkpoint)])

@@ -24,7 +24,7 @@ mod guard;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-pub use checkpoint::Carrying;
+pub use checkpoint::{Carrying, SLICE};
 pub use guard::Watch;
 pub use inbox::Received;
 pub use list::{Filter, Page};
@@ -36,6 +36,7 @@ use crate::{
     payment::{Audit, Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
+use checkpoint::Carry;
 use guard::Guard;
 use inbox::Inbox;
 use overlay::Overlay;
@@ -76,6 +77,10 @@ pub struct Machine {
     at: Position,
     /// How many bytes of it a start would have to replay.
     since_checkpoint: u64,
+    /// What a checkpoint under way has still to carry.
+    carry: Option<Carry>,
+    /// Space that the next checkpoint was found to need.
+    to_carry: u64,
     /// The wall time of the last batch: `now` never runs behind it.
     last_wall: Timestamp,
     /// The disk was full: not tried again before this.
@@ -246,7 +251,8 @@ impl Machine {
 
     /// Space that must stay free for what is already recorded as intended.
     fn reserved(&self) -> u64 {
-        u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE)
+        let outcomes = u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE);
+        outcomes.saturating_add(self.carry.as_ref().map_or(0, |carry| carry.owed))
     }
 
     /// Whether the disk has space for what is wanted, in bytes; makes segments if need be. After a failure it does not

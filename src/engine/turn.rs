@@ -150,9 +150,10 @@ impl Machine {
         self.journal.check_running()?;
         let mut working = self.load(inputs)?;
         let (steps, groups) = self.decide_all(&now, inputs, admit, &mut working)?;
-        self.record(&now, &groups, &mut working)?;
+        let facts = names(&groups);
+        self.record(&now, groups, &mut working)?;
         let resting = self.publish(&mut working);
-        let recorded = Recorded { facts: names(&groups), settled: settled(&working) };
+        let recorded = Recorded { facts, settled: settled(&working) };
         Ok(Turned { recorded, ..release(inputs, steps, &working, resting) })
     }
 
@@ -343,15 +344,18 @@ impl Machine {
     }
 
     /// One write, one fsync. Notes for each payment the last record about it.
-    fn record(&mut self, now: &Now, groups: &[Vec<Record>], working: &mut Workings) -> Result<(), Stopped> {
+    fn record(&mut self, now: &Now, groups: Vec<Vec<Record>>, working: &mut Workings) -> Result<(), Stopped> {
         if groups.iter().all(Vec::is_empty) {
             return Ok(());
         }
+        let copies = working.list.iter().filter(|work| work.draft.is_some());
+        let copies = copies.filter_map(|work| self.copy_first(work.before.as_ref(), work.lsn));
+        let groups: Vec<Vec<Record>> = copies.map(|copy| vec![copy]).chain(groups).collect();
         let owner = |record: &Record| {
             let Record::Event(event) = record else { return None };
             working.get(&event.payment)?.payment().map(|payment| payment.tenant.clone())
         };
-        let appended = self.journal.append_of(now.wall, groups, &owner)?;
+        let appended = self.journal.append_of(now.wall, &groups, &owner)?;
         self.note(now.wall, &appended);
         let mut lsn = appended.first;
         for record in groups.iter().flatten() {

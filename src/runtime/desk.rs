@@ -35,6 +35,8 @@ pub(super) struct Desk {
     /// Callers who wait for an operation to be final.
     pub(super) waiters: HashMap<PaymentId, Vec<Waiter>>,
     pub(super) checkpoint: Option<Carrying>,
+    /// Of that checkpoint some is still to be carried.
+    pub(super) carrying: bool,
     /// Why the store takes no more rows; it is rebuilt or caught up at the next start.
     pub(super) store_failed: Option<String>,
     pub(super) confirm_at: Option<Instant>,

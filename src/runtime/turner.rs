@@ -23,7 +23,7 @@ use super::{
     telling::{COME_BACK, readable, refuse},
 };
 use crate::{
-    engine::{Admission, Carrying, MAX_TURN, Machine, Stopped, Turned},
+    engine::{Admission, Carrying, MAX_TURN, Machine, SLICE, Stopped, Turned},
     journal::Lsn,
     payment::{Action, Input, Now, Payment, PaymentId, Timestamp},
 };
@@ -153,7 +153,8 @@ impl Turner {
         let held = (open && self.desk.windows.iter().any(|window| window.free() > 0 && !window.held.is_empty()))
             .then(|| Instant::now() + if full { FULL_PAUSE } else { Duration::ZERO });
         let closing = self.desk.closing.as_ref().map(|closing| closing.until);
-        [due, more, held, closing, self.desk.confirm_at].into_iter().flatten().min()
+        let carrying = self.desk.carrying.then(Instant::now);
+        [due, more, held, closing, carrying, self.desk.confirm_at].into_iter().flatten().min()
     }
 
     fn take_reports(&mut self, reports: Vec<Report>, now: &Now, agenda: &mut Agenda) -> Result<(), Stopped> {
@@ -193,6 +194,8 @@ impl Turner {
     fn store_failed(&mut self, why: String) -> Result<(), Stopped> {
         tracing::error!(%why, "the store takes no more rows: no new payments are taken until the next start");
         self.desk.checkpoint = None;
+        self.desk.carrying = false;
+        self.machine.give_up_checkpoint();
         if self.desk.store_failed.is_none() {
             note_failed(&self.options.data.join(STORE)).map_err(|error| Stopped {
                 why: format!("the store failed ({why}), which could not be noted: {error}"),
@@ -338,6 +341,10 @@ impl Turner {
         if idle && !self.desk.cramped && long && self.machine.may_checkpoint(now.wall) {
             self.desk.checkpoint = Some(self.checkpoint(now.wall)?);
         }
+        if self.desk.carrying && self.machine.carry_on(now.wall, SLICE)? {
+            self.desk.carrying = false;
+            self.keeper.flush();
+        }
         if self.desk.confirm_at.is_some_and(|at| at <= Instant::now()) {
             self.machine.confirm(now.wall)?;
             self.desk.confirm_at = None;
@@ -345,12 +352,11 @@ impl Turner {
         Ok(())
     }
 
-    /// Carries what is unresolved, and has the store flushed: it reports when that is done.
+    /// Begins to carry what is unresolved. Once all is, the store is flushed: it reports when that is done.
     fn checkpoint(&mut self, now: Timestamp) -> Result<Carrying, Stopped> {
         self.keeper.put(Vec::new(), self.machine.mark());
-        let carrying = self.machine.begin_checkpoint(now)?;
-        self.keeper.flush();
-        Ok(carrying)
+        self.desk.carrying = true;
+        self.machine.begin_checkpoint(now, SLICE)
     }
 
     /// Takes nothing new from here on; what is held is let go, with nothing recorded.
@@ -385,6 +391,9 @@ impl Turner {
             return Ok(()); // Without a close mark: the next start looks closely.
         }
         while self.desk.checkpoint.is_some() {
+            if std::mem::take(&mut self.desk.carrying) {
+                self.keeper.flush(); // The end of a checkpoint carries what is left.
+            }
             self.wait_for_flush()?;
         }
         if self.desk.store_failed.is_some() {
@@ -395,6 +404,7 @@ impl Turner {
             return Ok(()); // A full disk: the next start replays from the last checkpoint.
         }
         let carrying = self.checkpoint(now)?;
+        self.keeper.flush();
         let files = self.wait_for_flush()?;
         if self.desk.store_failed.is_some() {
             return Ok(());

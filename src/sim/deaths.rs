@@ -6,7 +6,7 @@ use super::{
     world::{JOURNAL, What, World},
 };
 use crate::{
-    engine::{self, Recovered},
+    engine::{self, Machine, Recovered, Stopped},
     journal,
     payment::{Clock, Distrust},
     store::Store,
@@ -33,20 +33,37 @@ impl World {
         let done = match self.checkpoint.take() {
             None => {
                 self.lag.push_back((Vec::new(), machine.mark()));
-                let begun = machine.begin_checkpoint(wall);
+                let begun = machine.begin_checkpoint(wall, 1);
                 let again = self.now + self.rng.below(2_000);
                 self.at(again, What::Checkpoint);
                 begun.map(|carrying| self.checkpoint = Some(carrying))
             }
-            Some(carrying) => match self.store.flush() {
-                Ok(files) => machine.finish_checkpoint(wall, carrying, files),
-                Err(error) => Err(error.into()),
+            Some(carrying) => match self.carry_on(&mut machine) {
+                Ok(true) => match self.store.flush() {
+                    Ok(files) => machine.finish_checkpoint(wall, carrying, files),
+                    Err(error) => Err(error.into()),
+                },
+                Ok(false) => Ok(self.checkpoint = Some(carrying)),
+                Err(error) => Err(error),
             },
         };
         match done {
             Ok(()) => self.machine = Some(machine),
             Err(_) => self.die(),
         }
+    }
+
+    /// A few payments more, or all that is left of them. Whether everything is carried.
+    fn carry_on(&mut self, machine: &mut Machine) -> Result<bool, Stopped> {
+        if self.rng.one_in(2) {
+            return Ok(true); // The end of it carries the rest.
+        }
+        let done = machine.carry_on(self.clocks().wall, 2)?;
+        if !done {
+            let again = self.now + self.rng.below(500);
+            self.at(again, What::Checkpoint);
+        }
+        Ok(done)
     }
 
     /// The process dies, or the machine; it may stay dead for days.

@@ -370,7 +370,7 @@ impl World {
         let Ok(turned) = turned else {
             self.note(|| "the engine stopped: the disk failed".to_owned());
             // Whatever would be recorded now must be refused: the journal is poisoned.
-            if self.disk.has_failed() && machine.sizes().0 > 0 && machine.begin_checkpoint(now.wall).is_ok() {
+            if self.disk.has_failed() && machine.sizes().0 > 0 && machine.begin_checkpoint(now.wall, 1).is_ok() {
                 self.oracle.went_on();
             }
             return self.die();

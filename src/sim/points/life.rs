@@ -119,7 +119,7 @@ impl Life {
     fn must_have_stopped(&mut self) {
         let wall = self.now().wall;
         let Some(machine) = &mut self.machine else { return };
-        if machine.sizes().0 > 0 && machine.begin_checkpoint(wall).is_ok() {
+        if machine.sizes().0 > 0 && machine.begin_checkpoint(wall, 1).is_ok() {
             self.breaks("P8", None, "the engine went on after a failed write or fsync");
         }
     }
@@ -241,7 +241,8 @@ impl Life {
         let (wall, store) = (self.now().wall, self.store.clone());
         let machine = self.machine()?;
         engine::put(store.as_ref(), &[], &machine.mark())?;
-        machine.begin_checkpoint(wall)
+        // One at a time: what happens before the others are carried has to write their copies first.
+        machine.begin_checkpoint(wall, 1)
     }
 
     fn finish_checkpoint(&mut self, carrying: Carrying) -> Result<(), Stopped> {
