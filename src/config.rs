@@ -47,7 +47,7 @@ const OTHER_VARIABLES: [&str; 8] =
     ["config", "log", "log_format", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "data",
     "listen",
     "gateway",
@@ -65,6 +65,8 @@ const KEYS: [&str; 24] = [
     "queue",
     "gateway_slots",
     "segment_bytes",
+    "batch_bytes",
+    "checkpoint_bytes",
     "store_cache_bytes",
     "keys_file",
     "rate_per_key",
@@ -111,6 +113,10 @@ pub struct Settings {
     pub gateway_slots: Option<usize>,
     /// The size of a journal segment, in bytes. `None`: the engine's default.
     pub segment_bytes: Option<u64>,
+    /// How much of the journal is written with one fsync, in bytes. `None`: the engine's default.
+    pub batch_bytes: Option<u32>,
+    /// After how much of the journal the store is flushed, in bytes. `None`: the engine's default.
+    pub checkpoint_bytes: Option<u64>,
     /// The store's cache, in bytes. `None`: the engine's default.
     pub store_cache_bytes: Option<u64>,
     /// The file of the API keys that are let in, which `payonce keys` writes. Default: none; everybody is let in.
@@ -157,6 +163,8 @@ impl Default for Settings {
             queue: None,
             gateway_slots: None,
             segment_bytes: None,
+            batch_bytes: None,
+            checkpoint_bytes: None,
             store_cache_bytes: None,
             keys_file: None,
             rate_per_key: None,
@@ -207,6 +215,8 @@ impl Settings {
         options.queue = self.queue.unwrap_or(options.queue);
         options.gateway_slots = self.gateway_slots.unwrap_or(options.gateway_slots);
         options.segment_bytes = self.segment_bytes.unwrap_or(options.segment_bytes);
+        options.batch_bytes = self.batch_bytes.unwrap_or(options.batch_bytes);
+        options.checkpoint_bytes = self.checkpoint_bytes.unwrap_or(options.checkpoint_bytes);
         options.store_cache_bytes = self.store_cache_bytes.unwrap_or(options.store_cache_bytes);
         options
     }
@@ -316,6 +326,8 @@ impl Settings {
             "queue" => self.queue = Some(at_least_one(value)?),
             "gateway_slots" => self.gateway_slots = Some(at_least_one(value)?),
             "segment_bytes" => self.segment_bytes = Some(parsed(value, "a number of bytes")?),
+            "batch_bytes" => self.batch_bytes = Some(parsed(value, "a number of bytes")?),
+            "checkpoint_bytes" => self.checkpoint_bytes = Some(parsed(value, "a number of bytes")?),
             "store_cache_bytes" => self.store_cache_bytes = Some(parsed(value, "a number of bytes")?),
             "keys_file" => self.keys_file = Some(PathBuf::from(not_empty(value)?)),
             "rate_per_key" => self.rate_per_key = Some(parsed::<NonZeroU32>(value, "a number from 1 on")?.get()),

@@ -353,6 +353,7 @@ fn disk(options: &Options) -> Result<Arc<dyn Disk>, OpenError> {
 pub(super) fn journal_options(options: &Options) -> journal::Options {
     journal::Options {
         segment_bytes: options.segment_bytes,
+        batch_bytes: options.batch_bytes,
         verify_bytes: options.verify_bytes,
         ..journal::Options::default()
     }

@@ -34,8 +34,11 @@ pub struct Options {
     /// Journal segments, in bytes. 64 MiB hold some 100,000 payments: few files, and zero-filling one ahead of need
     /// takes a tenth of a second, off the hot path.
     pub segment_bytes: u64,
+    /// How much is written with one fsync, in bytes, where more is waiting: 1 MiB takes a disk about as long to write as to
+    /// sync. Less, and the first of many waits less and the last waits more; more than that only makes all of them wait.
+    pub batch_bytes: u32,
     /// The store is flushed after this many bytes of journal: what a start after a kill has to replay, at some 100,000
-    /// payments a second.
+    /// payments a second. Half of it, and such a start takes half as long, and the store is flushed twice as often.
     pub checkpoint_bytes: u64,
     /// How much of the older journal a start checks, in bytes, newest first. A gigabyte is read in about a second.
     pub verify_bytes: u64,
@@ -70,6 +73,7 @@ impl Options {
             duplicates: None,
             seal_personal_data: false,
             segment_bytes: 64 << 20,
+            batch_bytes: MOST_IN_A_BATCH,
             checkpoint_bytes: 32 << 20,
             verify_bytes: 1 << 30,
             store_cache_bytes: 64 << 20,
@@ -87,6 +91,12 @@ impl Options {
         if self.segment_bytes < LEAST_SEGMENT || !self.segment_bytes.is_multiple_of(4096) {
             return Err("segment_bytes must be a multiple of 4096 from 8388608 (8 MiB) on: the largest batch must fit");
         }
+        if self.batch_bytes < LEAST_IN_A_BATCH || self.batch_bytes > MOST_IN_A_BATCH {
+            return Err("batch_bytes must be from 4096 to 1048576");
+        }
+        if self.checkpoint_bytes < LEAST_CHECKPOINT {
+            return Err("checkpoint_bytes must be at least 65536: each checkpoint flushes the whole store");
+        }
         if self.gateway_slots == 0 || self.queue == 0 {
             return Err("gateway_slots and queue must be at least 1");
         }
@@ -94,5 +104,42 @@ impl Options {
     }
 }
 
+/// A payment or two; less would only be rounded up.
+const LEAST_IN_A_BATCH: u32 = 4096;
+const MOST_IN_A_BATCH: u32 = 1 << 20;
+/// Some 100 payments.
+const LEAST_CHECKPOINT: u64 = 64 << 10;
+
 /// Twice the largest batch.
 const LEAST_SEGMENT: u64 = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name_up_to_its_limit() {
+        let whole = Options::new("./data");
+        assert_eq!(whole.check(), Ok(()));
+        let least = Options {
+            segment_bytes: LEAST_SEGMENT,
+            batch_bytes: LEAST_IN_A_BATCH,
+            checkpoint_bytes: LEAST_CHECKPOINT,
+            gateway_slots: 1,
+            queue: 1,
+            ..whole.clone()
+        };
+        assert_eq!(least.check(), Ok(()));
+        for (options, named) in [
+            (Options { segment_bytes: LEAST_SEGMENT - 4096, ..whole.clone() }, "segment_bytes"),
+            (Options { segment_bytes: LEAST_SEGMENT + 512, ..whole.clone() }, "segment_bytes"),
+            (Options { batch_bytes: LEAST_IN_A_BATCH - 1, ..whole.clone() }, "batch_bytes"),
+            (Options { batch_bytes: MOST_IN_A_BATCH + 1, ..whole.clone() }, "batch_bytes"),
+            (Options { checkpoint_bytes: LEAST_CHECKPOINT - 1, ..whole.clone() }, "checkpoint_bytes"),
+            (Options { gateway_slots: 0, ..whole.clone() }, "gateway_slots"),
+            (Options { queue: 0, ..whole.clone() }, "queue"),
+        ] {
+            assert!(options.check().is_err_and(|why| why.contains(named)), "{named}");
+        }
+    }
+}

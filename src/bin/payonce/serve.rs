@@ -93,6 +93,12 @@ pub(crate) struct ServeArgs {
     /// The size of a journal segment, in bytes
     #[arg(long, value_name = "BYTES")]
     segment_bytes: Option<String>,
+    /// How much of the journal is written with one fsync, in bytes
+    #[arg(long, value_name = "BYTES")]
+    batch_bytes: Option<String>,
+    /// After how much of the journal the store is flushed, in bytes
+    #[arg(long, value_name = "BYTES")]
+    checkpoint_bytes: Option<String>,
     /// The store's cache, in bytes
     #[arg(long, value_name = "BYTES")]
     store_cache_bytes: Option<String>,
@@ -238,6 +244,8 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
         ("queue", &args.queue),
         ("gateway_slots", &args.gateway_slots),
         ("segment_bytes", &args.segment_bytes),
+        ("batch_bytes", &args.batch_bytes),
+        ("checkpoint_bytes", &args.checkpoint_bytes),
         ("store_cache_bytes", &args.store_cache_bytes),
         ("keys_file", &args.keys_file),
         ("rate_per_key", &args.rate_per_key),
