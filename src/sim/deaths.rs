@@ -6,7 +6,7 @@ use super::{
     world::{JOURNAL, What, World},
 };
 use crate::{
-    engine::{self, Machine, Recovered, Stopped},
+    engine::{self, Carrying, Machine, Recovered, Stopped},
     journal,
     payment::{Clock, Distrust},
     store::Store,
@@ -38,14 +38,7 @@ impl World {
                 self.at(again, What::Checkpoint);
                 begun.map(|carrying| self.checkpoint = Some(carrying))
             }
-            Some(carrying) => match self.carry_on(&mut machine) {
-                Ok(true) => match self.store.flush() {
-                    Ok(files) => machine.finish_checkpoint(wall, carrying, files),
-                    Err(error) => Err(error.into()),
-                },
-                Ok(false) => Ok(self.checkpoint = Some(carrying)),
-                Err(error) => Err(error),
-            },
+            Some(carrying) => self.go_on_with(carrying, &mut machine),
         };
         match done {
             Ok(()) => self.machine = Some(machine),
@@ -53,17 +46,17 @@ impl World {
         }
     }
 
-    /// A few payments more, or all that is left of them. Whether everything is carried.
-    fn carry_on(&mut self, machine: &mut Machine) -> Result<bool, Stopped> {
-        if self.rng.one_in(2) {
-            return Ok(true); // The end of it carries the rest.
-        }
-        let done = machine.carry_on(self.clocks().wall, 2)?;
-        if !done {
+    /// Carries a few payments more, or all that is left of them: then it is finished.
+    fn go_on_with(&mut self, carrying: Carrying, machine: &mut Machine) -> Result<(), Stopped> {
+        let wall = self.clocks().wall;
+        if self.rng.one_in(2) && !machine.carry_on(wall, 2)? {
             let again = self.now + self.rng.below(500);
             self.at(again, What::Checkpoint);
+            self.checkpoint = Some(carrying);
+            return Ok(());
         }
-        Ok(done)
+        let files = self.store.flush()?;
+        machine.finish_checkpoint(wall, carrying, files)
     }
 
     /// The process dies, or the machine; it may stay dead for days.
