@@ -246,6 +246,21 @@ mod tests {
         assert!(Head::decode(&Head { length: 72, ..head() }.encode()).is_some());
     }
 
+    /// The first sector holds the header. One in which the trailer lies whole has its stamp, and is never zero.
+    #[test]
+    fn sectors_that_are_zero_by_content_are_counted_up_to_the_one_in_which_the_trailer_lies() {
+        for (zeros, counted) in
+            [(0, 0), (65, 0), (504, 0), (505, 1), (511, 1), (512, 1), (512 + 504, 1), (512 + 505, 2)]
+        {
+            assert_eq!(zero_sectors(&vec![0; 448 + zeros]), counted, "{zeros}");
+        }
+        let mut frames = vec![0; 448 + 512 + 505];
+        frames[448 + 511] = 1;
+        assert_eq!(zero_sectors(&frames), 1);
+        frames[448 + 512] = 1;
+        assert_eq!(zero_sectors(&frames), 0);
+    }
+
     #[test]
     fn a_batch_takes_whole_sectors() {
         for (length, taken) in [(72, 512), (512, 512), (513, 1024), (1024, 1024)] {

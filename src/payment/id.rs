@@ -282,6 +282,27 @@ mod tests {
     }
 
     #[test]
+    fn payments_are_in_the_order_of_their_bytes() {
+        let ids =
+            [[0; 16], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9], [1; 16], [0xff; 16]].map(PaymentId::from_bytes);
+        assert!(ids.is_sorted());
+        assert_eq!(ids[0].partial_cmp(&ids[1]), Some(Ordering::Less));
+        assert_eq!(ids[3].partial_cmp(&ids[2]), Some(Ordering::Greater));
+    }
+
+    #[test]
+    fn an_operation_may_belong_to_the_payments_whose_first_half_its_key_has() {
+        let key = OperationKey::from_bytes([7; 16]);
+        let with = |place: usize| {
+            let mut bytes = [7; 16];
+            bytes[place] = 8;
+            PaymentId::from_bytes(bytes)
+        };
+        assert!(key.may_belong_to(&with(8)) && key.may_belong_to(&key.first_candidate()));
+        assert!(!key.may_belong_to(&with(7)) && !key.may_belong_to(&with(0)));
+    }
+
+    #[test]
     fn keys_that_only_resemble_a_uuid_v7_or_a_ulid_lend_no_time() {
         for key in [
             "01890a5dac96774bbcceb302099a8057",

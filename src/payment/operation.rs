@@ -344,6 +344,16 @@ mod tests {
     use super::*;
     use crate::payment::samples::{at, charge, operation, reply};
 
+    /// A payment's caller may choose a key that looks like one of the engine's.
+    #[test]
+    fn the_first_operation_is_never_the_engines_own_whatever_its_key() {
+        let mut one = operation(charge(), Standing::Intended);
+        one.key = IdempotencyKey::new(&format!("{OWN_KEYS}x")).expect("legal");
+        assert!(!one.is_own());
+        one.this.number = 1;
+        assert!(one.is_own());
+    }
+
     const REASONS: [(ParkReason, &str); 7] = [
         (ParkReason::Exhausted, "schedule_exhausted"),
         (ParkReason::NotFoundWithoutDeduplication, "not_found_without_deduplication"),

@@ -274,8 +274,7 @@ fn holds_card_number(text: &str) -> bool {
 /// Whether some groups of digits, side by side, are a card number: an expiry date may stand behind it, or a count before.
 fn is_in(digits: &[u32], groups: &[usize]) -> bool {
     let ends = || groups.iter().copied().skip(1).chain([digits.len()]);
-    let from = |start: usize| ends().filter(move |end| *end > start && end - start <= 19);
-    groups.iter().any(|start| from(*start).any(|end| digits.get(*start..end).is_some_and(is_card_number)))
+    groups.iter().any(|start| ends().any(|end| digits.get(*start..end).is_some_and(is_card_number)))
 }
 
 fn is_card_number(digits: &[u32]) -> bool {
@@ -297,6 +296,21 @@ mod tests {
     fn order() -> Order {
         Order::new(Amount::new(1050).expect("legal"), Currency::new("USD").expect("legal"), "alice", "bob")
             .expect("legal")
+    }
+
+    #[test]
+    fn words_are_kept_that_are_there_fit_and_control_nothing() {
+        for (text, spoken) in [
+            ("a b", true),
+            ("", false),
+            (" \u{2003}", false),
+            ("a\nb", false),
+            ("abc", true),
+            ("abcd", false),
+            ("\u{e4}\u{f6}\u{fc}", true),
+        ] {
+            assert_eq!(is_spoken(text, 3), spoken, "{text:?}");
+        }
     }
 
     #[test]

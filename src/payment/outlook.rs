@@ -128,6 +128,12 @@ mod tests {
         samples::{at, charge, operation, reply},
     };
 
+    #[test]
+    fn what_is_next_has_a_word_in_http_bodies_that_stays() {
+        let all = [Next::Nothing, Next::AwaitGateway, Next::Send, Next::Ask, Next::AwaitNews];
+        assert_eq!(all.map(Next::as_str), ["nothing", "await_gateway", "send", "ask", "await_news"]);
+    }
+
     fn seen(standing: Standing, pursuit: Pursuit, contract: Option<&Contract>) -> (Next, Option<u64>, String) {
         let now = Now { wall: at(1_000), tick: Tick::from_millis(10), clock: Clock::Trusted };
         let Outlook { next, at, why, .. } = outlook(&operation(charge(), standing), &pursuit, contract, &now);
