@@ -24,7 +24,7 @@ const AROUND: usize = 1024;
 /// How many payments are carried between two turns: some 200 KB, which the disk takes in a few milliseconds.
 pub const SLICE: usize = 256;
 
-/// A checkpoint under way: the store has yet to be flushed.
+/// A checkpoint under way: some may have yet to be carried, and the store to be flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Carrying {
     /// What the store must hold before the checkpoint is true.
@@ -46,10 +46,6 @@ impl Carry {
     fn is_due(&self, payment: &Payment, lsn: Lsn) -> bool {
         lsn <= self.upto && self.after.is_none_or(|after| payment.id > after) && !payment.is_at_rest()
     }
-}
-
-fn copy(payment: Arc<Payment>) -> Record {
-    Record::Carried(Box::new(Arc::unwrap_or_clone(payment)))
 }
 
 impl Machine {
@@ -170,4 +166,8 @@ impl Machine {
         self.since_checkpoint = self.since_checkpoint.saturating_add(at.offset.saturating_sub(start));
         self.at = at;
     }
+}
+
+fn copy(payment: Arc<Payment>) -> Record {
+    Record::Carried(Box::new(Arc::unwrap_or_clone(payment)))
 }

@@ -13,6 +13,9 @@
 //! openapi  what all of this is, as a document           docs     the same as a page, at /docs
 //! ```
 //!
+//! What makes a payment, which is most of what comes, goes straight to its handler (`routes::pay_at_once`); all else goes
+//! through the router.
+//!
 //! The caller brings the socket and the signal to stop, so tests listen on port 0 and the program stops on SIGTERM.
 //! The server answers from the moment it listens: [`Face`] says 503 until it has been given an engine.
 //!
