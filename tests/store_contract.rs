@@ -179,7 +179,9 @@ fn shorter_and_missing_files_are_noticed_before_sled_sees_them() {
 fn a_row_too_large_for_sleds_log_is_kept_and_its_damage_noticed() {
     let folder = Folder::new();
     let store = fresh(&folder.path);
-    let large = Row { lsn: Lsn::new(1), payload: (0..=255).cycle().take(300_000).collect() };
+    // Nothing that could be compressed.
+    let scattered = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let large = Row { lsn: Lsn::new(1), payload: (1..40_000).flat_map(|n| scattered(n).to_le_bytes()).collect() };
     store.apply(&[(id(1), large.clone())], &mark(1)).unwrap();
     store.flush().unwrap();
     let copy = copied(&folder.path);
@@ -251,14 +253,20 @@ fn rows_without_a_mark_a_damaged_mark_and_another_format_are_moved_aside() {
     }
 }
 
-/// Payments of different moments, each in a pack of its own.
+/// Payments of different moments.
 fn apart(n: u8) -> PaymentId {
     PaymentId::from_bytes([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
+/// The key of the pack that begins with that payment.
+fn key(n: u8) -> Vec<u8> {
+    [b"p", &apart(n).as_bytes()[..]].concat()
+}
+
+/// 200 rows, in packs that begin with 0, 65, 129 and 193.
 fn filled_apart(path: &Path) -> PathBuf {
     let store = fresh(path);
-    store.apply(&(1..=20).map(|n| (apart(n), row(n.into()))).collect::<Vec<_>>(), &mark(20)).unwrap();
+    store.apply(&(1..=200).map(|n| (apart(n), row(n.into()))).collect::<Vec<_>>(), &mark(200)).unwrap();
     store.flush().unwrap();
     copied(path)
 }
@@ -267,28 +275,45 @@ fn filled_apart(path: &Path) -> PathBuf {
 fn a_damaged_pack_is_an_error_that_names_its_payment_and_harms_no_other() {
     let folder = Folder::new();
     let copy = filled_apart(&folder.path);
-    through_sled(&copy, |db| flip(db, &[b"p", &apart(7).as_bytes()[..6]].concat(), 15));
+    through_sled(&copy, |db| flip(db, &key(65), 15));
     let store = kept(&copy);
-    for error in [store.get(&apart(7)).map(drop).unwrap_err(), store.page(None, 100).map(drop).unwrap_err()] {
-        assert!(matches!(error, StoreError::Row { payment, .. } if payment == apart(7)), "{error}");
-        assert!(error.to_string().contains(&apart(7).to_string()));
-    }
-    assert_eq!(store.get(&apart(8)).unwrap(), Some(row(8)));
-    assert!(matches!(store.apply(&[(apart(7), row(99))], &mark(99)), Err(StoreError::Row { .. })));
+    let error = store.get(&apart(77)).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Row { payment, .. } if payment == apart(77)), "{error}");
+    assert!(error.to_string().contains(&apart(77).to_string()));
+    assert!(matches!(store.page(None, 100), Err(StoreError::Row { payment, .. }) if payment == apart(65)));
+    assert_eq!([64, 129, 200].map(|n| store.get(&apart(n)).unwrap()), [64, 129, 200].map(|n| Some(row(n))));
+    assert!(matches!(store.apply(&[(apart(77), row(99))], &mark(99)), Err(StoreError::Row { .. })));
     assert!(matches!(store.get(&apart(8)), Err(StoreError::Broken { .. })), "half of it may have been lost");
+}
+
+/// What was in it would pass for never having been.
+#[test]
+fn a_pack_that_is_missing_is_an_error_wherever_it_was() {
+    for (missing, within) in [(0, 30), (65, 100), (193, 200)] {
+        let folder = Folder::new();
+        let copy = filled_apart(&folder.path);
+        through_sled(&copy, |db| drop(db.remove(key(missing)).unwrap().unwrap()));
+        let store = kept(&copy);
+        assert!(matches!(store.get(&apart(within)), Err(StoreError::Row { payment, .. }) if payment == apart(within)));
+        assert!(matches!(store.page(None, 300), Err(StoreError::Row { .. })), "{missing}");
+        assert_eq!(store.get(&apart(150)).unwrap(), Some(row(150)));
+        assert!(matches!(store.apply(&[(apart(within), row(1))], &mark(201)), Err(StoreError::Row { .. })));
+    }
 }
 
 /// A pack moved under another key would answer for payments that are not its own.
 #[test]
 fn a_pack_under_another_key_is_refused() {
-    let folder = Folder::new();
-    let copy = filled_apart(&folder.path);
-    through_sled(&copy, |db| {
-        let key = |n| [b"p", &apart(n).as_bytes()[..6]].concat();
-        let value = db.get(key(7)).unwrap().unwrap();
-        db.insert(key(99), value).unwrap();
-    });
-    assert!(matches!(kept(&copy).get(&apart(99)), Err(StoreError::Row { payment, .. }) if payment == apart(99)));
+    for odd in [key(150), key(150)[..16].to_vec()] {
+        let folder = Folder::new();
+        let copy = filled_apart(&folder.path);
+        through_sled(&copy, |db| {
+            let value = db.get(key(65)).unwrap().unwrap();
+            db.insert(odd, value).unwrap();
+        });
+        let error = kept(&copy).get(&apart(151)).map(drop).unwrap_err();
+        assert!(matches!(error, StoreError::Row { payment, .. } if payment == apart(151)), "{error}");
+    }
 }
 
 /// A batch job names a hundred thousand payments within one millisecond: no pack grows with them.
@@ -315,10 +340,27 @@ fn rows_of_one_moment_are_found_listed_and_replaced_however_many() {
     assert_eq!(store.page(None, 10_000).unwrap(), all);
     assert_eq!(store.page(Some(&all[1_234].0), 5).unwrap(), all[1_235..1_240]);
     drop(store);
-    through_sled(&folder.path, |db| {
-        let largest = db.iter().map(|value| value.unwrap().1.len()).max().unwrap();
-        assert!(largest < 65 * (320 + 28), "{largest}");
-    });
+    let packs = packs_in(&folder.path);
+    assert!((3_000 / 64..3_000 / 30).contains(&packs), "{packs}");
+}
+
+/// As they do where keys begin with the time: an index of half-full packs would be twice as large.
+#[test]
+fn rows_that_come_in_order_fill_their_packs() {
+    let folder = Folder::new();
+    let store = fresh(&folder.path);
+    for first in (1..=6_400).step_by(100) {
+        store.apply(&(first..first + 100).map(|n| put(n, n)).collect::<Vec<_>>(), &mark(first + 99)).unwrap();
+    }
+    assert_eq!(store.page(None, 10_000).unwrap(), (1..=6_400).map(|n| put(n, n)).collect::<Vec<_>>());
+    drop(store);
+    assert_eq!(packs_in(&folder.path), 100);
+}
+
+fn packs_in(path: &Path) -> usize {
+    let mut packs = 0;
+    through_sled(path, |db| packs = db.scan_prefix(b"p").count());
+    packs
 }
 
 #[test]

@@ -1,103 +1,108 @@
 //! The values, byte for byte. All numbers little-endian.
 //!
 //! ```text
-//! pack   format u8 | 0 | crc u32 | rows, in the order of their ids: id [16] | lsn u64 | length u32 | payload
-//! fork   format u8 | 1 | crc u32
+//! pack   format u8 | crc u32 | where the next pack begins [16], zeros for nowhere | length of the rows u32 | the rows, as an
+//!        LZ4 block: one after the other in the order of their ids: id [16] | lsn u64 | length u32 | payload
 //! mark   format u8 | store [16] | epoch u64 | applied u64 | chain u32 | crc u32
 //! ```
 //!
 //! The crc is CRC-32 (IEEE) over the value's key, then the value without the crc itself: a value that sled hands out under
 //! another key than its own is as bad as one with a flipped bit. The format is private, and no older one is ever read:
 //! a store of another format is rebuilt.
+//!
+//! Rows of one moment have much in common: compressed, they take a third.
 
-use std::collections::BTreeMap;
-
-use super::{Mark, Row};
+use super::{Mark, keys};
 use crate::{journal::Lsn, payment::PaymentId};
 
 /// All values' format. A change of any, or of a payload's encoding, makes it the next number.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
-const PACK: u8 = 0;
-const FORK: u8 = 1;
-
-const HEAD: usize = 2;
-const ROW_HEADER: usize = 16 + 8 + 4;
 const MARK_LENGTH: usize = 1 + 16 + 8 + 8 + 4 + 4;
+/// Where a pack's crc is, and what it covers begins behind it.
+const CRC: std::ops::Range<usize> = 1..5;
+/// No LZ4 block holds more than so many times its own length.
+const MOST_COMPRESSED: usize = 255;
 
 const OTHER_FORMAT: &str = "it is of another format than this version writes";
 const TOO_SHORT: &str = "it is cut short";
 const WRONG_LENGTH: &str = "it is of the wrong length";
 const WRONG_CRC: &str = "its checksum does not match";
-const WRONG_KIND: &str = "it is neither a pack nor a fork";
 
 /// A row's place in the journal and its payload, where they lie.
 pub(super) type Packed<'a> = (Lsn, &'a [u8]);
 
-/// What a key of the index leads to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Node<'a> {
-    /// Rows, by id.
-    Pack(BTreeMap<PaymentId, Packed<'a>>),
-    /// Longer keys have them.
-    Fork,
+/// Rows, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pack {
+    /// Where the next pack begins; none: it is the last.
+    pub(super) until: Option<PaymentId>,
+    /// Row after row.
+    bytes: Vec<u8>,
 }
 
-pub(super) fn encode_pack(key: &[u8], rows: &BTreeMap<PaymentId, Packed<'_>>) -> Vec<u8> {
-    let size = rows.values().map(|(_, payload)| ROW_HEADER + payload.len()).sum::<usize>();
-    let mut value = Vec::with_capacity(HEAD + 4 + size);
-    value.extend([FORMAT, PACK, 0, 0, 0, 0]);
-    for (id, (lsn, payload)) in rows {
-        value.extend(id.as_bytes());
-        value.extend(lsn.get().to_le_bytes());
-        value.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
-        value.extend(*payload);
+impl Pack {
+    /// In the order of their ids.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (PaymentId, Packed<'_>)> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let (row, after) = split_row(rest)?;
+            rest = after;
+            Some(row)
+        })
     }
+}
+
+pub(super) fn encode_pack(key: &[u8], until: Option<PaymentId>, rows: &[(PaymentId, Packed<'_>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (id, (lsn, payload)) in rows {
+        bytes.extend(id.as_bytes());
+        bytes.extend(lsn.get().to_le_bytes());
+        bytes.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(*payload);
+    }
+    let mut value = vec![FORMAT, 0, 0, 0, 0];
+    value.extend(until.unwrap_or(keys::FIRST).as_bytes());
+    value.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    value.extend(lz4_flex::block::compress(&bytes));
     seal(key, value)
 }
 
-pub(super) fn encode_fork(key: &[u8]) -> Vec<u8> {
-    seal(key, vec![FORMAT, FORK, 0, 0, 0, 0])
-}
-
 fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
-    let (head, rest) = value.split_at(HEAD);
-    let told = crc(&[key, head, rest.get(4..).unwrap_or_default()]).to_le_bytes();
-    value.iter_mut().skip(HEAD).zip(told).for_each(|(byte, new)| *byte = new);
+    let told = crc(&[key, &[FORMAT], value.get(CRC.end..).unwrap_or_default()]).to_le_bytes();
+    value.iter_mut().skip(CRC.start).zip(told).for_each(|(byte, new)| *byte = new);
     value
 }
 
-/// What the key leads to, or what is wrong with it.
-pub(super) fn decode_node<'a>(key: &[u8], value: &'a [u8]) -> Result<Node<'a>, &'static str> {
+/// The rows under a key, or what is wrong with them.
+pub(super) fn decode_pack(key: &[u8], value: &[u8]) -> Result<Pack, &'static str> {
     check_format(value)?;
-    let (head, rest) = value.split_at_checked(HEAD).ok_or(TOO_SHORT)?;
-    let (told, rows) = rest.split_first_chunk::<4>().ok_or(TOO_SHORT)?;
-    if u32::from_le_bytes(*told) != crc(&[key, head, rows]) {
+    let (_, rest) = value.split_at_checked(CRC.start).ok_or(TOO_SHORT)?;
+    let (told, rest) = rest.split_first_chunk::<4>().ok_or(TOO_SHORT)?;
+    if u32::from_le_bytes(*told) != crc(&[key, &[FORMAT], rest]) {
         return Err(WRONG_CRC);
     }
-    match (head.last(), rows) {
-        (Some(&PACK), rows) => decode_rows(rows).map(Node::Pack).ok_or(WRONG_LENGTH),
-        (Some(&FORK), []) => Ok(Node::Fork),
-        (Some(_) | None, _) => Err(WRONG_KIND),
+    let (until, rest) = rest.split_first_chunk::<16>().ok_or(TOO_SHORT)?;
+    let (length, rows) = rest.split_first_chunk::<4>().ok_or(TOO_SHORT)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    if length > rows.len().saturating_mul(MOST_COMPRESSED) {
+        return Err(WRONG_LENGTH);
     }
+    let bytes = lz4_flex::block::decompress(rows, length).map_err(|_| WRONG_LENGTH)?;
+    let until = Some(PaymentId::from_bytes(*until)).filter(|until| *until != keys::FIRST);
+    let pack = Pack { until, bytes };
+    let whole = pack.rows().map(|(_, (_, payload))| ROW_HEADER + payload.len()).sum::<usize>() == length;
+    if whole { Ok(pack) } else { Err(WRONG_LENGTH) }
 }
 
-fn decode_rows(mut rest: &[u8]) -> Option<BTreeMap<PaymentId, Packed<'_>>> {
-    let mut rows = BTreeMap::new();
-    while !rest.is_empty() {
-        let (id, after) = rest.split_first_chunk::<16>()?;
-        let (lsn, after) = after.split_first_chunk::<8>()?;
-        let (length, after) = after.split_first_chunk::<4>()?;
-        let (payload, after) = after.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-        rows.insert(PaymentId::from_bytes(*id), (Lsn::new(u64::from_le_bytes(*lsn)), payload));
-        rest = after;
-    }
-    Some(rows)
-}
+const ROW_HEADER: usize = 16 + 8 + 4;
 
-/// A row of its own.
-pub(super) fn row((lsn, payload): Packed<'_>) -> Row {
-    Row { lsn, payload: payload.to_vec() }
+fn split_row(rest: &[u8]) -> Option<((PaymentId, Packed<'_>), &[u8])> {
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let (lsn, rest) = rest.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (payload, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    Some(((PaymentId::from_bytes(*id), (Lsn::new(u64::from_le_bytes(*lsn)), payload)), rest))
 }
 
 pub(super) fn encode_mark(key: &[u8], mark: &Mark) -> Vec<u8> {
@@ -152,60 +157,68 @@ mod tests {
     use super::*;
 
     const KEY: &[u8] = b"pkey";
+    const UNTIL: PaymentId = PaymentId::from_bytes([7; 16]);
 
-    fn rows() -> BTreeMap<PaymentId, Packed<'static>> {
+    fn rows() -> [(PaymentId, Packed<'static>); 2] {
         let row = |first, lsn, payload: &'static [u8]| (PaymentId::from_bytes([first; 16]), (Lsn::new(lsn), payload));
-        BTreeMap::from([row(1, 0x0102_0304_0506_0708, b"payload"), row(2, 9, b"")])
+        [row(1, 0x0102_0304_0506_0708, b"payload"), row(2, 9, b"")]
     }
 
     fn mark() -> Mark {
         Mark { store: [3; 16], epoch: 4, applied: Lsn::new(5), chain: 6 }
     }
 
-    /// A change here is a change of format: give it the next number.
+    /// A change here is a change of format: give it the next number. How the rows are compressed may change.
     #[test]
-    fn the_bytes_of_format_2_never_change() {
+    fn the_bytes_of_format_3_never_change() {
+        let pack = encode_pack(KEY, Some(UNTIL), &rows());
+        assert_eq!(hex(&pack[..1]), "03");
+        assert_eq!(hex(&pack[5..25]), "070707070707070707070707070707073f000000");
         assert_eq!(
-            hex(&encode_pack(KEY, &rows())),
-            "020002f3ec48010101010101010101010101010101010807060504030201070000007061796c6f61640202020202020202020202020202020209000000000000000000\
-             0000"
+            hex(&lz4_flex::block::decompress(&pack[25..], 63).expect("a block")),
+            "01010101010101010101010101010101080706050403020107000000\
+             7061796c6f616402020202020202020202020202020202090000000000000000000000"
         );
-        assert_eq!(hex(&encode_fork(KEY)), "0201c4eceb46");
         assert_eq!(
             hex(&encode_mark(KEY, &mark())),
-            "02030303030303030303030303030303030400000000000000050000000000000006000000dd52bc65"
+            "03030303030303030303030303030303030400000000000000050000000000000006000000c2454ce5"
         );
     }
 
     #[test]
     fn what_was_packed_is_found_in_it() {
-        let pack = encode_pack(KEY, &rows());
-        assert_eq!(decode_node(KEY, &pack), Ok(Node::Pack(rows())));
-        assert_eq!(decode_node(KEY, &encode_fork(KEY)), Ok(Node::Fork));
-        let empty = encode_pack(KEY, &BTreeMap::new());
-        assert_eq!(decode_node(KEY, &empty), Ok(Node::Pack(BTreeMap::new())));
+        for until in [Some(UNTIL), None] {
+            let pack = decode_pack(KEY, &encode_pack(KEY, until, &rows())).expect("whole");
+            assert_eq!((pack.until, pack.rows().collect::<Vec<_>>()), (until, rows().to_vec()));
+        }
+        assert_eq!(decode_pack(KEY, &encode_pack(KEY, None, &[])), Ok(Pack::default()));
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        assert_notices_damage(encode_pack(KEY, &rows()), |value| decode_node(KEY, value).is_ok());
-        assert_notices_damage(encode_fork(KEY), |value| decode_node(KEY, value).is_ok());
+        assert_notices_damage(encode_pack(KEY, Some(UNTIL), &rows()), |value| decode_pack(KEY, value).is_ok());
         assert_notices_damage(encode_mark(KEY, &mark()), |value| decode_mark(KEY, value).is_ok());
     }
 
     #[test]
     fn a_value_under_another_key_is_refused() {
-        assert_eq!(decode_node(b"pkex", &encode_pack(KEY, &rows())), Err(WRONG_CRC));
+        assert_eq!(decode_pack(b"pkex", &encode_pack(KEY, None, &rows())), Err(WRONG_CRC));
         assert_eq!(decode_mark(b"n", &encode_mark(b"m", &mark())), Err(WRONG_CRC));
     }
 
     /// Whatever a checksum vouches for by chance.
     #[test]
-    fn a_value_that_is_neither_or_ends_within_a_row_is_refused() {
-        let odd = seal(KEY, vec![FORMAT, 7, 0, 0, 0, 0]);
-        assert_eq!(decode_node(KEY, &odd), Err(WRONG_KIND));
-        assert_eq!(decode_node(KEY, &seal(KEY, vec![FORMAT, FORK, 0, 0, 0, 0, 1])), Err(WRONG_KIND));
-        assert_eq!(decode_node(KEY, &seal(KEY, vec![FORMAT, PACK, 0, 0, 0, 0, 1])), Err(WRONG_LENGTH));
+    fn rows_that_end_within_one_or_are_no_block_or_claim_a_length_that_no_block_has_are_refused() {
+        let sealed = |length: u32, block: &[u8]| {
+            seal(KEY, [&[FORMAT, 0, 0, 0, 0][..], &[0; 16], &length.to_le_bytes(), block].concat())
+        };
+        let whole = encode_pack(KEY, None, &rows());
+        assert!(decode_pack(KEY, &sealed(63, &whole[25..])).is_ok());
+        for (length, block) in [(62, &whole[25..]), (64, &whole[25..]), (63, &[0xFF; 40]), (u32::MAX, &whole[25..])] {
+            assert_eq!(decode_pack(KEY, &sealed(length, block)), Err(WRONG_LENGTH), "{length}");
+        }
+        let within = lz4_flex::block::compress(&[1; 30]);
+        assert_eq!(decode_pack(KEY, &sealed(30, &within)), Err(WRONG_LENGTH));
     }
 
     fn assert_notices_damage(mut value: Vec<u8>, is_ok: impl Fn(&[u8]) -> bool) {

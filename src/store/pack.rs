@@ -1,106 +1,98 @@
 //! Rows packed many to a value: sled takes as long for a small value as for ten small ones.
 //!
-//! Packs are the leaves of a tree of id beginnings. A pack that grows too large becomes a fork, and its rows go to packs whose
-//! keys are a byte longer; nothing is ever joined again, for nothing is ever removed.
+//! Packs divide the ids among them, in order: each holds the rows from its key on, up to where it says that the next one
+//! begins. The first begins before every id, the last has no end. So what is not in an id's pack is nowhere, and a pack
+//! that is missing is noticed, for the one before it names it. One that grows too large is divided; none are ever joined
+//! again, for nothing is ever removed. Ids that lend their key's time fill one pack after another.
 
 use std::collections::BTreeMap;
 
 use super::{
     Row, StoreError,
-    codec::{self, Node, Packed},
+    codec::{Pack, Packed, encode_pack},
     keys,
 };
 use crate::payment::PaymentId;
 
-/// The most rows of a pack: what is read, checked and written again when one more comes is then some 30 KB.
+/// The most rows of a pack: what is read, checked and written again when one more comes is then some 30 KB, a few once
+/// compressed.
 const MOST: usize = 64;
 
-/// Where the index's values come from.
-pub(super) type Read<'a, V> = &'a dyn Fn(&[u8]) -> Result<Option<V>, StoreError>;
+const MISSING: &str = "the pack that it would be in is missing";
+
+/// Finds the pack in which a payment would be: the last one that does not begin after it. `None`: there is no pack at all.
+pub(super) type Find<'a> = &'a dyn Fn(&PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError>;
 
 /// The row of a payment.
-pub(super) fn find<V: AsRef<[u8]>>(id: &PaymentId, read: Read<'_, V>) -> Result<Option<Row>, StoreError> {
-    for length in keys::SHORTEST..=keys::LONGEST {
-        let key = keys::pack(id, length);
-        let Some(value) = read(&key)? else { return Ok(None) };
-        match node(id, &key, value.as_ref())? {
-            Node::Pack(rows) => return Ok(rows.get(id).copied().map(codec::row)),
-            Node::Fork => {}
-        }
-    }
-    Err(StoreError::Row { payment: *id, why: "its key forks beyond its end" })
+pub(super) fn find(id: &PaymentId, packs: Find<'_>) -> Result<Option<Row>, StoreError> {
+    let Some((_, pack)) = pack_of(id, packs)? else { return Ok(None) };
+    Ok(pack.rows().find(|(other, _)| other == id).map(|(_, (lsn, payload))| Row { lsn, payload: payload.to_vec() }))
 }
 
-/// What a key leads to; `id` is a payment that would be there.
-pub(super) fn node<'a>(id: &PaymentId, key: &[u8], value: &'a [u8]) -> Result<Node<'a>, StoreError> {
-    codec::decode_node(key, value).map_err(|why| StoreError::Row { payment: *id, why })
+/// Up to `limit` rows in the order of their ids, beginning behind `after`.
+pub(super) fn page(
+    after: Option<&PaymentId>,
+    limit: usize,
+    packs: Find<'_>,
+) -> Result<Vec<(PaymentId, Row)>, StoreError> {
+    let mut page = Vec::with_capacity(limit);
+    let mut next = Some(after.copied().unwrap_or(keys::FIRST));
+    while let Some(from) = next.filter(|_| page.len() < limit) {
+        let Some((_, pack)) = pack_of(&from, packs)? else { break };
+        let wanted = pack.rows().filter(|(id, _)| *id >= from && Some(id) != after);
+        let rows = wanted.map(|(id, (lsn, payload))| (id, Row { lsn, payload: payload.to_vec() }));
+        page.extend(rows.take(limit - page.len()));
+        next = pack.until;
+    }
+    Ok(page)
 }
 
 /// Puts rows where they belong: hands each key and value to write to `put`. Of two rows of one payment the later counts.
-pub(super) fn place<V: AsRef<[u8]>>(
+pub(super) fn place(
     rows: &[(PaymentId, Row)],
-    read: Read<'_, V>,
+    packs: Find<'_>,
     put: &mut dyn FnMut(Vec<u8>, Vec<u8>),
 ) -> Result<(), StoreError> {
-    let rows: BTreeMap<PaymentId, Packed<'_>> =
+    let mut rows: BTreeMap<PaymentId, Packed<'_>> =
         rows.iter().map(|(id, row)| (*id, (row.lsn, row.payload.as_slice()))).collect();
-    grouped(rows, keys::SHORTEST).into_iter().try_for_each(|group| place_in(group, keys::SHORTEST, read, put))
-}
-
-/// Those rows belong under one key of this length, or under longer ones.
-fn place_in<V: AsRef<[u8]>>(
-    rows: BTreeMap<PaymentId, Packed<'_>>,
-    length: usize,
-    read: Read<'_, V>,
-    put: &mut dyn FnMut(Vec<u8>, Vec<u8>),
-) -> Result<(), StoreError> {
-    let Some(id) = rows.keys().next().copied() else { return Ok(()) };
-    let key = keys::pack(&id, length);
-    let known = read(&key)?;
-    let all = match known.as_ref().map(|value| node(&id, &key, value.as_ref())).transpose()? {
-        Some(Node::Fork) => return place_longer(rows, length, read, put),
-        Some(Node::Pack(mut known)) => {
-            known.extend(rows);
-            known
-        }
-        None => rows,
-    };
-    if all.len() > MOST && length < keys::LONGEST {
-        let fork = codec::encode_fork(&key);
-        put(key, fork);
-        return place_longer(all, length, read, put);
+    while let Some((id, _)) = rows.first_key_value() {
+        let (begin, pack) = pack_of(id, packs)?.unwrap_or_else(|| (keys::FIRST, Pack::default()));
+        let beyond = pack.until.map(|until| rows.split_off(&until)).unwrap_or_default();
+        let mut all: BTreeMap<PaymentId, Packed<'_>> = pack.rows().collect();
+        let behind = all.last_key_value().is_none_or(|(last, _)| rows.keys().all(|id| id > last));
+        all.extend(rows);
+        divide(begin, pack.until, &Vec::from_iter(all), behind, put);
+        rows = beyond;
     }
-    let pack = codec::encode_pack(&key, &all);
-    put(key, pack);
     Ok(())
 }
 
-fn place_longer<V: AsRef<[u8]>>(
-    rows: BTreeMap<PaymentId, Packed<'_>>,
-    length: usize,
-    read: Read<'_, V>,
+/// Writes the rows of one pack as one, or as several if they are too many. If the new ones came `behind` all others, more
+/// will most likely come behind these: then each is filled; else room is left in all.
+fn divide(
+    mut begin: PaymentId,
+    until: Option<PaymentId>,
+    rows: &[(PaymentId, Packed<'_>)],
+    behind: bool,
     put: &mut dyn FnMut(Vec<u8>, Vec<u8>),
-) -> Result<(), StoreError> {
-    let length = length + 1;
-    grouped(rows, length).into_iter().try_for_each(|group| place_in(group, length, read, put))
+) {
+    let parts = rows.len().div_ceil(MOST).max(1);
+    let each = if behind { MOST } else { rows.len().div_ceil(parts) };
+    let mut parts = rows.chunks(each).peekable();
+    while let Some(part) = parts.next() {
+        let next = parts.peek().and_then(|next| next.first()).map(|(id, _)| *id);
+        let key = keys::pack(&begin);
+        let value = encode_pack(&key, next.or(until), part);
+        put(key, value);
+        begin = next.unwrap_or(begin);
+    }
 }
 
-/// Rows whose ids share their first bytes, so many, together.
-fn grouped(rows: BTreeMap<PaymentId, Packed<'_>>, length: usize) -> Vec<BTreeMap<PaymentId, Packed<'_>>> {
-    let mut groups: Vec<BTreeMap<PaymentId, Packed<'_>>> = Vec::new();
-    for (id, row) in rows {
-        let same = |group: &BTreeMap<PaymentId, Packed<'_>>| {
-            group
-                .keys()
-                .next()
-                .is_some_and(|first| first.as_bytes().iter().zip(id.as_bytes()).take(length).all(|(a, b)| a == b))
-        };
-        match groups.last_mut().filter(|group| same(group)) {
-            Some(group) => {
-                group.insert(id, row);
-            }
-            None => groups.push(BTreeMap::from([(id, row)])),
+fn pack_of(id: &PaymentId, packs: Find<'_>) -> Result<Option<(PaymentId, Pack)>, StoreError> {
+    match packs(id)? {
+        Some((_, pack)) if pack.until.is_some_and(|until| until <= *id) => {
+            Err(StoreError::Row { payment: *id, why: MISSING })
         }
+        found => Ok(found),
     }
-    groups
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{
     Mark, Row, Store, StoreError,
-    codec::{self, Node},
+    codec::{self, Pack},
     keys, pack,
 };
 use crate::payment::PaymentId;
@@ -79,7 +79,19 @@ impl SledStore {
 
     /// Whether there is any row, readable or not.
     pub(super) fn has_rows(&self) -> Result<bool, StoreError> {
-        self.ask("looking for rows", |db| db.range(keys::packs(None)).next().transpose().map(|row| row.is_some()))
+        self.ask("looking for rows", |db| db.range(keys::packs()).next().transpose().map(|row| row.is_some()))
+    }
+
+    /// The pack in which a payment would be, and where that begins; `None` if there is no pack at all. Atomic: a batch that
+    /// divides a pack is seen whole or not at all.
+    fn pack_of(&self, id: &PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError> {
+        let last = self.ask("reading a pack", |db| db.range(keys::packs_up_to(id)).next_back().transpose())?;
+        let damaged = |why| StoreError::Row { payment: *id, why };
+        let Some((key, value)) = last else {
+            return if self.has_rows()? { Err(damaged("the first pack is missing")) } else { Ok(None) };
+        };
+        let begin = keys::begin(&key).ok_or_else(|| damaged("its pack is under a key that is none"))?;
+        Ok(Some((begin, codec::decode_pack(&key, &value).map_err(damaged)?)))
     }
 
     /// A read. A panic in sled is an error like any other, but one after which nothing more is asked of it.
@@ -135,13 +147,13 @@ impl SledStore {
 
 impl Store for SledStore {
     fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
-        pack::find(id, &|key| self.ask("reading a row", |db| db.get(key)))
+        pack::find(id, &|id| self.pack_of(id))
     }
 
     fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        let read = |key: &[u8]| self.ask("reading a pack", |db| db.get(key));
-        pack::place(rows, &read, &mut |key, value| batch.insert(key, value)).map_err(|error| self.broke(error))?;
+        let put = &mut |key, value| batch.insert::<Vec<u8>, Vec<u8>>(key, value);
+        pack::place(rows, &|id| self.pack_of(id), put).map_err(|error| self.broke(error))?;
         batch.insert(keys::MARK, codec::encode_mark(keys::MARK, mark));
         self.tell("applying a batch", |db| db.apply_batch(batch))
     }
@@ -153,15 +165,7 @@ impl Store for SledStore {
     }
 
     fn page(&self, after: Option<&PaymentId>, limit: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
-        let mut packs = self.ask("listing rows", |db| Ok(db.range(keys::packs(after))))?;
-        let mut page = Vec::with_capacity(limit);
-        while page.len() < limit {
-            let Some((key, value)) = self.ask("listing rows", |_| packs.next().transpose())? else { break };
-            let Node::Pack(rows) = pack::node(&keys::first(&key), &key, &value)? else { continue };
-            let wanted = rows.into_iter().filter(|(id, _)| after.is_none_or(|after| id > after));
-            page.extend(wanted.take(limit - page.len()).map(|(id, row)| (id, codec::row(row))));
-        }
-        Ok(page)
+        pack::page(after, limit, &|id| self.pack_of(id))
     }
 
     fn flush(&self) -> Result<Vec<(String, u64)>, StoreError> {
