@@ -135,11 +135,11 @@ pub(super) fn refund_in_place_of_void(step: &mut Step<'_>) {
     let Some(void) = step.payment.operations.iter().rfind(sent) else { return };
     let is_news = step.speaks_of(void) || step.payment.first().is_some_and(|first| step.speaks_of(first));
     let Some(now) = step.folded().filter(|_| is_news) else { return };
-    let has_begun = now.operations.len() > step.payment.operations.len();
     let refused = now.operations.iter().find(|one| one.this == void.this).is_some_and(was_not_carried_out);
-    let charged = now.first().is_some_and(|first| first.this.kind == Kind::Charge && first.has_happened());
-    if let (false, true, true, Late::Refund, Ok(left)) =
-        (has_begun, refused, charged, step.rules.policies.late_void, Amount::new(now.refundable()))
+    let is_charge = now.first().is_some_and(|first| first.this.kind == Kind::Charge);
+    // Nothing is left where nothing has moved, or where this very step has begun to give it back.
+    if let (true, true, Late::Refund, Ok(left)) =
+        (refused, is_charge, step.rules.policies.late_void, Amount::new(now.refundable()))
     {
         operate::intend_own(Kind::Refund, &format!("void-{}", void.this.number), left, step);
     }

@@ -108,3 +108,29 @@ fn news_about_an_operation_that_a_payment_does_not_have_is_dropped() {
     story.then(0, Input::Answered { operation: 1, asked: Tick::default(), outcome });
     assert_eq!(story.payment, before);
 }
+
+#[test]
+fn every_input_has_a_name_of_its_own_for_the_logs_and_only_a_follow_up_has_a_key() {
+    let (tenant, key) = (Tenant::default(), IdempotencyKey::new("v").unwrap());
+    let from = standard().identity;
+    let operation = OperationKey::from_bytes([1; 16]);
+    let inputs = [
+        Story::new(standard()).pay(),
+        Input::Operate { tenant, key: key.clone(), follow_up: FollowUp::Void },
+        Input::Ended { operation: 0, attempt: 1, outcome: Outcome::NotFound },
+        Input::Prepared { operation: 0, outcome: Outcome::NotFound },
+        Input::Answered { operation: 0, asked: Tick::default(), outcome: Outcome::NotFound },
+        Input::Due,
+        Input::Resume,
+        Input::Hint { operation, from, said: None },
+        Input::Inquire,
+        resolution(Verdict::Cancel),
+    ];
+    let names = inputs.each_ref().map(Input::name);
+    assert_eq!(
+        names,
+        ["pay", "operate", "ended", "prepared", "answered", "due", "resume", "hint", "inquire", "resolve"]
+    );
+    let keys: Vec<_> = inputs.iter().filter_map(Input::follow_up).collect();
+    assert_eq!(keys, [(&key, FollowUp::Void)]);
+}

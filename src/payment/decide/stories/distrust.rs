@@ -198,3 +198,73 @@ fn a_copied_folder_does_not_refund_again_in_place_of_a_void_that_was_declined() 
         story.answered(Outcome::Succeeded(reply()));
     });
 }
+
+/// Every standing: what a doubt makes of it, if it was (never sent, may not have acted), (never sent, may have acted),
+/// (sent, may not have acted) and (sent, may have acted). U: its outcome is unknown. N: not sent, and of unknown age.
+/// P: pending as before. D: declined as before.
+#[test]
+fn what_each_doubt_makes_of_each_standing() {
+    let (at, until) = (Timestamp::from_millis(START), Some(Timestamp::from_millis(START + 60)));
+    let declined = |open_until| Standing::Declined { finality: Finality::Soft, open_until, reply: reply() };
+    let table = [
+        (Standing::Intended, "UUUU", "--NN"),
+        (Standing::Sent { not_after: at }, "UUUU", "UUUU"),
+        (Standing::AtGateway { next_action: None, reply: reply(), since: at }, "--PP", "--PP"),
+        (Standing::InDoubt { reply: reply(), since: at }, "--UU", "--UU"),
+        (Standing::Parked { reason: ParkReason::KeyExpired, reply: reply(), since: at }, "U-UU", "--NU"),
+        (declined(until), "--DD", "----"),
+        (declined(None), "----", "----"),
+        (Standing::Succeeded(reply()), "----", "----"),
+        (Standing::Canceled(reply()), "----", "----"),
+    ];
+    let mut payment = Story::intended().payment.unwrap();
+    for (standing, of_folder, of_clock) in table {
+        for (distrust, row) in [(Distrust::Folder, of_folder), (Distrust::Clock, of_clock)] {
+            let code = if distrust == Distrust::Folder { "restored" } else { "clock_doubted" };
+            for (aged, acted, letter) in (0..4).map(|place| (place > 1, place % 2 == 1, &row[place..=place])) {
+                let operation = &mut payment.operations[0];
+                operation.standing = standing.clone();
+                operation.first_sent = aged.then_some(at);
+                operation.may_have_acted = acted;
+                let what = format!("{standing:?} {distrust:?} aged {aged} acted {acted}");
+                match (letter, doubt(&payment, distrust).as_slice()) {
+                    ("-", []) => {}
+                    ("U", [Fact::AttemptEnded { outcome: Outcome::Unknown(reply), .. }])
+                    | ("N", [Fact::AttemptEnded { outcome: Outcome::NotSent(reply), .. }]) => {
+                        assert_eq!(reply.code(), code, "{what}");
+                    }
+                    ("P", [Fact::AttemptEnded { outcome: Outcome::Pending(None, _), .. }]) => {}
+                    (
+                        "D",
+                        [
+                            Fact::AttemptEnded { outcome: Outcome::Declined(Finality::Soft, _), .. },
+                            Fact::Learned { outcome: Outcome::Declined(Finality::Soft, _), open_until, .. },
+                        ],
+                    ) => assert_eq!(*open_until, until, "the window stays open: {what}"),
+                    (wanted, facts) => panic!("{what}: wanted {wanted}, got {facts:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_void_that_waits_for_what_it_is_to_undo_is_not_doubted_and_one_that_may_go_is() {
+    let mut story = Story::in_doubt(standard());
+    voided(&mut story);
+    let doubted = |story: &Story| {
+        let facts = doubt(story.payment.as_ref().unwrap(), Distrust::Folder);
+        let of_void = |fact: &&Fact| matches!(fact, Fact::AttemptEnded { operation, .. } if operation.number == 1);
+        facts.iter().filter(of_void).count()
+    };
+    assert_eq!((story.payment.as_ref().unwrap().operations.len(), doubted(&story)), (2, 0));
+    story.payment.as_mut().unwrap().operations[0].standing = Standing::Succeeded(reply());
+    assert_eq!(doubted(&story), 1);
+}
+
+#[test]
+fn a_request_of_no_bytes_is_sent_again_as_it_was() {
+    let mut story = Story::intended();
+    story.payment.as_mut().unwrap().operations[0].request.clear();
+    assert!(matches!(story.then(60, Input::Due).as_slice(), [Action::Send { attempt: 2, .. }]));
+}

@@ -1,7 +1,7 @@
 //! A person speaks: what can be asked and decided, and what is refused.
 
 use super::*;
-use crate::payment::{Evidence, Finality, Inquiry};
+use crate::payment::{Evidence, Finality, Inquiry, Route};
 
 fn done() -> Option<Response> {
     Some(Response::Done)
@@ -162,4 +162,23 @@ fn where_nobody_can_be_asked_a_person_waits_until_the_first_request_is_through()
     let mut story = Story::in_doubt(Contract { inquiry: Inquiry::None, ..standard() });
     assert!(refusal(&mut story, 31, resolution(Verdict::Resend)).contains("not proven"));
     assert!(matches!(story.then(1, resolution(Verdict::Resend)).as_slice(), [Action::Send { attempt: 2, .. }]));
+}
+
+#[test]
+fn nobody_has_anything_sent_to_a_gateway_that_an_operator_has_paused() {
+    let ttl = Duration::from_secs(30 * 86_400);
+    let mut story = Story::in_doubt(Contract { deduplication: Deduplication::ByKey { ttl }, ..standard() });
+    story.answered(Outcome::Unknown(reply()));
+    story.then(25 * 3_600, Input::Due);
+    for _ in 0..3 {
+        story.then(700, Input::Due);
+        story.answered(Outcome::NotFound);
+    }
+    let mut route = Route::new("a", story.rules.contract.clone(), Encoder::plain());
+    route.paused = true;
+    story.rules.routes = Arc::new(vec![route.clone()]);
+    assert_eq!(refusal(&mut story, 0, resolution(Verdict::Resend)), "an operator has paused its gateway");
+    route.paused = false;
+    story.rules.routes = Arc::new(vec![route]);
+    assert!(matches!(story.then(0, resolution(Verdict::Resend)).as_slice(), [Action::Send { attempt: 2, .. }]));
 }

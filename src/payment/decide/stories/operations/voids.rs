@@ -32,3 +32,15 @@ fn a_charge_that_happens_after_the_gateway_would_not_void_it_is_refunded_by_poli
         }
     }
 }
+
+#[test]
+fn nothing_goes_back_in_place_of_a_void_while_its_decline_may_still_turn() {
+    let window = Some(Duration::from_secs(3_600));
+    let mut story = Story::new(Contract { soft_decline_window: window, ..standard() });
+    story.then(0, story.pay());
+    story.ended(1, Outcome::Pending(None, reply()));
+    story.asks("v", FollowUp::Void);
+    story.ends(1, Outcome::Declined(Finality::Soft, reply()));
+    story.answered(Outcome::Succeeded(reply()));
+    assert_eq!(story.payment.as_ref().unwrap().operations.len(), 2, "the gateway may carry it out yet");
+}
