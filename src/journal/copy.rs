@@ -181,4 +181,23 @@ mod tests {
         });
         assert!(last > Lsn::new(1), "it was read meanwhile");
     }
+
+    #[test]
+    fn a_copy_that_is_not_what_was_copied_is_refused() {
+        let (disk, _journal) = written();
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        let copied = || {
+            let copy: Arc<dyn Disk> = Arc::new(SimDisk::new());
+            found.copy(&copy).expect("space");
+            copy
+        };
+        assert!(found.check_copy(&copied()).is_ok());
+        let further = copied();
+        write(&mut start(&further), 1);
+        assert!(found.check_copy(&further).is_err(), "it goes on where this one ends");
+        let damaged = copied();
+        let first = damaged.open(&path(1), Access::ReadWrite).expect("there");
+        damaged.write_at(first, 8_192, &[0xFF; 600]).expect("space");
+        assert!(found.check_copy(&damaged).is_err(), "its oldest records are read as well");
+    }
 }

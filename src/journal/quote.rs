@@ -73,3 +73,64 @@ fn about(record: &Record) -> Option<&PaymentId> {
         Record::Inbox(_) | Record::Audit(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        disk::Disk,
+        journal::{Begin, Journal, Opened, Options, dump, open},
+        payment::{Amount, Event, Fact, Identity, Kind, OperationRef},
+        sim::SimDisk,
+    };
+
+    const SIZES: Options =
+        Options { segment_bytes: 16 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
+    const WALL: Timestamp = Timestamp::from_millis(1);
+
+    fn event(payment: u8) -> Record {
+        let operation = OperationRef { number: 0, kind: Kind::Charge, amount: Amount::new(7).expect("legal") };
+        let fact = Fact::Rerouted { operation, gateway: Identity::default(), request: vec![payment; 300] };
+        Record::Event(Event { payment: PaymentId::from_bytes([payment; 16]), at: WALL, fact })
+    }
+
+    /// What the first start wrote last, the second has recorded again; what the second wrote last is not proven.
+    fn written() -> Arc<dyn Disk> {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let start = || -> Journal {
+            let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
+            let found = open(Arc::clone(&disk), SIZES).expect("readable");
+            let again = found.to_record_again().expect("readable");
+            let mut journal = found.begin(begin).expect("space");
+            let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
+            journal.append(WALL, &[again, vec![opened]]).expect("room");
+            (0..30).for_each(|number| drop(journal.append(WALL, &[vec![event(number % 3)]]).expect("room")));
+            journal
+        };
+        start();
+        start();
+        disk
+    }
+
+    #[test]
+    fn what_is_proven_of_a_payment_is_quoted_once_and_word_for_word() {
+        let disk = written();
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        let all: Vec<_> = dump(disk).expect("readable").map(|entry| entry.expect("whole")).collect();
+        assert!(all.iter().any(|entry| entry.superseded));
+        for number in 0..4 {
+            let payment = PaymentId::from_bytes([number; 16]);
+            let of = |record: &Record| matches!(record, Record::Event(e) | Record::Relogged(e) if e.payment == payment);
+            let wanted: Vec<_> = (all.iter())
+                .filter(|entry| of(&entry.record) && !entry.superseded && entry.lsn <= found.proven())
+                .map(|entry| (entry.lsn, entry.segment, entry.offset, entry.record.clone()))
+                .collect();
+            let quotes = found.quote(&payment).expect("readable");
+            let told: Vec<_> = quotes.iter().map(|q| (q.lsn, q.segment, q.offset, q.record.clone())).collect();
+            assert_eq!((told.len() > 5, &told), (number < 3, &wanted), "{number}");
+            assert!(quotes.iter().all(|quote| quote.bytes.windows(300).any(|bytes| bytes == [number; 300])));
+        }
+    }
+}

@@ -275,3 +275,93 @@ fn decode(batch: &Batch<'_>, seal: Option<&Seal>, from: Lsn, max: usize) -> Resu
     });
     entries.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::{Begin, Journal, Opened},
+        payment::{Deed, PaymentId, Person, Webhook},
+        sim::SimDisk,
+    };
+
+    const SIZES: Options =
+        Options { segment_bytes: 16 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
+    const WALL: Timestamp = Timestamp::from_millis(1);
+
+    fn deed(number: u8, carried: bool) -> Record {
+        let person = Person { actor: "ann".to_owned(), reason: "asked".to_owned() };
+        let deed = Deed::Inquire(PaymentId::from_bytes([number; 16]));
+        Record::Audit(Audit { at: WALL, key: None, person, deed, carried })
+    }
+
+    fn news() -> Record {
+        let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
+        Record::Inbox(Webhook { gateway, event_id, at: WALL, operation_key: None, body: vec![7; 700] })
+    }
+
+    /// Two starts with several segments each; deeds between other records, some of them copies. What the first start
+    /// wrote last, the second has recorded again.
+    fn written() -> (Arc<dyn Disk>, Journal) {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let mut number = 0;
+        let mut start = || {
+            let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
+            let found = open(Arc::clone(&disk), SIZES).expect("readable");
+            let again = found.to_record_again().expect("readable");
+            let mut journal = found.begin(begin).expect("space");
+            let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
+            journal.append(WALL, &[again, vec![opened]]).expect("room");
+            for _ in 0..20 {
+                number += 1;
+                let group = vec![news(), deed(number, number.is_multiple_of(5)), news(), deed(number + 100, false)];
+                journal.append(WALL, &[group]).expect("room");
+            }
+            journal
+        };
+        start();
+        let journal = start();
+        (disk, journal)
+    }
+
+    #[test]
+    fn deeds_are_read_newest_first_segment_by_segment_and_each_once() {
+        let (disk, journal) = written();
+        let last = journal.last();
+        let all: Vec<Entry> = dump(disk).expect("readable").map(|entry| entry.expect("whole")).collect();
+        assert!(all.iter().any(|entry| entry.superseded && matches!(entry.record, Record::Audit(_))));
+        let firsts: Vec<Lsn> = journal.reader().line_from(Lsn::ZERO).iter().map(|header| header.start().next).collect();
+        assert!(firsts.len() > 5, "several segments of each start: {firsts:?}");
+        let mut reader = journal.reader();
+        for before in (1..=last.get() + 2).map(Lsn::new) {
+            let first = firsts.iter().rfind(|first| **first < before).copied().unwrap_or(Lsn::new(1));
+            let wanted: Vec<(Lsn, Audit)> = (all.iter().rev())
+                .filter(|entry| !entry.superseded && entry.lsn >= first && entry.lsn < before)
+                .filter_map(|entry| match &entry.record {
+                    Record::Audit(audit) if !audit.carried => Some((entry.lsn, audit.clone())),
+                    _ => None,
+                })
+                .collect();
+            for max in 1..6 {
+                let read = reader.audits_before(before, last, max).expect("readable");
+                assert_eq!(read.audits, wanted[..max.min(wanted.len())], "before {before:?}, {max} of them");
+                let oldest = read.audits.last().map(|(lsn, _)| *lsn).filter(|_| read.audits.len() == max);
+                assert_eq!(read.next, oldest.or(Some(first).filter(|first| *first > Lsn::new(1))), "{before:?} {max}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_deed_is_told_before_it_is_durable() {
+        let (_, journal) = written();
+        let (last, mut reader) = (journal.last(), journal.reader());
+        let at = |durable: u64| {
+            let mut reader = reader.clone();
+            let read = reader.audits_before(last.plus(1), Lsn::new(durable), 1).expect("readable");
+            read.audits.first().map(|(lsn, _)| lsn.get())
+        };
+        assert_eq!(at(last.get()), Some(last.get()));
+        assert_eq!(at(last.get() - 4), Some(last.get() - 4), "the group before");
+        assert_eq!(reader.audits_before(Lsn::new(1), last, 9).expect("readable"), Audits::default());
+    }
+}
