@@ -106,7 +106,9 @@ mod tests {
             let mut journal = found.begin(begin).expect("space");
             let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
             journal.append(WALL, &[again, vec![opened]]).expect("room");
-            (0..30).for_each(|number| drop(journal.append(WALL, &[vec![event(number % 3)]]).expect("room")));
+            for number in 0..30 {
+                journal.append(WALL, &[vec![event(number % 3)]]).expect("room");
+            }
             journal
         };
         start();
