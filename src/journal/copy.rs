@@ -151,6 +151,23 @@ mod tests {
         assert_eq!(records(&open(copy, SIZES).expect("readable")).len(), before.len() + 1 + 5);
     }
 
+    /// So long a segment is copied in several pieces.
+    #[test]
+    fn of_a_long_segment_nothing_is_copied_that_was_written_since() {
+        let sizes = Options { segment_bytes: 8 << 20, ..SIZES };
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
+        let mut journal = open(Arc::clone(&disk), sizes).expect("new").begin(begin).expect("space");
+        let opened = Record::Opened(Opened { epoch: 1, moved: false });
+        journal.append(Timestamp::from_millis(1), &[vec![opened]]).expect("room");
+        write(&mut journal, 1_500);
+        let found = open(Arc::clone(&disk), sizes).expect("readable");
+        write(&mut journal, 500);
+        let copy: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        found.copy(&copy).expect("space");
+        assert_eq!(open(copy, sizes).expect("readable").last(), found.last());
+    }
+
     #[test]
     fn nothing_is_copied_over_what_is_there() {
         let (disk, _journal) = written();

@@ -44,3 +44,21 @@ fn nothing_goes_back_in_place_of_a_void_while_its_decline_may_still_turn() {
     story.answered(Outcome::Succeeded(reply()));
     assert_eq!(story.payment.as_ref().unwrap().operations.len(), 2, "the gateway may carry it out yet");
 }
+
+#[test]
+fn a_void_that_never_left_gives_nothing_back_when_the_policy_changes_afterwards() {
+    for news in [Outcome::Succeeded(reply()), Outcome::Declined(Finality::Hard, reply()), Outcome::NotFound] {
+        let mut story = Story::new(standard());
+        story.rules.policies.late_void = Late::Adopt;
+        story.then(0, story.pay());
+        story.asks("v", FollowUp::Void);
+        story.ended(1, Outcome::Unknown(reply()));
+        story.answered(Outcome::Succeeded(reply()));
+        story.then(0, Input::Due);
+        assert_eq!(story.payment.as_ref().unwrap().operations[1].reply().map(Reply::code), Some("too_late"));
+        story.rules.policies.late_void = Late::Refund;
+        story.answered(news);
+        story.then(60, Input::Due);
+        assert_eq!(story.payment.as_ref().unwrap().operations.len(), 2);
+    }
+}
