@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use crate::disk::{Access, Disk, Handle};
 
 use super::{
-    Found, OpenError, Options,
+    Found, OpenError,
     batch::SECTOR,
     bytes::{round_up, to_u64, to_usize},
     folder::reading,
@@ -55,11 +55,10 @@ impl Found {
 
     /// Reads all of the copy: it holds what was found here, and is whole.
     fn check_copy(&self, to: &Arc<dyn Disk>) -> Result<(), OpenError> {
-        let options = Options { verify_bytes: u64::MAX, ..self.options };
-        if let Some(failure) = verify_shut(Arc::clone(to), options)?.failures.into_iter().next() {
+        if let Some(failure) = verify_shut(Arc::clone(to), self.options)?.failures.into_iter().next() {
             return Err(failure);
         }
-        let copy = open_shut(Arc::clone(to), options)?;
+        let copy = open_shut(Arc::clone(to), self.options)?;
         let same = (copy.store_uuid(), copy.seen) == (self.store_uuid(), self.seen);
         let differs = || io::Error::other("the copy does not hold what was copied");
         if same { Ok(()) } else { Err(OpenError::disk("reading the copy")(differs())) }
@@ -88,8 +87,10 @@ impl Drop for Open<'_> {
 mod tests {
     use super::*;
     use crate::{
-        journal::{Begin, Journal, Lsn, Opened, Record, ReplayFrom, open},
-        payment::{Timestamp, Webhook},
+        journal::{
+            Journal, Lsn, Options, Record, ReplayFrom, open,
+            samples::{self, WALL, news},
+        },
         sim::SimDisk,
     };
 
@@ -97,21 +98,12 @@ mod tests {
         Options { segment_bytes: 32 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
 
     fn start(disk: &Arc<dyn Disk>) -> Journal {
-        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
-        let found = open(Arc::clone(disk), SIZES).expect("readable");
-        let again = found.to_record_again().expect("readable");
-        let mut journal = found.begin(begin).expect("space");
-        let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
-        journal.append(Timestamp::from_millis(1), &[again, vec![opened]]).expect("room");
-        journal.clean_up().expect("possible");
-        journal
+        samples::start(disk, SIZES)
     }
 
     fn write(journal: &mut Journal, count: usize) {
         for _ in 0..count {
-            let (gateway, event_id, at) = ("a".to_owned(), "b".to_owned(), Timestamp::from_millis(1));
-            let news = Webhook { gateway, event_id, at, operation_key: None, body: vec![7; 1_200] };
-            journal.append(at, &[vec![Record::Inbox(news)]]).expect("room");
+            journal.append(WALL, &[vec![news(1_200)]]).expect("room");
         }
     }
 
@@ -156,10 +148,7 @@ mod tests {
     fn of_a_long_segment_nothing_is_copied_that_was_written_since() {
         let sizes = Options { segment_bytes: 8 << 20, ..SIZES };
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
-        let mut journal = open(Arc::clone(&disk), sizes).expect("new").begin(begin).expect("space");
-        let opened = Record::Opened(Opened { epoch: 1, moved: false });
-        journal.append(Timestamp::from_millis(1), &[vec![opened]]).expect("room");
+        let mut journal = samples::start(&disk, sizes);
         write(&mut journal, 1_500);
         let found = open(Arc::clone(&disk), sizes).expect("readable");
         write(&mut journal, 500);
@@ -183,10 +172,7 @@ mod tests {
         // So large that a place at the end takes more than one read.
         let sizes = Options { segment_bytes: 16 << 20, largest_batch_bytes: 4 << 20, ..SIZES };
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
-        let mut journal = open(Arc::clone(&disk), sizes).expect("new").begin(begin).expect("space");
-        let opened = Record::Opened(Opened { epoch: 1, moved: false });
-        journal.append(Timestamp::from_millis(1), &[vec![opened]]).expect("room");
+        let mut journal = samples::start(&disk, sizes);
         let mut last = Lsn::ZERO;
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| write(&mut journal, 3_000));

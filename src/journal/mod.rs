@@ -95,6 +95,9 @@ mod reader;
 
 mod record;
 
+#[cfg(test)]
+mod samples;
+
 mod scan;
 
 mod seal;

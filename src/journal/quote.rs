@@ -81,14 +81,16 @@ mod tests {
     use super::*;
     use crate::{
         disk::Disk,
-        journal::{Begin, Journal, Opened, Options, dump, open},
+        journal::{
+            Options, dump, open,
+            samples::{WALL, start},
+        },
         payment::{Amount, Event, Fact, Identity, Kind, OperationRef},
         sim::SimDisk,
     };
 
     const SIZES: Options =
         Options { segment_bytes: 16 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
-    const WALL: Timestamp = Timestamp::from_millis(1);
 
     fn event(payment: u8) -> Record {
         let operation = OperationRef { number: 0, kind: Kind::Charge, amount: Amount::new(7).expect("legal") };
@@ -99,20 +101,12 @@ mod tests {
     /// What the first start wrote last, the second has recorded again; what the second wrote last is not proven.
     fn written() -> Arc<dyn Disk> {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let start = || -> Journal {
-            let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
-            let found = open(Arc::clone(&disk), SIZES).expect("readable");
-            let again = found.to_record_again().expect("readable");
-            let mut journal = found.begin(begin).expect("space");
-            let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
-            journal.append(WALL, &[again, vec![opened]]).expect("room");
+        for _ in 0..2 {
+            let mut journal = start(&disk, SIZES);
             for number in 0..30 {
                 journal.append(WALL, &[vec![event(number % 3)]]).expect("room");
             }
-            journal
-        };
-        start();
-        start();
+        }
         disk
     }
 

@@ -280,14 +280,16 @@ fn decode(batch: &Batch<'_>, seal: Option<&Seal>, from: Lsn, max: usize) -> Resu
 mod tests {
     use super::*;
     use crate::{
-        journal::{Begin, Journal, Opened},
-        payment::{Deed, PaymentId, Person, Webhook},
+        journal::{
+            Journal,
+            samples::{WALL, news, start},
+        },
+        payment::{Deed, PaymentId, Person},
         sim::SimDisk,
     };
 
     const SIZES: Options =
         Options { segment_bytes: 16 << 10, batch_bytes: 4 << 10, largest_batch_bytes: 8 << 10, verify_bytes: 0 };
-    const WALL: Timestamp = Timestamp::from_millis(1);
 
     fn deed(number: u8, carried: bool) -> Record {
         let person = Person { actor: "ann".to_owned(), reason: "asked".to_owned() };
@@ -295,32 +297,20 @@ mod tests {
         Record::Audit(Audit { at: WALL, key: None, person, deed, carried })
     }
 
-    fn news() -> Record {
-        let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
-        Record::Inbox(Webhook { gateway, event_id, at: WALL, operation_key: None, body: vec![7; 700] })
-    }
-
     /// Two starts with several segments each; deeds between other records, some of them copies. What the first start
     /// wrote last, the second has recorded again.
     fn written() -> (Arc<dyn Disk>, Journal) {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let mut number = 0;
-        let mut start = || {
-            let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
-            let found = open(Arc::clone(&disk), SIZES).expect("readable");
-            let again = found.to_record_again().expect("readable");
-            let mut journal = found.begin(begin).expect("space");
-            let opened = Record::Opened(Opened { epoch: journal.epoch(), moved: false });
-            journal.append(WALL, &[again, vec![opened]]).expect("room");
-            for _ in 0..20 {
-                number += 1;
-                let group = vec![news(), deed(number, number.is_multiple_of(5)), news(), deed(number + 100, false)];
-                journal.append(WALL, &[group]).expect("room");
+        let write = |first: u8| {
+            let mut journal = start(&disk, SIZES);
+            for number in first..first + 20 {
+                let (some, other) = (deed(number, number.is_multiple_of(5)), deed(number + 100, false));
+                journal.append(WALL, &[vec![news(700), some, news(700), other]]).expect("room");
             }
             journal
         };
-        start();
-        let journal = start();
+        write(1);
+        let journal = write(21);
         (disk, journal)
     }
 

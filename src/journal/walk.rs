@@ -301,8 +301,10 @@ impl Window {
 mod tests {
     use super::*;
     use crate::{
-        journal::{Begin, Opened, Options, Record, folder, open},
-        payment::Webhook,
+        journal::{
+            Options, folder,
+            samples::{WALL, news, start},
+        },
         sim::SimDisk,
     };
 
@@ -312,15 +314,10 @@ mod tests {
     /// A segment of six batches of three sectors each, and the places between them.
     fn written() -> (Arc<dyn Disk>, Header, Vec<Position>) {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let begin = Begin { store_uuid: [1; 16], salt: 7, boot_id: [2; 16], lock_inode: 3 };
-        let mut journal = open(Arc::clone(&disk), SIZES).expect("new").begin(begin).expect("space");
-        let wall = Timestamp::from_millis(1);
-        journal.append(wall, &[vec![Record::Opened(Opened { epoch: 1, moved: false })]]).expect("room");
+        let mut journal = start(&disk, SIZES);
         let mut places = vec![journal.position()];
         for _ in 0..6 {
-            let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
-            let news = Webhook { gateway, event_id, at: wall, operation_key: None, body: vec![7; 1_200] };
-            journal.append(wall, &[vec![Record::Inbox(news)]]).expect("room");
+            journal.append(WALL, &[vec![news(1_200)]]).expect("room");
             places.push(journal.position());
         }
         let header = folder::look_at(&disk, 1).expect("readable").0.expect("begun");

@@ -10,7 +10,7 @@
 //! another key than its own is as bad as one with a flipped bit. The format is private, and no older one is ever read:
 //! a store of another format is rebuilt.
 //!
-//! Rows of one moment have much in common: compressed, they take a third.
+//! Rows have much in common, and lie together by time: they are compressed.
 
 use super::{Mark, keys};
 use crate::{journal::Lsn, payment::PaymentId};
@@ -18,6 +18,7 @@ use crate::{journal::Lsn, payment::PaymentId};
 /// All values' format. A change of any, or of a payload's encoding, makes it the next number.
 const FORMAT: u8 = 3;
 
+const ROW_HEADER: usize = 16 + 8 + 4;
 const MARK_LENGTH: usize = 1 + 16 + 8 + 8 + 4 + 4;
 /// Where a pack's crc is, and what it covers begins behind it.
 const CRC: std::ops::Range<usize> = 1..5;
@@ -94,8 +95,6 @@ pub(super) fn decode_pack(key: &[u8], value: &[u8]) -> Result<Pack, &'static str
     let whole = pack.rows().map(|(_, (_, payload))| ROW_HEADER + payload.len()).sum::<usize>() == length;
     if whole { Ok(pack) } else { Err(WRONG_LENGTH) }
 }
-
-const ROW_HEADER: usize = 16 + 8 + 4;
 
 fn split_row(rest: &[u8]) -> Option<((PaymentId, Packed<'_>), &[u8])> {
     let (id, rest) = rest.split_first_chunk::<16>()?;

@@ -84,7 +84,7 @@ impl SledStore {
 
     /// The pack in which a payment would be, and where that begins; `None` if there is no pack at all. Atomic: a batch that
     /// divides a pack is seen whole or not at all.
-    fn pack_of(&self, id: &PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError> {
+    fn last_pack_up_to(&self, id: &PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError> {
         let last = self.ask("reading a pack", |db| db.range(keys::packs_up_to(id)).next_back().transpose())?;
         let damaged = |why| StoreError::Row { payment: *id, why };
         let Some((key, value)) = last else {
@@ -147,13 +147,13 @@ impl SledStore {
 
 impl Store for SledStore {
     fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
-        pack::find(id, &|id| self.pack_of(id))
+        pack::find(id, &|id| self.last_pack_up_to(id))
     }
 
     fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         let put = &mut |key, value| batch.insert::<Vec<u8>, Vec<u8>>(key, value);
-        pack::place(rows, &|id| self.pack_of(id), put).map_err(|error| self.broke(error))?;
+        pack::place(rows, &|id| self.last_pack_up_to(id), put).map_err(|error| self.broke(error))?;
         batch.insert(keys::MARK, codec::encode_mark(keys::MARK, mark));
         self.tell("applying a batch", |db| db.apply_batch(batch))
     }
@@ -165,7 +165,7 @@ impl Store for SledStore {
     }
 
     fn page(&self, after: Option<&PaymentId>, limit: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
-        pack::page(after, limit, &|id| self.pack_of(id))
+        pack::page(after, limit, &|id| self.last_pack_up_to(id))
     }
 
     fn flush(&self) -> Result<Vec<(String, u64)>, StoreError> {

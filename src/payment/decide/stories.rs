@@ -60,6 +60,20 @@ impl Story {
         story
     }
 
+    /// Parked, while its key is still good, and proven not to be at the gateway.
+    fn parked_and_not_found() -> Story {
+        let ttl = Duration::from_secs(30 * 86_400);
+        let mut story = Story::in_doubt(Contract { deduplication: Deduplication::ByKey { ttl }, ..standard() });
+        story.answered(Outcome::Unknown(reply()));
+        story.then(25 * 3_600, Input::Due);
+        assert_eq!(story.state(), State::Parked);
+        for _ in 0..3 {
+            assert!(story.then(700, Input::Due).iter().all(|action| matches!(action, Action::Inquire(_))));
+            assert_eq!(story.answered(Outcome::NotFound), [], "nothing parked is sent by itself");
+        }
+        story
+    }
+
     fn pay(&self) -> Input {
         let order = Order::new(Amount::new(1050).unwrap(), Currency::new("USD").unwrap(), "a", "b").unwrap();
         let (tenant, key) = (Tenant::default(), IdempotencyKey::new("order-1").unwrap());
@@ -175,15 +189,7 @@ fn not_founds_count_only_if_they_were_asked_for_apart() {
 
 #[test]
 fn a_person_can_have_what_is_parked_sent_again_once_that_is_proven() {
-    let ttl = Duration::from_secs(30 * 86_400);
-    let mut story = Story::in_doubt(Contract { deduplication: Deduplication::ByKey { ttl }, ..standard() });
-    story.answered(Outcome::Unknown(reply()));
-    story.then(25 * 3_600, Input::Due);
-    assert_eq!(story.state(), State::Parked);
-    for _ in 0..3 {
-        assert!(story.then(700, Input::Due).iter().all(|action| matches!(action, Action::Inquire(_))));
-        assert_eq!(story.answered(Outcome::NotFound), [], "nothing parked is sent by itself");
-    }
+    let mut story = Story::parked_and_not_found();
     let resend = story.then(1, resolution(Verdict::Resend));
     assert!(matches!(resend.as_slice(), [Action::Send { attempt: 2, .. }]));
 }

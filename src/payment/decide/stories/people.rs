@@ -166,14 +166,7 @@ fn where_nobody_can_be_asked_a_person_waits_until_the_first_request_is_through()
 
 #[test]
 fn nobody_has_anything_sent_to_a_gateway_that_an_operator_has_paused() {
-    let ttl = Duration::from_secs(30 * 86_400);
-    let mut story = Story::in_doubt(Contract { deduplication: Deduplication::ByKey { ttl }, ..standard() });
-    story.answered(Outcome::Unknown(reply()));
-    story.then(25 * 3_600, Input::Due);
-    for _ in 0..3 {
-        story.then(700, Input::Due);
-        story.answered(Outcome::NotFound);
-    }
+    let mut story = Story::parked_and_not_found();
     let mut route = Route::new("a", story.rules.contract.clone(), Encoder::plain());
     route.paused = true;
     story.rules.routes = Arc::new(vec![route.clone()]);
