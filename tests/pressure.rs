@@ -180,7 +180,7 @@ async fn after_a_restore_what_was_intended_is_asked_about_before_it_is_sent() {
     let gateway = Scripted::new().with(|contract| contract.deduplication = Deduplication::None).then([Act::NotSent]);
     let engine = open_with(patient(&folder), &gateway).await;
     let paid = submit(&engine, 1, order(5)).await.unwrap();
-    while gateway.sent() == 0 && engine.get(paid.id).await.unwrap().unwrap().operations[0].attempts == 0 {}
+    first_attempt_ended(&engine, &paid).await;
     engine.close().await.unwrap();
     copy(&folder.0, &backup.0);
     let engine = open_with(patient(&folder), &gateway).await;
@@ -206,10 +206,7 @@ async fn what_a_restored_folder_doubts_no_later_start_takes_for_certain() {
     let mut paid = [submit(&engine, 1, order(5)).await.unwrap(), submit(&engine, 2, order(5)).await.unwrap()];
     paid.sort_by_key(|payment| payment.id);
     for payment in &paid {
-        let ended = |now: &Payment| now.timeline.iter().any(|moment| moment.what.starts_with("attempt_ended"));
-        while !ended(&engine.get(payment.id).await.unwrap().unwrap()) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        first_attempt_ended(&engine, payment).await;
     }
     engine.close().await.unwrap();
     copy(&folder.0, &backup.0);
@@ -230,10 +227,23 @@ async fn what_a_restored_folder_doubts_no_later_start_takes_for_certain() {
     assert_eq!((gateway.moved(), gateway.sent()), ((1, 2), 2));
 }
 
+/// Not merely begun: an engine that closes in between takes the attempt back, and the gateway's script begins later.
+async fn first_attempt_ended(engine: &Engine, payment: &Payment) {
+    let mut patience = Patience::new();
+    let ended = |now: &Payment| now.timeline.iter().any(|moment| moment.what.starts_with("attempt_ended"));
+    while !ended(&engine.get(payment.id).await.unwrap().unwrap()) {
+        patience.wait(|| format!("the first attempt on {} to end", payment.id)).await;
+    }
+}
+
 async fn until(engine: &Engine, payment: &Payment, wanted: State) {
     let mut patience = Patience::new();
-    while engine.get(payment.id).await.unwrap().expect("it was accepted").state() != wanted {
-        patience.wait(|| format!("{} {}", payment.id, wanted.as_str())).await;
+    loop {
+        let now = engine.get(payment.id).await.unwrap().expect("it was accepted");
+        if now.state() == wanted {
+            return;
+        }
+        patience.wait(|| format!("{} to be {}: {:#?}", now.id, wanted.as_str(), now.timeline)).await;
     }
 }
 
