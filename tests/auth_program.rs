@@ -6,6 +6,8 @@
 
 mod folder;
 
+mod laid_open;
+
 mod program;
 
 use std::{
@@ -98,11 +100,7 @@ fn added(folder: &Folder, name: &str, more: &[&str]) -> String {
 
 /// Every file below a folder, as bytes.
 fn contents(folder: &Path) -> Vec<u8> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        if entry.is_dir() { all.extend(contents(&entry)) } else { all.extend(fs::read(entry).expect("readable")) }
-    }
-    all
+    laid_open::files(folder).into_iter().flat_map(|(_, bytes)| bytes).collect()
 }
 
 #[test]

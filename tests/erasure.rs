@@ -3,17 +3,13 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+mod laid_open;
+
 mod program;
 
 mod stage;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Output,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Output, sync::Arc, time::Duration};
 
 use payonce::{
     Delivery, Engine, Filter, FollowUp, IdempotencyKey, OpenError, Options, Order, Payment, PaymentId, Person,
@@ -107,23 +103,12 @@ async fn erased(folder: &Folder, tenant: &Tenant) -> Result<Erasure, NotErased> 
     }
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 /// Where in a folder's files any of the personal texts stands.
 fn readable(folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for path in files(folder) {
-        let bytes = fs::read(&path).unwrap();
-        for text in PERSONAL {
-            if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
-                found.push(format!("{text} in {}", path.display()));
-            }
-        }
-    }
-    found
+    let found = PERSONAL.iter().flat_map(|text| {
+        laid_open::holding(folder, text).into_iter().map(move |path| format!("{text} in {}", path.display()))
+    });
+    found.collect()
 }
 
 /// Every payment that the journal tells, and every one that the store holds.

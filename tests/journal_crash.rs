@@ -20,21 +20,29 @@ fn written_end(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(512))
 }
 
-/// Payments 1 to 4 in two batches; the image before the last batch, and after it.
-fn before_and_after_last_batch() -> (Image, Image) {
-    let disk = MemoryDisk::default();
-    let mut journal = start(&disk, 1).expect("a start").journal;
-    pay(&mut journal, 1..3).expect("room");
-    let before = disk.after_power_loss();
-    pay(&mut journal, 3..28).expect("room");
-    (before, disk.after_power_loss())
+/// Payments 1 to 27 in two batches; the image before the last batch, and after it: as it is, and packed.
+fn before_and_after_last_batch() -> [(Image, Image); 2] {
+    [MemoryDisk::unpacked(), MemoryDisk::default()].map(|disk| {
+        let mut journal = start(&disk, 1).expect("a start").journal;
+        pay(&mut journal, 1..3).expect("room");
+        let before = disk.after_power_loss();
+        let short = (3..27).map(|number| Record::Event(journal_kit::event(number)));
+        let group = short.chain([Record::Event(long_event(27, 1_200))]).collect();
+        journal.append(at(1_000), &[group]).expect("room");
+        (before, disk.after_power_loss())
+    })
 }
 
 #[test]
 fn torn_last_batch_is_stepped_over_at_every_byte() {
-    let (before, after) = before_and_after_last_batch();
+    let [(before, after), (before_packed, after_packed)] = before_and_after_last_batch();
+    let (plain, packed) = (step_over_torn_batch(&before, &after), step_over_torn_batch(&before_packed, &after_packed));
+    assert!(packed > 1024 && packed < plain, "both span sectors: {packed} of {plain} bytes");
+}
+
+/// Whatever has landed of the last batch. Returns how long that is.
+fn step_over_torn_batch(before: &Image, after: &Image) -> usize {
     let (start_of_batch, end) = (written_end(&before[FIRST]), written_end(&after[FIRST]));
-    assert!(end - start_of_batch > 1024, "the batch spans sectors");
     for torn_at in start_of_batch..end {
         let mut image = after.clone();
         image.get_mut(FIRST).expect("there")[torn_at..end].fill(0);
@@ -47,11 +55,17 @@ fn torn_last_batch_is_stepped_over_at_every_byte() {
         assert!(again.known.is_superset(&numbers(40..41)), "torn at {torn_at}");
         assert_eq!(again.known.len(), started.known.len() + 1, "torn at {torn_at}");
     }
+    end - start_of_batch
 }
 
 #[test]
 fn last_batch_that_lost_any_of_its_sectors_is_torn_or_whole() {
-    let (before, after) = before_and_after_last_batch();
+    for (before, after) in before_and_after_last_batch() {
+        lose_sectors_of_last_batch(&before, &after);
+    }
+}
+
+fn lose_sectors_of_last_batch(before: &Image, after: &Image) {
     let (start_of_batch, end) = (written_end(&before[FIRST]), written_end(&after[FIRST]));
     let sectors = (end - start_of_batch) / 512;
     for kept in 0..1u32 << sectors {
@@ -70,7 +84,7 @@ fn last_batch_that_lost_any_of_its_sectors_is_torn_or_whole() {
 
 /// Three starts, the second one cut short and not counted; the last one rolled into a second segment.
 fn small_journal() -> (Image, Known) {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start(&disk, 1).expect("a start").journal;
     pay(&mut journal, 1..4).expect("room");
     journal.spare_maker().make().expect("space");
@@ -86,9 +100,9 @@ fn small_journal() -> (Image, Known) {
 #[test]
 fn every_flipped_bit_is_refused_by_name_or_loses_nothing() {
     let (image, expected) = small_journal();
-    assert!(image.len() >= 3, "several segments: {:?}", image.keys());
+    assert!(image.len() >= 4, "several segments: {:?}", image.keys());
     let mut refused = BTreeSet::new();
-    for (path, bytes) in &image {
+    for (path, bytes) in image.iter().filter(|(path, _)| path.starts_with("journal/")) {
         let number: u64 = path[8..18].parse().expect("a segment's name");
         for (byte, value) in bytes.iter().enumerate() {
             // Every bit where something is written; in the zeros between, one of each byte.
@@ -113,7 +127,12 @@ fn every_flipped_bit_is_refused_by_name_or_loses_nothing() {
 
 #[test]
 fn every_flipped_bit_of_the_last_batch_is_refused() {
-    let (before, after) = before_and_after_last_batch();
+    for (before, after) in before_and_after_last_batch() {
+        flip_bits_of_last_batch(&before, &after);
+    }
+}
+
+fn flip_bits_of_last_batch(before: &Image, after: &Image) {
     let (start_of_batch, end) = (written_end(&before[FIRST]), written_end(&after[FIRST]));
     for byte in start_of_batch..end {
         for bit in 0..8 {
@@ -224,7 +243,11 @@ fn crash_while_starting(image: &Image, told: &Known, begun: &Known, what: &str) 
 #[test]
 fn a_missing_segment_is_refused() {
     let (image, _) = small_journal();
-    let begun: Vec<&String> = image.iter().filter(|(_, bytes)| bytes[0] != 0).map(|(path, _)| path).collect();
+    let begun: Vec<&String> = image
+        .iter()
+        .filter(|(path, bytes)| path.starts_with("journal/") && bytes[0] != 0)
+        .map(|(path, _)| path)
+        .collect();
     for missing in &begun[..begun.len() - 1] {
         let mut image = image.clone();
         image.remove(*missing);
@@ -269,7 +292,7 @@ fn what_follows_a_close_mark_is_refused() {
 
 #[test]
 fn a_durable_batch_that_reads_as_zeros_is_refused() {
-    let (before, after) = before_and_after_last_batch();
+    let [(before, after), _] = before_and_after_last_batch();
     let end_before = written_end(&before[FIRST]);
     // The batch before the last, and one sector in the middle of it.
     for from in [end_before - 512, 4096] {
@@ -282,7 +305,7 @@ fn a_durable_batch_that_reads_as_zeros_is_refused() {
 
 #[test]
 fn a_start_without_its_opened_changes_nothing_for_the_next() {
-    let (_, after) = before_and_after_last_batch();
+    let [_, (_, after)] = before_and_after_last_batch();
     let disk = MemoryDisk::of(after.clone());
     let found = payonce::journal::open(std::sync::Arc::new(disk.clone()), journal_kit::SMALL).expect("a journal");
     let mut journal = found.begin(journal_kit::begin(5)).expect("space");

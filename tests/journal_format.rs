@@ -26,7 +26,10 @@ fn read_golden(name: &str) -> Vec<u8> {
 
 /// A segment that holds these records, as this version writes it.
 fn written_now(records: Vec<Record>) -> Vec<u8> {
-    let disk = MemoryDisk::default();
+    written_on(MemoryDisk::unpacked(), records)
+}
+
+fn written_on(disk: MemoryDisk, records: Vec<Record>) -> Vec<u8> {
     let found = open(Arc::new(disk.clone()), SIZES).expect("a new journal");
     let begin = Begin { store_uuid: [0xAB; 16], salt: 0x5A17_0001, boot_id: [7; 16], lock_inode: 42 };
     let mut journal = found.begin(begin).expect("space");
@@ -72,6 +75,38 @@ fn golden_files_of_format_1_are_read_and_written_byte_for_byte() {
     let row = read_golden("payment.row");
     assert_eq!(decode_payment(&row).as_ref(), Ok(&full_payment()));
     assert!(encode_payment(&full_payment()) == row, "this version writes rows otherwise than the one that fixed them");
+}
+
+/// Which bytes a block is made of is up to who makes it: what counts is that this one is read for ever.
+#[test]
+fn golden_packed_batches_are_read_and_what_is_packed_now_is_read_too() {
+    let golden = fs::read(golden("../journal_v4/0000000001.log")).expect("a part of the repository");
+    for segment in [golden, written_on(MemoryDisk::default(), every_record())] {
+        let packed = segment.chunks(512).filter(|sector| sector.starts_with(b"POB1") && sector[58] == 1).count();
+        assert!(packed > 0 && segment.len() < read_golden("0000000001.log").len(), "{packed} packed");
+        assert_eq!(records_of(segment), every_record());
+    }
+}
+
+/// Behind a right checksum: a block that is none, that holds something else, or more than any batch does.
+#[test]
+fn a_block_that_does_not_hold_its_records_is_damage() {
+    let written = written_on(MemoryDisk::default(), every_record());
+    let at = (0..written.len()).step_by(512).find(|at| written[*at..].starts_with(b"POB1") && written[at + 58] == 1);
+    let at = at.expect("a packed batch");
+    let end = at + u32::from_le_bytes(written[at + 4..at + 8].try_into().expect("four bytes")) as usize - 8;
+    for (place, flipped) in [(64, 1), (67, 0x7F), (68, 0xFF)] {
+        let mut segment = written.clone();
+        segment[at + place] ^= flipped;
+        let before = u32::from_le_bytes(segment[at + 52..at + 56].try_into().expect("four bytes"));
+        let mut hasher = crc32fast::Hasher::new_with_initial(before);
+        hasher.update(&segment[at..end]);
+        segment[end..end + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
+        segment.resize(SIZES.segment_bytes as usize, 0);
+        let error = open(Arc::new(MemoryDisk::of(Image::from([(SEGMENT.to_owned(), segment)]))), SIZES).err();
+        let error = error.unwrap_or_else(|| panic!("byte {place}")).to_string();
+        assert!(error.contains("the records of a batch do not fill it"), "byte {place}: {error}");
+    }
 }
 
 #[test]

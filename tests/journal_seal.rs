@@ -5,6 +5,8 @@
 
 mod journal_kit;
 
+mod laid_open;
+
 use std::{fs, path::PathBuf, sync::Arc};
 
 use journal_kit::{
@@ -50,7 +52,10 @@ fn append(journal: &mut Journal, records: Vec<Record>) {
 
 /// A folder that holds every record, sealed.
 fn written() -> MemoryDisk {
-    let disk = MemoryDisk::default();
+    written_on(MemoryDisk::default())
+}
+
+fn written_on(disk: MemoryDisk) -> MemoryDisk {
     let mut journal = opened(&disk).expect("new").begin(begin(1)).expect("space");
     append(&mut journal, every_record());
     disk
@@ -71,6 +76,7 @@ const PERSONAL: [&str; 6] = ["acct_alice", "acct_bob", "two coffees", "table", "
 
 fn assert_unreadable(image: &Image) {
     for (path, bytes) in image {
+        let bytes = [bytes.as_slice(), &laid_open::unpacked(bytes)].concat();
         for text in PERSONAL {
             assert!(!bytes.windows(text.len()).any(|window| window == text.as_bytes()), "{text} in {path}");
         }
@@ -341,7 +347,7 @@ fn golden(name: &str) -> PathBuf {
 
 /// The files of a folder in which everything is sealed, by the names of their fixtures.
 fn written_now() -> Vec<(String, Vec<u8>)> {
-    let disk = written();
+    let disk = written_on(MemoryDisk::unpacked());
     let mut files: Vec<(String, Vec<u8>)> = disk.after_kill().into_iter().collect();
     files.retain(|(path, _)| path == SEGMENT || !path.starts_with("journal/"));
     for (_, bytes) in &mut files {

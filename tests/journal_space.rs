@@ -26,7 +26,7 @@ fn of_length(number: u64, frame: usize) -> Record {
 fn groups_share_a_batch_up_to_its_size_to_the_byte() {
     let half = (SMALL.batch_bytes as usize - AROUND) / 2;
     for (second, batches) in [(half, 1), (half + 1, 2)] {
-        let mut journal = start(&MemoryDisk::default(), 1).expect("a start").journal;
+        let mut journal = start(&MemoryDisk::unpacked(), 1).expect("a start").journal;
         let groups = [vec![of_length(1, half)], vec![of_length(2, second)]];
         assert_eq!(journal.append(at(1), &groups).expect("room").batches, batches, "{second} bytes");
     }
@@ -34,7 +34,7 @@ fn groups_share_a_batch_up_to_its_size_to_the_byte() {
 
 #[test]
 fn the_largest_batch_is_written_and_read_back_and_one_byte_more_is_refused() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start(&disk, 1).expect("a start").journal;
     let most = SMALL.largest_batch_bytes as usize - AROUND;
     let refused = journal.append(at(1), &[vec![of_length(1, most + 1)]]);
@@ -48,14 +48,14 @@ fn the_largest_batch_is_written_and_read_back_and_one_byte_more_is_refused() {
 
 #[test]
 fn a_segment_is_filled_to_its_last_sector_and_no_other_is_made_for_that() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start(&disk, 1).expect("a start").journal;
     // One sector for `Opened`, one for each payment.
     for number in 1..16 {
         pay(&mut journal, number..number + 1).expect("room");
     }
     assert_eq!((journal.position().segment, journal.position().offset), (1, SMALL.segment_bytes));
-    assert_eq!((journal.room(), disk.after_kill().len()), (0, 1));
+    assert_eq!((journal.room(), disk.segments()), (0, 1));
     let found = open_image(disk.after_kill()).expect("a journal");
     assert_eq!(known(&found, ReplayFrom::Beginning).expect("readable").len(), 15);
     pay(&mut journal, 16..17).expect("space");
@@ -64,7 +64,7 @@ fn a_segment_is_filled_to_its_last_sector_and_no_other_is_made_for_that() {
 
 #[test]
 fn a_start_makes_as_many_segments_as_its_batches_will_need() {
-    let mut journal = start(&MemoryDisk::default(), 1).expect("a start").journal;
+    let mut journal = start(&MemoryDisk::unpacked(), 1).expect("a start").journal;
     let groups: Vec<_> = (0..20).map(|number| vec![of_length(number, 1_900)]).collect();
     // Each takes four sectors: three more in this segment, four in each of the next.
     let appended = journal.append(at(1), &groups).expect("space");
@@ -74,7 +74,7 @@ fn a_start_makes_as_many_segments_as_its_batches_will_need() {
 
 #[test]
 fn room_is_what_can_be_appended_without_asking_for_space() {
-    let mut journal = start(&MemoryDisk::default(), 1).expect("a start").journal;
+    let mut journal = start(&MemoryDisk::unpacked(), 1).expect("a start").journal;
     let left = SMALL.segment_bytes - 4096 - 512;
     assert_eq!(journal.room(), left);
     // A spare counts less the one batch of this segment that may stay unused.
@@ -94,7 +94,7 @@ fn room_is_what_can_be_appended_without_asking_for_space() {
 #[test]
 fn a_batch_never_takes_more_than_its_records_and_the_overhead_that_is_reserved_for_it() {
     let mut most = 0;
-    let mut journal = start(&MemoryDisk::default(), 1).expect("a start").journal;
+    let mut journal = start(&MemoryDisk::unpacked(), 1).expect("a start").journal;
     for frame in 600..600 + 512 {
         let (segment, before) = (journal.position().segment, journal.position().offset);
         journal.append(at(1), &[vec![of_length(1, frame)]]).expect("space");
@@ -107,7 +107,7 @@ fn a_batch_never_takes_more_than_its_records_and_the_overhead_that_is_reserved_f
 
 #[test]
 fn what_a_start_gives_back_is_counted_to_the_byte() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start(&disk, 1).expect("a start").journal;
     pay(&mut journal, 1..3).expect("room");
     // A start that never came to its `Opened`: its segment does not count.
@@ -126,7 +126,7 @@ fn what_a_start_gives_back_is_counted_to_the_byte() {
 
 #[test]
 fn a_torn_batch_is_kept_when_the_zeros_behind_it_are_given_back() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start(&disk, 1).expect("a start").journal;
     let torn_at = journal.position().offset as usize;
     journal.append(at(1), &[vec![of_length(1, 1_900)]]).expect("room");
@@ -141,12 +141,15 @@ fn a_torn_batch_is_kept_when_the_zeros_behind_it_are_given_back() {
 
 #[test]
 fn a_spare_of_another_length_is_not_used_and_goes() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let journal = start(&disk, 1).expect("a start").journal;
     journal.spare_maker().make().expect("space");
     let longer = Options { segment_bytes: SMALL.segment_bytes + 4096, ..SMALL };
     let mut journal = start_with(Arc::new(disk.clone()), longer, 2).expect("a start").journal;
-    let lengths = |disk: &MemoryDisk| disk.after_kill().values().map(|file| file.len() as u64).collect::<Vec<_>>();
+    let lengths = |disk: &MemoryDisk| {
+        let files = disk.after_kill().into_iter().filter(|(path, _)| path.starts_with("journal/"));
+        files.map(|(_, bytes)| bytes.len() as u64).collect::<Vec<_>>()
+    };
     assert_eq!(lengths(&disk), [SMALL.segment_bytes, SMALL.segment_bytes, longer.segment_bytes]);
     journal.clean_up().expect("a disk");
     assert_eq!(lengths(&disk), [4096 + 512, longer.segment_bytes]);
@@ -154,17 +157,17 @@ fn a_spare_of_another_length_is_not_used_and_goes() {
 
 #[test]
 fn a_spare_that_is_ready_is_used_by_the_next_start() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     start(&disk, 1).expect("a start").journal.spare_maker().make().expect("space");
     start(&disk, 2).expect("a start");
-    assert_eq!(disk.after_kill().len(), 2, "no third one was made");
+    assert_eq!(disk.segments(), 2, "no third one was made");
 }
 
 #[test]
 fn segments_longer_than_what_is_read_at_once_are_zeroed_checked_and_cut_to_their_ends() {
     let long =
         Options { segment_bytes: (3 << 20) + 4096, batch_bytes: 64 << 10, largest_batch_bytes: 64 << 10, ..SMALL };
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let again = |disk: &MemoryDisk, salt| start_with(Arc::new(disk.clone()), long, salt).expect("a start");
     let mut journal = again(&disk, 1).journal;
     for number in 0..20 {
@@ -187,7 +190,7 @@ fn segments_longer_than_what_is_read_at_once_are_zeroed_checked_and_cut_to_their
 #[test]
 fn a_batch_longer_than_what_is_read_at_once_is_read_whole() {
     let long = Options { segment_bytes: 4 << 20, batch_bytes: 2 << 20, largest_batch_bytes: 2 << 20, ..SMALL };
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start_with(Arc::new(disk.clone()), long, 1).expect("a start").journal;
     journal.append(at(1), &[vec![of_length(1, 1_500_000)], vec![of_length(2, 10_000)]]).expect("room");
     journal.append(at(1), &[vec![of_length(3, 1_200_000)]]).expect("room");

@@ -166,7 +166,7 @@ fn the_chain_of_what_was_recorded_again_is_known_even_when_the_original_is_lost(
 
 #[test]
 fn a_torn_batch_whose_header_landed_proves_the_one_before() {
-    let disk = MemoryDisk::default();
+    let disk = MemoryDisk::unpacked();
     let mut journal = start(&disk, 1).expect("a start").journal;
     let durable = pay(&mut journal, 1..3).expect("room");
     let before = journal.position().offset as usize;

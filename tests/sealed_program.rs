@@ -5,12 +5,11 @@
 
 mod folder;
 
+mod laid_open;
+
 mod program;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use folder::Folder;
 use program::{Daemon, payonce};
@@ -34,15 +33,10 @@ fn name(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 /// Where below a folder any of the personal texts stands. The sandbox's ledger is the gateway's, which nothing of ours erases.
 fn readable(folder: &Path) -> Vec<String> {
-    let ours = files(folder).into_iter().filter(|path| !path.ends_with("sandbox.ledger"));
-    ours.flat_map(|path| personal(&fs::read(&path).unwrap(), name(&path))).collect()
+    let ours = laid_open::files(folder).into_iter().filter(|(path, _)| !path.ends_with("sandbox.ledger"));
+    ours.flat_map(|(path, bytes)| personal(&bytes, name(&path))).collect()
 }
 
 fn personal(bytes: &[u8], place: &str) -> Vec<String> {
@@ -127,7 +121,7 @@ fn a_backup_holds_nothing_personal_and_starts_only_with_the_keys_that_were_kept_
     let refused = said(&["serve", "--listen", "127.0.0.1:0", "--data", name(&restored)], 3);
     assert!(refused.contains("is not there. Nothing was changed"), "{refused}");
     fs::create_dir(restored.join("tenant-keys")).unwrap();
-    for key in files(&folder.join("tenant-keys")) {
+    for (key, _) in laid_open::files(&folder.join("tenant-keys")) {
         fs::copy(&key, restored.join("tenant-keys").join(key.file_name().unwrap())).unwrap();
     }
     let daemon = Daemon::start(&restored, &[]);
@@ -216,6 +210,7 @@ fn what_is_kept_for_ever_of_an_erasure_holds_no_card_number() {
 #[test]
 fn sealing_begins_in_a_new_folder_at_once_and_in_an_older_one_when_its_upgrade_is_final() {
     let folder = Folder::new("sealed-upgrade");
+    fs::write(folder.join("format"), "records up to version 2\n").unwrap();
     Daemon::start(&folder, &[]).stop();
     let sealing = ["serve", "--seal-personal-data", "--listen", "127.0.0.1:0", "--data", name(&folder)];
     let refused = said(&sealing, 3);

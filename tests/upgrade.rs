@@ -34,10 +34,10 @@ async fn a_folder_of_the_oldest_version_stays_so_until_the_upgrade_is_final() {
     assert_eq!(status["holds"][0]["version"], 1);
 
     let mut patience = Patience::new();
-    while upgrade("finalize", &folder) != (Some(0), json!({"before": 1, "writes": 3})) {
+    while upgrade("finalize", &folder) != (Some(0), json!({"before": 1, "writes": 4})) {
         patience.wait(|| "the folder to be let go of".to_owned()).await;
     }
-    assert_eq!(upgrade("finalize", &folder), (Some(0), json!({"before": 3, "writes": 3})), "once is enough");
+    assert_eq!(upgrade("finalize", &folder), (Some(0), json!({"before": 4, "writes": 4})), "once is enough");
     assert_eq!(upgrade("status", &folder).1["final"], true);
     let engine = open(&folder, &gateway).await;
     let again = engine.pay("order-1", order(1050)).await.unwrap();
@@ -50,13 +50,13 @@ async fn what_only_a_newer_payonce_knows_is_refused_before_anything_is_read() {
     let folder = Folder::new("upgrade-newer");
     let gateway = Scripted::new();
     open(&folder, &gateway).await.close().await.unwrap();
-    fs::write(folder.join("format"), "records up to version 4\n").unwrap();
+    fs::write(folder.join("format"), "records up to version 5\n").unwrap();
     let mut patience = Patience::new();
     let mut refused = String::new();
     while !refused.contains("version") {
         patience.wait(|| format!("the folder to be let go of: {refused}")).await;
         refused = Engine::open(options(&folder), Arc::new(gateway.clone())).await.map(drop).unwrap_err().to_string();
     }
-    assert!(refused.contains("version 4 is final here") && refused.contains("use a newer one"), "{refused}");
+    assert!(refused.contains("version 5 is final here") && refused.contains("use a newer one"), "{refused}");
     assert_eq!((upgrade("status", &folder).0, upgrade("finalize", &folder).0), (Some(3), Some(3)));
 }

@@ -3,7 +3,7 @@
 use crate::payment::Timestamp;
 
 use super::{
-    Lsn,
+    Lsn, block,
     bytes::{Fields, is_zero, round_up, to_u32, to_u64, to_usize},
     verdict::Sight,
 };
@@ -39,6 +39,8 @@ pub(super) struct Head {
     pub(super) previous: u32,
     /// How many whole sectors of it are zero by content: one more than that reads zero, and it was not fully written.
     pub(super) zero_sectors: u16,
+    /// Whether its records are a block, and not as they are.
+    pub(super) packed: bool,
 }
 
 impl Head {
@@ -52,7 +54,7 @@ impl Head {
         bytes.extend_from_slice(&self.count.to_le_bytes());
         bytes.extend_from_slice(&self.previous.to_le_bytes());
         bytes.extend_from_slice(&self.zero_sectors.to_le_bytes());
-        bytes.push(0);
+        bytes.push(u8::from(self.packed));
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
         bytes.push(STAMP);
@@ -63,7 +65,7 @@ impl Head {
     pub(super) fn decode(bytes: &[u8; HEAD]) -> Option<Head> {
         let mut fields = Fields(bytes);
         let magic = fields.bytes::<4>()?;
-        let head = Head {
+        let mut head = Head {
             length: fields.u32()?,
             epoch: fields.u64()?,
             salt: fields.u64()?,
@@ -73,11 +75,18 @@ impl Head {
             count: fields.u32()?,
             previous: fields.u32()?,
             zero_sectors: fields.u16()?,
+            packed: false,
         };
-        let (spare, crc, stamp) = (fields.u8()?, fields.u32()?, fields.u8()?);
-        let right = crc == crc32fast::hash(bytes.get(..COVERED)?) && spare == 0 && stamp == STAMP && magic == MAGIC;
+        let (packed, crc, stamp) = (fields.u8()?, fields.u32()?, fields.u8()?);
+        head.packed = packed == 1;
+        let right = crc == crc32fast::hash(bytes.get(..COVERED)?) && packed <= 1 && stamp == STAMP && magic == MAGIC;
         let holds = to_usize(head.length.into()) >= HEAD + TAIL;
         (right && holds).then_some(head)
+    }
+
+    /// How many bytes its records take, as they were written.
+    pub(super) fn body(&self) -> usize {
+        to_usize(self.length.into()).saturating_sub(HEAD + TAIL)
     }
 
     /// What it takes of the file: header, records, trailer and padding.
@@ -96,17 +105,28 @@ pub(super) fn extent(length: u64) -> u64 {
 pub(super) struct Draft {
     bytes: Vec<u8>,
     pub(super) count: u32,
+    packed: bool,
 }
 
 impl Draft {
     pub(super) fn new() -> Draft {
-        Draft { bytes: vec![0; HEAD], count: 0 }
+        Draft { bytes: vec![0; HEAD], count: 0, packed: false }
     }
 
     /// Adds the frames of `count` records.
     pub(super) fn push(&mut self, frames: &[u8], count: u32) {
         self.bytes.extend_from_slice(frames);
         self.count += count;
+    }
+
+    /// Makes a block of its records, if that takes fewer sectors. Nothing can be added after that.
+    pub(super) fn pack(&mut self) {
+        let block = block::pack(self.bytes.get(HEAD..).unwrap_or_default());
+        if extent(to_u64(HEAD + block.len() + TAIL)) < self.extent_with(0) {
+            self.bytes.truncate(HEAD);
+            self.bytes.extend_from_slice(&block);
+            self.packed = true;
+        }
     }
 
     /// What it would take of the file with `more` bytes of frames.
@@ -120,6 +140,7 @@ impl Draft {
         self.bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, STAMP]);
         head.length = to_u32(self.bytes.len());
         head.count = self.count;
+        head.packed = self.packed;
         head.zero_sectors =
             u16::try_from(zero_sectors(self.bytes.get(HEAD..body).unwrap_or_default())).unwrap_or(u16::MAX);
         overwrite(&mut self.bytes, 0, &head.encode());
@@ -164,7 +185,7 @@ pub(super) fn is_torn_head(bytes: &[u8]) -> bool {
 /// Looks at what follows a right header: the rest of its extent, shorter if the file ends there. With the chain value
 /// after the batch, and what is wrong with it.
 pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u32, &'static str) {
-    let body = to_usize(head.length.into()).saturating_sub(HEAD + TAIL);
+    let body = head.body();
     let Some((frames, after)) = rest.split_at_checked(body) else {
         return (Sight::BodyUnfinished, 0, "the file ends inside a batch");
     };
@@ -226,17 +247,48 @@ mod tests {
             count: 5,
             previous: 6,
             zero_sectors: 7,
+            packed: false,
         }
     }
 
     #[test]
     fn a_header_is_read_back_and_none_with_a_flipped_bit_is() {
-        let bytes = head().encode();
-        assert_eq!(Head::decode(&bytes), Some(head()));
-        for bit in 0..8 * HEAD {
-            let mut bytes = bytes;
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Head::decode(&bytes), None, "bit {bit}");
+        for head in [head(), Head { packed: true, ..head() }] {
+            let bytes = head.encode();
+            assert_eq!(Head::decode(&bytes), Some(head));
+            for bit in 0..8 * HEAD {
+                let mut bytes = bytes;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Head::decode(&bytes), None, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_says_of_its_records_what_nobody_ever_wrote_is_none() {
+        let mut bytes = head().encode();
+        bytes[COVERED - 1] = 2;
+        let crc = crc32fast::hash(&bytes[..COVERED]).to_le_bytes();
+        bytes[COVERED..COVERED + 4].copy_from_slice(&crc);
+        assert_eq!(Head::decode(&bytes), None);
+    }
+
+    #[test]
+    fn records_become_a_block_where_that_takes_fewer_sectors_and_stay_as_they_are_where_it_does_not() {
+        for (frames, extent, packed) in [
+            (vec![1; 440], 512, false),
+            (vec![1; 441], 512, true),
+            ((0..441_u32).map(|at| (at * at / 7).to_le_bytes()[0]).collect(), 1024, false),
+        ] {
+            let mut draft = Draft::new();
+            draft.push(&frames, 3);
+            draft.pack();
+            assert_eq!((draft.count, draft.extent_with(0)), (3, extent));
+            let (bytes, _) = draft.finish(head());
+            let head = Head::decode(bytes.first_chunk().expect("a header")).expect("right");
+            let body = &bytes[HEAD..to_usize(head.length.into()) - TAIL];
+            assert_eq!(head.packed, packed);
+            assert_eq!(if packed { block::unpack(body, 441).expect("a block") } else { body.to_vec() }, frames);
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! A newer payonce reads all that older ones wrote, and goes on writing what they can read until a person says that the
 //! upgrade is final. Until then the older one can be put back. How far it may go is in the file `format` of the data folder,
-//! one line: `records up to version 2`. Where it is not there, 2: that is what was written before there was this gate. A second
-//! line says that personal data is sealed: then the list of its keys must be there too.
+//! one line: `records up to version 2`. Where it is not there, 2: that is what was written before there was this gate; a folder
+//! that nothing was ever written in has no way back to keep open, and begins with the newest. A second line says that
+//! personal data is sealed: then the list of its keys must be there too.
 //!
 //! What needs a newer version is not begun before it may be written; that the journal refuses it is the last line.
 
@@ -14,13 +15,17 @@ use crate::disk::{Access, Disk};
 use super::{Found, OpenError};
 
 /// The newest version of a record that this payonce reads and writes.
-pub const NEWEST_VERSION: u8 = 3;
+pub const NEWEST_VERSION: u8 = 4;
+
+/// From this version on records are written as a block where that takes fewer sectors. What is in the block is written as in
+/// the versions before.
+pub(super) const PACKING: u8 = 4;
 
 /// The version of sealed records: personal data is sealed only where it may be written.
 pub(super) const SEALING: u8 = 3;
 
-/// What may be written where nothing is said.
-const UNSAID: u8 = 2;
+/// What may be written where nothing is said and something is there.
+pub(super) const UNSAID: u8 = 2;
 
 /// The file, in the data folder.
 const FILE: &str = "format";
@@ -33,20 +38,34 @@ const SEALED_LINE: &str = "personal data is sealed\n";
 
 /// Up to which version records may be written in a data folder. Refuses what only a newer payonce can know.
 pub fn level(disk: &Arc<dyn Disk>) -> Result<u8, OpenError> {
+    said(disk).map(|level| level.unwrap_or(UNSAID))
+}
+
+/// What the file says; `None` if it is not there.
+pub(super) fn said(disk: &Arc<dyn Disk>) -> Result<Option<u8>, OpenError> {
     let line = match read(disk) {
         Ok(line) => line,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UNSAID),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(error)),
     };
     let line = line.strip_suffix(SEALED_LINE).map_or(line.clone(), str::to_owned);
     let said = line.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix('\n')?.parse().ok());
     match said {
-        Some(level @ 1..=NEWEST_VERSION) if line == written(level) => Ok(level),
+        Some(level @ 1..=NEWEST_VERSION) if line == written(level) => Ok(Some(level)),
         Some(newer) if newer > NEWEST_VERSION => Err(refused(io::Error::other(format!(
             "the upgrade to records of version {newer} is final here, and this payonce knows them up to version \
              {NEWEST_VERSION}: use a newer one"
         )))),
         Some(_) | None => Err(refused(io::Error::other(format!("it must be one line, such as `{BEFORE}{UNSAID}`")))),
+    }
+}
+
+/// Says so, durably, where nothing is said yet.
+pub(super) fn say(disk: &Arc<dyn Disk>, level: u8) -> io::Result<()> {
+    match read(disk) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write(disk, &written(level)),
+        Err(error) => Err(error),
     }
 }
 
@@ -67,11 +86,11 @@ pub(super) fn says_sealed(disk: &Arc<dyn Disk>) -> Result<bool, OpenError> {
 }
 
 /// Says so, durably: from then on no start goes on without the list of the keys.
-pub(super) fn say_sealed(disk: &Arc<dyn Disk>) -> Result<(), OpenError> {
+pub(super) fn say_sealed(disk: &Arc<dyn Disk>, level: u8) -> Result<(), OpenError> {
     if says_sealed(disk)? {
         return Ok(());
     }
-    let line = written(level(disk)?) + SEALED_LINE;
+    let line = written(level) + SEALED_LINE;
     write(disk, &line).map_err(OpenError::disk("writing `format`"))
 }
 
@@ -81,11 +100,12 @@ impl Found {
         self.level
     }
 
-    /// How many records there are of each version. Reads the whole journal.
+    /// How many records there are that need each version to be read. Reads the whole journal.
     pub fn versions(&self) -> Result<BTreeMap<u8, u64>, OpenError> {
         let mut versions = BTreeMap::new();
         self.each_batch(self.last(), &mut |batch| {
-            batch.frames.iter().for_each(|frame| *versions.entry(frame.version()).or_default() += 1);
+            let packing = if batch.packed { PACKING } else { 0 };
+            batch.frames.iter().for_each(|frame| *versions.entry(packing.max(frame.version())).or_default() += 1);
             Ok(())
         })?;
         Ok(versions)
@@ -126,7 +146,7 @@ fn write(disk: &Arc<dyn Disk>, line: &str) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        journal::{AppendError, Begin, Journal, Lsn, Opened, Options, Record, open},
+        journal::{AppendError, Begin, Journal, Lsn, Opened, Options, Record, ReplayFrom, open, samples::news_of},
         payment::{Event, Fact, Identity, Kind, OperationRef, PaymentId, Timestamp, Webhook},
         sim::{Damage, Fault, Loss, Rng, SimDisk},
     };
@@ -187,19 +207,100 @@ mod tests {
     }
 
     #[test]
+    fn records_are_packed_once_that_is_final_and_are_counted_as_what_only_a_newer_payonce_reads() {
+        let disk = saying("records up to version 3\n");
+        let alike = || news_of(vec![7; 1_200]);
+        let mut journal = start(&disk);
+        append(&mut journal, alike()).expect("as before");
+        journal.confirm(Timestamp::from_millis(1)).expect("space");
+        finalize(&disk).expect("space");
+        let mut journal = start(&disk);
+        append(&mut journal, alike()).expect("final");
+        journal.confirm(Timestamp::from_millis(1)).expect("space");
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        assert_eq!(found.versions().expect("whole"), BTreeMap::from([(1, 3), (PACKING, 1)]));
+        let mut read = 0;
+        let all = found.replay(ReplayFrom::Beginning, &mut |_, _, record| {
+            read += usize::from(record == alike());
+            Ok::<(), OpenError>(())
+        });
+        all.expect("readable");
+        assert_eq!(read, 2);
+    }
+
+    #[test]
     fn a_folder_that_says_nothing_is_written_as_before_there_was_a_gate() {
+        let disk = saying("records up to version 1\n");
+        start(&disk);
+        disk.remove(FILE).expect("there");
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        assert_eq!((found.level(), level(&disk).expect("nothing said")), (2, 2));
+        let mut journal = start(&disk);
+        append(&mut journal, of_version_2()).expect("as before");
+        append(&mut journal, news_of(vec![7; 1_200])).expect("as before");
+        let found = open(Arc::clone(&disk), SIZES).expect("readable");
+        assert_eq!((found.level(), said(&disk).expect("readable")), (2, None));
+        assert_eq!(found.versions().expect("whole"), BTreeMap::from([(1, 3), (2, 1)]), "and nothing is packed");
+    }
+
+    #[test]
+    fn a_folder_in_which_nothing_was_written_begins_with_the_newest_and_says_so() {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        append(&mut start(&disk), of_version_2()).expect("as before");
-        assert_eq!(level(&disk).expect("nothing said"), 2);
+        assert_eq!(open(Arc::clone(&disk), SIZES).expect("nothing there").level(), NEWEST_VERSION);
+        start(&disk);
+        assert_eq!(said(&disk).expect("readable"), Some(NEWEST_VERSION));
+        let asked_for = saying("records up to version 1\n");
+        start(&asked_for);
+        assert_eq!(said(&asked_for).expect("readable"), Some(1), "what was said before stands");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_an_error_and_not_taken_for_nothing_said() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let file = disk.create(FILE).expect("space");
+        disk.write_at(file, 0, &[0xFF]).expect("space");
+        for refused in [
+            level(&disk).map(drop),
+            says_sealed(&disk).map(drop),
+            say_sealed(&disk, 2),
+            say(&disk, 2).map_err(OpenError::disk("saying it")),
+        ] {
+            refused.expect_err("not text");
+        }
+    }
+
+    #[test]
+    fn an_old_half_made_file_that_cannot_be_removed_is_named_as_what_it_is() {
+        let disk = Arc::new(SimDisk::new());
+        disk.create(FILE_WHILE_MADE).expect("space");
+        disk.fail_at(disk.steps(), Fault::Io);
+        let shared: Arc<dyn Disk> = disk;
+        assert_eq!(write(&shared, "anything").expect_err("a fault").to_string(), "EIO");
+        write(&shared, "anything").expect("once");
+    }
+
+    #[test]
+    fn that_personal_data_is_sealed_is_kept_whatever_becomes_final() {
+        let disk = saying("records up to version 3\n");
+        assert!(!says_sealed(&disk).expect("readable"));
+        say_sealed(&disk, 3).expect("space");
+        finalize(&disk).expect("space");
+        assert_eq!((says_sealed(&disk).expect("readable"), said(&disk).expect("readable")), (true, Some(4)));
+        say_sealed(&disk, 3).expect("said already");
+        assert_eq!(said(&disk).expect("readable"), Some(4));
     }
 
     #[test]
     fn a_folder_of_a_newer_payonce_is_refused_by_name_and_no_line_is_guessed_at() {
-        let newer = level(&saying("records up to version 4\n")).expect_err("newer").to_string();
-        assert!(newer.contains("version 4 is final here") && newer.contains("use a newer one"), "{newer}");
-        for line in
-            ["", "\n", "2", "records up to version 2", "records up to version 0\n", "records up to version 02\n"]
+        let newer = level(&saying("records up to version 5\n")).expect_err("newer").to_string();
+        assert!(newer.contains("version 5 is final here") && newer.contains("use a newer one"), "{newer}");
+        let before = "records up to version ";
+        for line in ["", "\n", "2", before]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(["2", "0\n", "02\n", "04\n", "4\n\n"].map(|level| before.to_owned() + level))
         {
+            let line = line.as_str();
             let refused = level(&saying(line)).expect_err(line).to_string();
             assert!(refused.contains("must be one line"), "{line:?}: {refused}");
             assert!(open(saying(line), SIZES).is_err(), "{line:?}");

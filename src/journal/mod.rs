@@ -25,7 +25,7 @@
 //!           72  number                  8                  48  number of records        4
 //!           80  lock file's inode       8                  52  chain before it          4
 //!           88  predecessor's number,   8                  56  sectors zero by content  2
-//!               0 for none                                 58  zero                     1
+//!               0 for none                                 58  packed: 0 or 1           1
 //!           96  its proven end:                            59  CRC of 0..59             4
 //!               offset                  8                  63  end stamp: E5            1
 //!               next LSN                8                  64  records
@@ -39,6 +39,9 @@
 //!                                                           5  version                  1
 //!                                                           6  payload: see `format1` to 3
 //! ```
+//!
+//! The records of a packed batch are one LZ4 block (`block`): what they have in common is written once. A batch is packed
+//! if that takes fewer sectors, and its folder's file `format` allows it: see `level`.
 //!
 //! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and records, seeded with the chain
 //! before it; a segment's first batch is seeded with its header's CRC. The first record of a segment has the LSN that
@@ -70,6 +73,8 @@
 //! Knows nothing of deciding, of what a record means, of stores, gateways, threads or clocks.
 
 mod batch;
+
+mod block;
 
 mod bytes;
 

@@ -305,7 +305,7 @@ mod tests {
             let mut journal = start(&disk, SIZES);
             for number in first..first + 20 {
                 let (some, other) = (deed(number, number.is_multiple_of(5)), deed(number + 100, false));
-                journal.append(WALL, &[vec![news(700), some, news(700), other]]).expect("room");
+                journal.append(WALL, &[vec![news(700), some, news(701), other]]).expect("room");
             }
             journal
         };

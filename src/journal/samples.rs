@@ -23,8 +23,18 @@ pub(super) fn start(disk: &Arc<dyn Disk>, sizes: Options) -> Journal {
     journal
 }
 
-/// A record with a body of so many bytes.
+/// A record with a body of so many bytes, which no block makes shorter; those of another length have another body.
 pub(super) fn news(bytes: usize) -> Record {
+    let mut state = 0x9E37_79B9 ^ u32::try_from(bytes).expect("short");
+    let body = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    });
+    news_of(body.take(bytes).collect())
+}
+
+/// A record with this body.
+pub(super) fn news_of(body: Vec<u8>) -> Record {
     let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
-    Record::Inbox(Webhook { gateway, event_id, at: WALL, operation_key: None, body: vec![7; bytes] })
+    Record::Inbox(Webhook { gateway, event_id, at: WALL, operation_key: None, body })
 }

@@ -11,7 +11,7 @@ use super::{
     Checkpoint, Closed, Damage, Lsn, OpenError, Options, Position, Record,
     batch::SECTOR,
     folder::{Folder, Segment},
-    level::{SEALING, finalize, level, say_sealed},
+    level::{self, NEWEST_VERSION, SEALING, UNSAID, finalize, say_sealed},
     reader::Records,
     seal::Seal,
     walk::{Batch, Bounds, End, Step, Walk},
@@ -68,9 +68,10 @@ fn open_with(
     seal: impl FnOnce(&Arc<dyn Disk>) -> Result<Option<Arc<Seal>>, OpenError>,
 ) -> Result<Found, OpenError> {
     options.check();
-    let level = level(&disk)?;
+    let said = level::said(&disk)?;
     let folder = Folder::read(&disk)?;
     let segments = folder.counted(&disk)?;
+    let level = said.unwrap_or(if segments.is_empty() { NEWEST_VERSION } else { UNSAID });
     let seal = seal(&disk)?;
     let start = Position { segment: 0, offset: 0, next: Lsn::new(1), chain: 0 };
     let mut found = Found {
@@ -112,7 +113,7 @@ impl Found {
             self.seal = Some(Seal::begin(&self.disk)?);
         }
         if self.seal.is_some() {
-            say_sealed(&self.disk)?;
+            say_sealed(&self.disk, self.level)?;
         }
         let started = self.seal.as_ref().map_or(Ok(()), |seal| seal.start(seed));
         started.map_err(OpenError::disk("removing a key that was erased"))?;
@@ -123,7 +124,7 @@ impl Found {
     fn allow_sealing(&mut self) -> Result<(), OpenError> {
         if self.level < SEALING && self.is_new() {
             finalize(&self.disk)?;
-            self.level = level(&self.disk)?;
+            self.level = NEWEST_VERSION;
         }
         if self.level >= SEALING {
             return Ok(());

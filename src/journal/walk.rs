@@ -10,6 +10,7 @@ use crate::{
 use super::{
     Damage, Lsn, OpenError, Position,
     batch::{self, HEAD, Head, SECTOR, STAMP, is_torn_head},
+    block,
     bytes::{is_zero, to_u64, to_usize},
     codec::{self, Frame},
     folder::reading,
@@ -54,6 +55,8 @@ pub(super) struct Batch<'w> {
     pub(super) end: Position,
     pub(super) wall: Timestamp,
     pub(super) frames: Vec<Frame<'w>>,
+    /// Whether they were written as a block.
+    pub(super) packed: bool,
     /// The next segment holds what it held; see [`Witness::Superseded`].
     pub(super) superseded: bool,
 }
@@ -90,6 +93,8 @@ pub(super) struct End {
 /// A walk through one segment.
 pub(super) struct Walk {
     window: Window,
+    /// What the block held that was looked at last.
+    unpacked: Vec<u8>,
     header: Header,
     bounds: Bounds,
     at: Position,
@@ -110,7 +115,7 @@ impl Walk {
         let file = SegmentFile::open(disk, header.number, Access::Read)
             .map_err(OpenError::disk(format!("opening {}", path(header.number))))?;
         let window = Window { file, at: 0, bytes: Vec::new() };
-        Ok(Walk { window, header, bounds, at: from, closed: false })
+        Ok(Walk { window, unpacked: Vec::new(), header, bounds, at: from, closed: false })
     }
 
     /// Where it stands.
@@ -178,7 +183,14 @@ impl Walk {
         let whole = self.window.get(offset, to_usize(head.extent()))?;
         let rest = whole.get(HEAD..).unwrap_or_default();
         let (sight, chain, why) = batch::look(&head, &raw, rest);
-        let frames = rest.get(..to_usize(head.length.into()) - HEAD - batch::TAIL).unwrap_or_default();
+        let body = rest.get(..head.body()).unwrap_or_default();
+        let frames = match head.packed && sight == Sight::Whole {
+            true => {
+                self.unpacked = block::unpack(body, self.header.largest_batch).unwrap_or_default();
+                self.unpacked.as_slice()
+            }
+            false => body,
+        };
         if sight == Sight::Whole && codec::frames(frames, head.count).is_none() {
             let why = "the records of a batch do not fill it";
             return Ok(Look { sight: Sight::BodyDamaged, head: Some(head), chain, why });
@@ -243,15 +255,17 @@ impl Walk {
 
     fn take(&mut self, head: Head, chain: u32, superseded: bool) -> Result<Step<'_>, OpenError> {
         let at = self.at;
-        let body = to_usize(head.length.into()) - HEAD - batch::TAIL;
         self.at.offset += head.extent();
         self.at.next = at.next.plus(head.count.into());
         self.at.chain = chain;
         let (end, disk) = (self.at, self.disk());
-        let bytes = self.window.get(at.offset + to_u64(HEAD), body).map_err(disk)?;
+        let bytes = match head.packed {
+            true => self.unpacked.as_slice(),
+            false => self.window.get(at.offset + to_u64(HEAD), head.body()).map_err(disk)?,
+        };
         let frames = codec::frames(bytes, head.count).unwrap_or_default();
         self.closed |= frames.iter().any(Frame::is_closed);
-        Ok(Step::Batch(Batch { at, end, wall: head.wall, frames, superseded }))
+        Ok(Step::Batch(Batch { at, end, wall: head.wall, frames, packed: head.packed, superseded }))
     }
 
     fn damage(&self, why: &str) -> OpenError {
@@ -474,7 +488,8 @@ mod tests {
             ] {
                 let (length, wall) = (600, Timestamp::from_millis(1));
                 let durable = first.before();
-                let head = Head { length, epoch, salt, first, durable, wall, count: 1, previous: 0, zero_sectors: 0 };
+                let (count, previous, zero_sectors, packed) = (1, 0, 0, false);
+                let head = Head { length, epoch, salt, first, durable, wall, count, previous, zero_sectors, packed };
                 let (batches, found) = overwritten(end.offset + sector * SECTOR, &head.encode());
                 assert_eq!((batches, found.is_err()), (6, later), "{head:?} in sector {sector}");
             }

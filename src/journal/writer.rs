@@ -18,6 +18,7 @@ use super::{
     damage::is_full,
     folder::Segment,
     format3,
+    level::{self, PACKING},
     seal::{Key, Seal},
     segment::{FOLDER, HEADER, Header, SegmentFile, Spares, path},
 };
@@ -142,6 +143,9 @@ impl Found {
     /// Begins a new epoch in a new segment, which is durable when this returns. It does not count before its `Opened` does:
     /// until then the next start finds what this one found.
     pub fn begin(self, begin: Begin) -> Result<Journal, AppendError> {
+        if self.is_new() {
+            level::say(&self.disk, self.level).map_err(|error| making("writing `format`", error))?;
+        }
         let prepared = self.prepare();
         let (spares, old) = prepared.map_err(|error| making("preparing the journal's folder", error))?;
         if spares.ready() == 0 {
@@ -357,6 +361,9 @@ impl Journal {
         if draft.count > 0 {
             drafts.push(draft);
         }
+        if self.level >= PACKING {
+            drafts.iter_mut().for_each(Draft::pack);
+        }
         Ok(drafts)
     }
 
@@ -431,6 +438,7 @@ impl Journal {
             count: 0,
             previous: self.at.chain,
             zero_sectors: 0,
+            packed: false,
         });
         let written = self.file.write_and_sync(self.at.offset, &bytes);
         written.map_err(|error| self.stop(format!("writing a batch failed: {error}")))?;

@@ -43,6 +43,16 @@ pub(crate) enum Fails {
 }
 
 impl MemoryDisk {
+    /// One on which batches are written as they are: where the test is about their bytes.
+    pub(crate) fn unpacked() -> MemoryDisk {
+        MemoryDisk::of(Image::from([("format".to_owned(), b"records up to version 3\n".to_vec())]))
+    }
+
+    /// How many files the next process finds that are segments or are to become one.
+    pub(crate) fn segments(&self) -> usize {
+        self.after_kill().keys().filter(|path| path.starts_with("journal/")).count()
+    }
+
     pub(crate) fn of(image: Image) -> MemoryDisk {
         let disk = MemoryDisk::default();
         let mut state = disk.state();

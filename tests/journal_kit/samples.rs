@@ -48,9 +48,14 @@ pub(crate) fn payment(number: u64) -> Payment {
     }
 }
 
-/// An event that takes about `bytes` bytes.
+/// An event that takes about `bytes` bytes; packed, about two thirds of that.
 pub(crate) fn long_event(number: u64, bytes: usize) -> Event {
-    let request = vec![b'x'; bytes];
+    let mut state = number;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    });
+    let request = noise.take(bytes * 2 / 3).chain(std::iter::repeat(b'x')).take(bytes).collect();
     let fact = Fact::Prepared { operation: operation(Kind::Charge), reference: "ref".to_owned(), request };
     Event { payment: payment_id(number), at: at(number), fact }
 }
