@@ -427,6 +427,28 @@ mod tests {
     }
 
     #[test]
+    fn an_erased_key_whose_file_came_back_is_destroyed_again_by_a_start_and_by_whoever_asks() {
+        let (_, disk, seal) = two();
+        assert_eq!(erase(&seal, "shop").expect("a disk"), Erased::Now);
+        let path = KeyId::of("shop", 1).path();
+        let back = || file::write(disk.as_ref(), &path, &[7; 60]);
+        let gone = || file::read(disk.as_ref(), &path).expect("a disk").is_none();
+        back().expect("space");
+        assert_eq!((erase(&seal, "shop").expect("a disk"), gone()), (Erased::Before, true));
+        back().expect("space");
+        read(&disk).start([42; 32]).expect("a disk");
+        assert!(gone());
+    }
+
+    #[test]
+    fn keys_without_their_list_are_refused() {
+        let (_, disk, _) = two();
+        disk.remove(SEALED).expect("there");
+        let refused = Seal::read(&disk).expect_err("no list").to_string();
+        assert!(refused.contains("there are keys in tenant-keys, and no sealed"), "{refused}");
+    }
+
+    #[test]
     fn a_key_that_is_missing_is_let_pass_for_its_own_tenant_only() {
         let (_, disk, _) = two();
         disk.remove(&KeyId::of("shop", 1).path()).expect("there");
