@@ -370,7 +370,8 @@ mod tests {
     }
 
     fn order() -> Order {
-        Order::clone(&samples::payment(&[]).order)
+        let order = Order::clone(&samples::payment(&[]).order).with_description("two coffees");
+        order.and_then(|order| order.with_metadata("table", "7")).expect("legal")
     }
 
     fn prepared(request: &[u8]) -> Record {
