@@ -374,6 +374,12 @@ mod tests {
         order.and_then(|order| order.with_metadata("table", "7")).expect("legal")
     }
 
+    fn carried(order: Order, request: &[u8]) -> Record {
+        let mut payment = Payment { order: Arc::new(order), ..samples::payment(&[None]) };
+        payment.operations[0].request = request.to_vec();
+        Record::Carried(Box::new(payment))
+    }
+
     fn prepared(request: &[u8]) -> Record {
         let operation = OperationRef { number: 0, kind: Kind::Charge, amount: order().amount };
         event(Fact::Prepared { operation, reference: "pi_1".to_owned(), request: request.to_vec() })
@@ -400,10 +406,9 @@ mod tests {
     fn a_record_that_says_something_of_persons_beside_its_seal_is_refused() {
         let mut payment = samples::payment(&[None]);
         take_from_payment(&mut payment);
-        let carried = |payment: &Payment| Record::Carried(Box::new(payment.clone()));
-        assert!(codec::decode_record(&frame(&carried(&payment))).is_ok());
-        payment.operations[0].request = b"to bob".to_vec();
-        for clear in [accepted(order()), carried(&payment)] {
+        let clear = Order::clone(&payment.order);
+        assert!(codec::decode_record(&frame(&carried(clear.clone(), b""))).is_ok());
+        for clear in [accepted(order()), carried(clear, b"to bob"), carried(order(), b"")] {
             let refused = codec::decode_record(&frame(&clear)).expect_err("not clear").to_string();
             assert!(refused.contains("do not belong together"), "{refused}");
         }
@@ -421,8 +426,11 @@ mod tests {
         let disk: Arc<dyn crate::disk::Disk> = Arc::new(crate::sim::SimDisk::new());
         let seal = samples::seal(&disk);
         let key = seal.key_of(None).expect("space");
-        for (record, erased) in [(accepted(order()), accepted(order().erased())), (prepared(b"to bob"), prepared(b""))]
-        {
+        for (record, erased) in [
+            (accepted(order()), accepted(order().erased())),
+            (prepared(b"to bob"), prepared(b"")),
+            (carried(order(), b"to bob"), carried(order().erased(), b"")),
+        ] {
             let mut bytes = Vec::new();
             assert_eq!(codec::encode(&record, Some(&key), &mut bytes), Ok(3));
             let frame = codec::frames(&bytes, 1).expect("one").remove(0);
