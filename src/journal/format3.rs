@@ -430,6 +430,8 @@ mod tests {
             (accepted(order()), accepted(order().erased())),
             (prepared(b"to bob"), prepared(b"")),
             (carried(order(), b"to bob"), carried(order().erased(), b"")),
+            (carried(order(), b""), carried(order().erased(), b"")),
+            (samples::news(3), samples::news(0)),
         ] {
             let mut bytes = Vec::new();
             assert_eq!(codec::encode(&record, Some(&key), &mut bytes), Ok(3));
@@ -442,5 +444,24 @@ mod tests {
         }
         let erased = Payment { order: Arc::new(order().erased()), ..samples::payment(&[None]) };
         assert_eq!(payment(&erased, 0, Some(&key)), payment(&erased, 0, None));
+    }
+
+    #[cfg(feature = "erasure")]
+    #[test]
+    fn a_seal_opens_in_no_record_but_its_own() {
+        let disk: Arc<dyn crate::disk::Disk> = Arc::new(crate::sim::SimDisk::new());
+        let seal = samples::seal(&disk);
+        let key = seal.key_of(None).expect("space");
+        let mut bytes = Vec::new();
+        codec::encode(&prepared(b"to bob"), Some(&key), &mut bytes).expect("short");
+        let opens = |bytes: &[u8]| codec::frames(bytes, 1).expect("one").remove(0).decode(Some(&seal)).is_ok();
+        assert!(opens(&bytes));
+        let (event, relogged, payments_first) = (1, 2, codec::FRAME + 5);
+        assert_eq!(bytes[4], event);
+        for (place, other) in [(4, relogged), (payments_first, bytes[payments_first] ^ 1)] {
+            let mut changed = bytes.clone();
+            changed[place] = other;
+            assert!(codec::decode_record(&changed).is_ok() && !opens(&changed), "byte {place}");
+        }
     }
 }
