@@ -203,4 +203,13 @@ mod tests {
         damaged.write_at(first, 8_192, &[0xFF; 600]).expect("space");
         assert!(found.check_copy(&damaged).is_err(), "its oldest records are read as well");
     }
+
+    #[test]
+    fn no_file_is_left_open_by_a_copy_on_either_side() {
+        let (from, to) = (Arc::new(SimDisk::new()), Arc::new(SimDisk::new()));
+        let (disk, copy): (Arc<dyn Disk>, Arc<dyn Disk>) = (from.clone(), to.clone());
+        write(&mut start(&disk), 40);
+        open(disk, SIZES).expect("readable").copy(&copy).expect("space");
+        assert_eq!((from.open_files(), to.open_files()), (0, 0));
+    }
 }

@@ -162,34 +162,9 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
-        journal::{Record, codec, decode_payment, encode_payment},
-        payment::{
-            Amount, Contradiction, Currency, Event, Fact, IdempotencyKey, Identity, Kind, Namespace, Operation,
-            OperationKey, OperationRef, Order, Payment, PaymentId, Tenant, Timestamp,
-        },
+        journal::{Record, codec, decode_payment, encode_payment, samples::payment},
+        payment::{Contradiction, Event, Fact, Identity, Order, Timestamp},
     };
-
-    fn payment(contradicted: &[Option<Contradiction>]) -> Payment {
-        let (amount, key) = (Amount::new(7).expect("legal"), IdempotencyKey::new("k").expect("legal"));
-        let operation = |(number, contradicted): (u32, &Option<Contradiction>)| {
-            let this = OperationRef { number, kind: Kind::Charge, amount };
-            let operation_key = OperationKey::from_bytes([1; 16]);
-            let made = Operation::intended(this, key.clone(), operation_key, Identity::default(), Vec::new());
-            Operation { contradicted: *contradicted, ..made }
-        };
-        Payment {
-            id: PaymentId::from_bytes([2; 16]),
-            tenant: Tenant::default(),
-            namespace: Namespace::default(),
-            order: Arc::new(Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal")),
-            operations: (0..).zip(contradicted).map(operation).collect(),
-            created_at: Timestamp::default(),
-            settled_at: None,
-            updated_at: Timestamp::default(),
-            timeline: Vec::new(),
-            key,
-        }
-    }
 
     /// The version, and what follows version 1's part: frozen.
     #[test]

@@ -67,20 +67,15 @@ impl Party {
     }
 }
 
-impl Personal {
-    fn is_nothing(&self) -> bool {
-        self.order.is_none() && self.bytes.iter().all(Vec::is_empty)
-    }
-}
-
 /// A record's payload in this version; `None`: it is to be written in another.
 pub(super) fn record(record: &Record, kind: u8, key: Option<&Key>) -> Option<Vec<u8>> {
-    if !concerns(key.filter(|_| holds_personal(record)), order_of(record)) {
+    let key = key.filter(|_| holds_personal(record));
+    if !concerns(key, order_of(record)) {
         return None;
     }
     let mut clear = record.clone();
     let personal = take_from_record(&mut clear);
-    write(kind, key, personal, order_of(record), |out| codec::clear_record(&clear, out))
+    write(kind, key, &personal, |out| codec::clear_record(&clear, out))
 }
 
 /// Reads what [`record`] wrote.
@@ -113,13 +108,13 @@ fn read_with(
 
 /// A payment's bytes in this version; `None`: it is to be written in another.
 pub(super) fn payment(payment: &Payment, kind: u8, key: Option<&Key>) -> Option<Vec<u8>> {
+    let key = key.filter(|_| is_personal(payment));
     if !concerns(key, Some(&payment.order)) {
         return None;
     }
     let mut clear = payment.clone();
     let personal = take_from_payment(&mut clear);
-    let clear = |out: &mut Vec<u8>| codec::clear_payment(&clear, out).then(|| codec::version_of(&clear));
-    write(kind, key, personal, Some(&payment.order), clear)
+    write(kind, key, &personal, |out| codec::clear_payment(&clear, out).then(|| codec::version_of(&clear)))
 }
 
 /// Reads what [`payment`] wrote.
@@ -134,7 +129,7 @@ pub(super) fn read_payment(payload: &[u8], kind: u8, seal: Option<&Seal>) -> Res
     }
 }
 
-/// Without a key only what was erased is written so.
+/// What holds nothing personal needs no key, and without one only what was erased is written so.
 fn concerns(key: Option<&Key>, order: Option<&Order>) -> bool {
     key.is_some() || order.is_some_and(|order| order.erased)
 }
@@ -142,22 +137,17 @@ fn concerns(key: Option<&Key>, order: Option<&Order>) -> bool {
 fn write(
     kind: u8,
     key: Option<&Key>,
-    personal: Personal,
-    order: Option<&Order>,
+    personal: &Personal,
     clear: impl FnOnce(&mut Vec<u8>) -> Option<u8>,
 ) -> Option<Vec<u8>> {
-    let nothing = personal.is_nothing();
-    if nothing && !order.is_some_and(|order| order.erased) {
-        return None;
-    }
     let mut out = vec![0; 5];
     let version = clear(&mut out)?;
     let length = to_u32(out.len() - 5).to_le_bytes();
     out.iter_mut().zip([version].into_iter().chain(length)).for_each(|(byte, new)| *byte = new);
-    match key.filter(|_| !nothing) {
+    match key {
         Some(key) => {
             let mut plain = Vec::new();
-            codec::into(&mut plain, &personal).then_some(())?;
+            codec::into(&mut plain, personal).then_some(())?;
             out.push(SEALED);
             out.extend_from_slice(&key.id.0);
             let (nonce, sealed) = key.close(&bound(kind, &out), &plain);
@@ -358,5 +348,120 @@ fn parts(personal: Option<Personal>, count: usize) -> Option<(Option<Party>, Vec
     match personal {
         Some(Personal { order, bytes }) => (bytes.len() == count).then_some((order, bytes)),
         None => Some((None, Vec::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::samples,
+        payment::{Kind, OperationRef},
+    };
+
+    fn event(fact: Fact) -> Record {
+        let payment = samples::payment(&[]);
+        Record::Event(Event { payment: payment.id, at: payment.created_at, fact })
+    }
+
+    fn accepted(order: Order) -> Record {
+        let Payment { tenant, key, namespace, .. } = samples::payment(&[]);
+        event(Fact::Accepted { tenant, key, namespace, order: Arc::new(order) })
+    }
+
+    fn order() -> Order {
+        let order = Order::clone(&samples::payment(&[]).order).with_description("two coffees");
+        order.and_then(|order| order.with_metadata("table", "7")).expect("legal")
+    }
+
+    fn carried(order: Order, request: &[u8]) -> Record {
+        let mut payment = Payment { order: Arc::new(order), ..samples::payment(&[None]) };
+        payment.operations[0].request = request.to_vec();
+        Record::Carried(Box::new(payment))
+    }
+
+    fn prepared(request: &[u8]) -> Record {
+        let operation = OperationRef { number: 0, kind: Kind::Charge, amount: order().amount };
+        event(Fact::Prepared { operation, reference: "pi_1".to_owned(), request: request.to_vec() })
+    }
+
+    /// The frame of a record whose personal part was erased, with exactly this as the clear part.
+    fn frame(clear: &Record) -> Vec<u8> {
+        let kind = codec::encode_record(clear).expect("short")[4];
+        let payload = write(kind, None, &Personal::default(), |out| codec::clear_record(clear, out)).expect("short");
+        [&to_u32(payload.len()).to_le_bytes()[..], &[kind, 3], &payload].concat()
+    }
+
+    #[test]
+    fn what_was_erased_is_written_as_erased_and_stays_so() {
+        let record = accepted(order().erased());
+        let bytes = codec::encode_record(&record).expect("short");
+        assert_eq!((bytes[5], bytes.last(), codec::decode_record(&bytes)), (3, Some(&ERASED), Ok(record.clone())));
+        let mut clear = record;
+        take_from_record(&mut clear);
+        assert_eq!(frame(&clear), bytes);
+    }
+
+    #[test]
+    fn a_record_that_says_something_of_persons_beside_its_seal_is_refused() {
+        let mut payment = samples::payment(&[None]);
+        take_from_payment(&mut payment);
+        let clear = Order::clone(&payment.order);
+        assert!(codec::decode_record(&frame(&carried(clear.clone(), b""))).is_ok());
+        for clear in [accepted(order()), carried(clear, b"to bob"), carried(order(), b"")] {
+            let refused = codec::decode_record(&frame(&clear)).expect_err("not clear").to_string();
+            assert!(refused.contains("do not belong together"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_which_nothing_is_left_to_erase_is_in_another_version_or_refused() {
+        assert_eq!(codec::encode_record(&prepared(b"")).expect("short")[5], 1);
+        assert!(codec::decode_record(&frame(&prepared(b""))).is_err());
+    }
+
+    #[cfg(feature = "erasure")]
+    #[test]
+    fn what_is_sealed_is_opened_with_its_key_and_taken_as_erased_by_who_has_no_keys() {
+        let disk: Arc<dyn crate::disk::Disk> = Arc::new(crate::sim::SimDisk::new());
+        let seal = samples::seal(&disk);
+        let key = seal.key_of(None).expect("space");
+        for (record, erased) in [
+            (accepted(order()), accepted(order().erased())),
+            (prepared(b"to bob"), prepared(b"")),
+            (carried(order(), b"to bob"), carried(order().erased(), b"")),
+            (carried(order(), b""), carried(order().erased(), b"")),
+            (samples::news(3), samples::news(0)),
+        ] {
+            let mut bytes = Vec::new();
+            assert_eq!(codec::encode(&record, Some(&key), &mut bytes), Ok(3));
+            let frame = codec::frames(&bytes, 1).expect("one").remove(0);
+            assert_eq!((frame.decode(Some(&seal)), frame.decode_clear()), (Ok(record), Ok(erased.clone())));
+            assert!(frame.decode(None).is_err(), "not read without keys: that would be taken for an erasure");
+            let mut alike = Vec::new();
+            codec::encode(&erased, Some(&key), &mut alike).expect("short");
+            assert_eq!(alike, codec::encode_record(&erased).expect("short"), "nothing in it needs a key");
+        }
+        let erased = Payment { order: Arc::new(order().erased()), ..samples::payment(&[None]) };
+        assert_eq!(payment(&erased, 0, Some(&key)), payment(&erased, 0, None));
+    }
+
+    #[cfg(feature = "erasure")]
+    #[test]
+    fn a_seal_opens_in_no_record_but_its_own() {
+        let disk: Arc<dyn crate::disk::Disk> = Arc::new(crate::sim::SimDisk::new());
+        let seal = samples::seal(&disk);
+        let key = seal.key_of(None).expect("space");
+        let mut bytes = Vec::new();
+        codec::encode(&prepared(b"to bob"), Some(&key), &mut bytes).expect("short");
+        let opens = |bytes: &[u8]| codec::frames(bytes, 1).expect("one").remove(0).decode(Some(&seal)).is_ok();
+        assert!(opens(&bytes));
+        let (event, relogged, payments_first) = (1, 2, codec::FRAME + 5);
+        assert_eq!(bytes[4], event);
+        for (place, other) in [(4, relogged), (payments_first, bytes[payments_first] ^ 1)] {
+            let mut changed = bytes.clone();
+            changed[place] = other;
+            assert!(codec::decode_record(&changed).is_ok() && !opens(&changed), "byte {place}");
+        }
     }
 }

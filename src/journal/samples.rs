@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Begin, Journal, Opened, Options, Record, open};
 use crate::{
     disk::Disk,
-    payment::{Timestamp, Webhook},
+    payment::{
+        Amount, Contradiction, Currency, IdempotencyKey, Identity, Kind, Namespace, Operation, OperationKey,
+        OperationRef, Order, Payment, PaymentId, Tenant, Timestamp, Webhook,
+    },
 };
 
 /// When everything in them was written.
@@ -37,4 +40,35 @@ pub(super) fn news(bytes: usize) -> Record {
 pub(super) fn news_of(body: Vec<u8>) -> Record {
     let (gateway, event_id) = ("a".to_owned(), "b".to_owned());
     Record::Inbox(Webhook { gateway, event_id, at: WALL, operation_key: None, body })
+}
+
+/// A payment of so many operations, each contradicted or not.
+pub(super) fn payment(contradicted: &[Option<Contradiction>]) -> Payment {
+    let (amount, key) = (Amount::new(7).expect("legal"), IdempotencyKey::new("k").expect("legal"));
+    let operation = |(number, contradicted): (u32, &Option<Contradiction>)| {
+        let this = OperationRef { number, kind: Kind::Charge, amount };
+        let operation_key = OperationKey::from_bytes([1; 16]);
+        let made = Operation::intended(this, key.clone(), operation_key, Identity::default(), Vec::new());
+        Operation { contradicted: *contradicted, ..made }
+    };
+    Payment {
+        id: PaymentId::from_bytes([2; 16]),
+        tenant: Tenant::default(),
+        namespace: Namespace::default(),
+        order: Arc::new(Order::new(amount, Currency::new("USD").expect("legal"), "a", "b").expect("legal")),
+        operations: (0..).zip(contradicted).map(operation).collect(),
+        created_at: Timestamp::default(),
+        settled_at: None,
+        updated_at: Timestamp::default(),
+        timeline: Vec::new(),
+        key,
+    }
+}
+
+/// Keys to seal with, begun in this folder.
+#[cfg(feature = "erasure")]
+pub(super) fn seal(disk: &Arc<dyn Disk>) -> Arc<super::Seal> {
+    let seal = super::Seal::begin(disk).expect("space");
+    seal.start([42; 32]).expect("nothing to destroy");
+    seal
 }

@@ -495,4 +495,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_seemed_damaged_in_memory_and_is_whole_in_the_file_is_read() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let mut journal = start(&disk, SIZES);
+        let header = folder::look_at(&disk, 1).expect("readable").0.expect("begun");
+        let mut walk = Walk::new(&disk, header, Bounds::Last, header.start()).expect("there");
+        assert!(walk.next().is_ok(), "all around it is in memory from here on");
+        for _ in 0..9 {
+            journal.append(WALL, &[vec![news(1_200)]]).expect("room");
+        }
+        let (batches, end) = walk_through(walk);
+        assert_eq!((batches.len(), end), (9, Ok(End::default())));
+    }
 }

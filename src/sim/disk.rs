@@ -191,6 +191,12 @@ impl SimDisk {
         platter.full = false;
     }
 
+    /// How many files are open.
+    #[cfg(test)]
+    pub(crate) fn open_files(&self) -> usize {
+        self.platter().open.len()
+    }
+
     /// The files there are, with their lengths.
     pub fn files(&self) -> Vec<(String, usize)> {
         let platter = self.platter();

@@ -92,3 +92,67 @@ fn remove(disk: &dyn Disk, path: &str) -> io::Result<()> {
         removed => removed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::OsDisk,
+        sim::{Damage, Fault, Loss, Rng, SimDisk},
+    };
+
+    /// A disk that holds a key's file durably, and what the file holds.
+    fn written() -> (SimDisk, Vec<u8>) {
+        let (disk, bytes) = (SimDisk::new(), key_file(KeyId([1; 16]), &[7; 32]));
+        write(&disk, "key", &bytes).expect("space");
+        sync_names(&disk, &[""]).expect("a disk");
+        (disk, bytes)
+    }
+
+    #[test]
+    fn a_key_is_read_back_from_its_file_alone() {
+        let (disk, _) = written();
+        assert_eq!(read_key(&disk, "key", KeyId([1; 16])).expect("whole"), Some([7; 32]));
+        assert!(read_key(&disk, "key", KeyId([2; 16])).is_err());
+        assert_eq!(read_key(&disk, "other", KeyId([1; 16])).expect("none"), None);
+    }
+
+    #[test]
+    fn whoever_holds_an_overwritten_file_open_reads_zeros() {
+        let (disk, bytes) = written();
+        let held = disk.open("key", Access::Read).expect("there");
+        overwrite(&disk, "key").expect("a disk");
+        let mut left = vec![1; bytes.len()];
+        assert_eq!(disk.read_at(held, 0, &mut left).expect("open"), bytes.len());
+        assert_eq!(left, vec![0; bytes.len()]);
+        assert_eq!(read(&disk, "key").expect("a disk"), None);
+        overwrite(&disk, "key").expect("one that is not there is fine");
+    }
+
+    #[test]
+    fn a_name_that_comes_back_when_the_machine_dies_names_zeros() {
+        let (disk, bytes) = written();
+        let whole = disk.fork();
+        overwrite(&whole, "key").expect("a disk");
+        let removal = whole.steps() - 1;
+        for damage in Damage::ALL {
+            let disk = disk.fork();
+            disk.fail_at(removal, Fault::Stop);
+            overwrite(&disk, "key").expect_err("it stops before the name goes");
+            disk.crash(Loss::Machine(damage), &mut Rng::new(1));
+            assert_eq!(read(&disk, "key").expect("a disk"), Some(vec![0; bytes.len()]), "{damage:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_there_counts_as_not_there() {
+        let root = std::env::temp_dir().join(format!("payonce-key-files-{}", std::process::id()));
+        let disk = OsDisk::new(&root).expect("made");
+        assert_eq!(read(&disk, "key").expect("none"), None);
+        overwrite(&disk, "key").and_then(|()| remove(&disk, "key")).expect("nothing to do");
+        write(&disk, "file", b"").and_then(|()| disk.make_dir("folder")).expect("space");
+        assert!(read(&disk, "file/key").is_err() && remove(&disk, "file/key").is_err());
+        assert!(overwrite(&disk, "folder").is_err());
+        std::fs::remove_dir_all(&root).expect("ours");
+    }
+}

@@ -189,4 +189,24 @@ mod tests {
         let Fate::Erased { person, .. } = &read.0[0].fate else { panic!("erased") };
         assert_eq!((person.actor.as_str(), person.reason.as_str()), ("a b", "c erased"));
     }
+
+    #[test]
+    fn an_erasure_is_a_deed_until_it_is_told_and_any_is_where_all_are_asked_for() {
+        let [in_use, mut erased, _] = list().0.try_into().expect("three");
+        assert_eq!((in_use.deed(false), in_use.deed(true)), (None, None));
+        let person = Person { actor: "jo".to_owned(), reason: "the contract ended".to_owned() };
+        let deed = Deed::Erase { tenant: "shop".to_owned() };
+        let deed = Some(Audit { at: Timestamp::from_millis(7), key: None, person, deed, carried: false });
+        assert_eq!((erased.deed(false), erased.deed(true)), (deed.clone(), deed.clone()));
+        if let Fate::Erased { told, .. } = &mut erased.fate {
+            *told = true;
+        }
+        assert_eq!((erased.deed(false), erased.deed(true)), (None, deed));
+    }
+
+    #[test]
+    fn people_are_told_whose_a_key_is() {
+        let whose: Vec<String> = list().0.iter().map(Listed::whose).collect();
+        assert_eq!(whose, ["what is no tenant's", "tenant shop", "tenant shop"]);
+    }
 }

@@ -359,3 +359,141 @@ fn sync_keys(disk: &dyn Disk) -> io::Result<()> {
         synced => synced,
     }
 }
+
+#[cfg(feature = "erasure")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::OsDisk,
+        journal::samples::seal,
+        sim::{Fault, SimDisk},
+    };
+
+    fn tenant(name: &str) -> Tenant {
+        Tenant::new(name).expect("legal")
+    }
+
+    fn erase(seal: &Seal, name: &str) -> io::Result<Erased> {
+        let person = Person { actor: "jo".to_owned(), reason: "the contract ended".to_owned() };
+        seal.erase(&tenant(name), Timestamp::from_millis(5), &person)
+    }
+
+    /// A folder with the keys of two tenants.
+    fn two() -> (Arc<SimDisk>, Arc<dyn Disk>, Arc<Seal>) {
+        let sim = Arc::new(SimDisk::new());
+        let disk: Arc<dyn Disk> = sim.clone();
+        let seal = seal(&disk);
+        for name in ["shop", "other"] {
+            seal.key_of(Some(&tenant(name))).expect("space");
+        }
+        (sim, disk, seal)
+    }
+
+    fn read(disk: &Arc<dyn Disk>) -> Arc<Seal> {
+        Seal::read(disk).expect("whole").expect("sealed")
+    }
+
+    #[test]
+    fn erasures_are_untold_until_the_journal_is_noted_to_tell_of_them_and_that_is_written_once() {
+        let (sim, disk, seal) = two();
+        assert_eq!(erase(&seal, "shop").expect("a disk"), Erased::Now);
+        assert_eq!((seal.untold(false).len(), seal.untold(true).len()), (1, 1));
+        assert_eq!(read(&disk).untold(false), seal.untold(false));
+        seal.note_told().expect("a disk");
+        let steps = sim.steps();
+        for seal in [&seal, &read(&disk)] {
+            assert_eq!((seal.untold(false).len(), seal.untold(true).len()), (0, 1));
+            seal.note_told().expect("nothing to do");
+        }
+        assert_eq!(sim.steps(), steps);
+    }
+
+    #[test]
+    fn an_erasure_that_failed_at_any_step_is_not_said_to_be_done_and_can_be_repeated() {
+        for step in 0.. {
+            let (sim, disk, seal) = two();
+            sim.fail_at(sim.steps() + step, Fault::Io);
+            let erased = erase(&seal, "shop").is_ok();
+            sim.make_space();
+            let seal = Seal::read_without(&disk, Some(&tenant("shop"))).expect("readable").expect("sealed");
+            erase(&seal, "shop").expect("a disk");
+            assert_eq!(disk.list(KEYS).expect("there").len(), 1, "step {step}");
+            if erased {
+                assert!(step > 10, "a step less");
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn an_erased_key_whose_file_came_back_is_destroyed_again_by_a_start_and_by_whoever_asks() {
+        let (_, disk, seal) = two();
+        assert_eq!(erase(&seal, "shop").expect("a disk"), Erased::Now);
+        let path = KeyId::of("shop", 1).path();
+        let back = || file::write(disk.as_ref(), &path, &[7; 60]);
+        let gone = || file::read(disk.as_ref(), &path).expect("a disk").is_none();
+        back().expect("space");
+        assert_eq!((erase(&seal, "shop").expect("a disk"), gone()), (Erased::Before, true));
+        back().expect("space");
+        read(&disk).start([42; 32]).expect("a disk");
+        assert!(gone());
+    }
+
+    #[test]
+    fn keys_without_their_list_are_refused() {
+        let (_, disk, _) = two();
+        disk.remove(SEALED).expect("there");
+        let refused = Seal::read(&disk).expect_err("no list").to_string();
+        assert!(refused.contains("there are keys in tenant-keys, and no sealed"), "{refused}");
+    }
+
+    #[test]
+    fn a_key_that_is_missing_is_let_pass_for_its_own_tenant_only() {
+        let (_, disk, _) = two();
+        disk.remove(&KeyId::of("shop", 1).path()).expect("there");
+        let read = |gone: Option<&str>| Seal::read_without(&disk, gone.map(tenant).as_ref());
+        assert!(read(Some("shop")).is_ok());
+        for gone in [Some("other"), None] {
+            let refused = read(gone).expect_err("missing").to_string();
+            assert!(refused.contains("the key of tenant shop is not there"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_room_for_a_key_only_where_the_disk_is_full() {
+        let (sim, _, seal) = two();
+        sim.fail_at(sim.steps(), Fault::Full);
+        assert!(seal.has_room_for(Some(&tenant("shop"))), "it has its key");
+        assert!(!seal.has_room_for(None));
+        sim.make_space();
+        assert!(seal.has_room_for(None));
+        sim.fail_at(sim.steps(), Fault::Io);
+        assert!(seal.has_room_for(Some(&tenant("third"))), "what is wrong is told when it is used");
+    }
+
+    #[test]
+    fn shut_everything_is_taken_as_erased_and_nothing_can_be_sealed() {
+        let (sim, disk, seal) = two();
+        let key = seal.key_of(None).expect("space");
+        let (nonce, sealed) = key.close(b"place", b"alice");
+        assert_eq!(seal.open(key.id, b"place", &nonce, &sealed).expect("whole").as_deref(), Some(&b"alice"[..]));
+        let (shut, steps) = (Seal::shut(&disk), sim.steps());
+        assert_eq!(shut.open(key.id, b"place", &nonce, &sealed), Ok(None));
+        let refused = shut.key_of(None).err().expect("shut").to_string();
+        assert!(refused.contains("to be looked at only"), "{refused}");
+        assert_eq!(sim.steps(), steps);
+    }
+
+    #[test]
+    fn a_folder_of_keys_that_is_not_there_holds_none_and_one_that_cannot_be_read_is_refused() {
+        let root = std::env::temp_dir().join(format!("payonce-keys-folder-{}", std::process::id()));
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(&root).expect("made"));
+        assert!(Seal::read(&disk).expect("nothing is sealed").is_none());
+        destroy(disk.as_ref(), KeyId::of("shop", 1)).expect("nothing is there to destroy");
+        disk.create(KEYS).expect("space");
+        let refused = Seal::read(&disk).expect_err("no folder").to_string();
+        assert!(refused.contains("reading tenant-keys"), "{refused}");
+        std::fs::remove_dir_all(&root).expect("ours");
+    }
+}
