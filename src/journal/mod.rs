@@ -113,6 +113,8 @@ mod verdict;
 
 mod walk;
 
+mod window;
+
 mod writer;
 
 pub use codec::{Malformed, decode_payment, decode_record, decode_row, encode_payment, encode_record, encode_row};

@@ -122,7 +122,7 @@ impl Found {
 
     /// A folder that nothing was ever written in has no way back to keep open.
     fn allow_sealing(&mut self) -> Result<(), OpenError> {
-        if self.is_new() {
+        if self.level < SEALING && self.is_new() {
             finalize(&self.disk)?;
             self.level = NEWEST_VERSION;
         }
@@ -372,20 +372,24 @@ mod tests {
     fn where_an_older_payonce_can_still_be_put_back_sealing_is_refused_and_nothing_is_changed() {
         let sim = Arc::new(SimDisk::new());
         let disk: Arc<dyn Disk> = sim.clone();
+        level::say(&disk, 2).expect("space");
         drop(start(&disk, SIZES));
         let (files, steps) = (sim.files(), sim.steps());
         let found = open(Arc::clone(&disk), SIZES).expect("readable");
         let refused = found.sealing(true, [7; 32]).expect_err("not final").to_string();
         assert!(refused.contains("none above 2 are written") && refused.contains("upgrade finalize"), "{refused}");
-        assert_eq!((sim.files(), sim.steps(), level(&disk).expect("readable")), (files, steps, 2));
+        assert_eq!((sim.files(), sim.steps(), level::level(&disk).expect("readable")), (files, steps, 2));
     }
 
     #[cfg(feature = "erasure")]
     #[test]
     fn a_folder_that_nothing_was_ever_written_in_is_sealed_from_its_first_record_on() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let found = open(Arc::clone(&disk), SIZES).expect("new").sealing(true, [7; 32]).expect("space");
-        assert_eq!((found.level(), level(&disk).expect("readable")), (SEALING, SEALING));
-        assert!(open(disk, SIZES).expect("readable").seal().is_some());
+        for (said, then) in [(None, NEWEST_VERSION), (Some(2), NEWEST_VERSION), (Some(SEALING), SEALING)] {
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+            said.into_iter().for_each(|said| level::say(&disk, said).expect("space"));
+            let found = open(Arc::clone(&disk), SIZES).expect("new").sealing(true, [7; 32]).expect("space");
+            assert_eq!((found.level(), level::level(&disk).expect("readable")), (then, then));
+            assert!(open(disk, SIZES).expect("readable").seal().is_some());
+        }
     }
 }

@@ -16,10 +16,9 @@ use super::{
     folder::reading,
     segment::{Header, SegmentFile, path},
     verdict::{Sight, Verdict, Witness, verdict},
+    window::Window,
 };
 
-/// How much is read at once.
-const WINDOW: usize = 1 << 20;
 /// How often damage is looked at again. Beside a process that is writing, a place that was empty at one read and written at
 /// the next seems damaged, and is not when it is read anew.
 const LOOKS_AGAIN: usize = 3;
@@ -114,8 +113,7 @@ impl Walk {
     pub(super) fn new(disk: &Arc<dyn Disk>, header: Header, bounds: Bounds, from: Position) -> Result<Walk, OpenError> {
         let file = SegmentFile::open(disk, header.number, Access::Read)
             .map_err(OpenError::disk(format!("opening {}", path(header.number))))?;
-        let window = Window { file, at: 0, bytes: Vec::new() };
-        Ok(Walk { window, unpacked: Vec::new(), header, bounds, at: from, closed: false })
+        Ok(Walk { window: Window::new(file), unpacked: Vec::new(), header, bounds, at: from, closed: false })
     }
 
     /// Where it stands.
@@ -129,7 +127,7 @@ impl Walk {
         let (mut look, mut witness) = self.judge(known)?;
         for _ in 0..LOOKS_AGAIN {
             if verdict(look.sight, witness) == Verdict::Corrupt {
-                self.window.bytes.clear();
+                self.window.forget();
                 (look, witness) = self.judge(known)?;
             }
         }
@@ -284,30 +282,6 @@ fn why(look: &Look, witness: Witness) -> &'static str {
         (_, Witness::Closed) => "something was written after the journal had been closed",
         (Sight::Zero | Sight::HeadUnfinished, _) => "the beginning of a batch that was durable reads as zeros",
         (Sight::BodyUnfinished | Sight::Whole, _) => "a part of a batch that was durable reads as zeros",
-    }
-}
-
-/// A piece of a file in memory.
-struct Window {
-    file: SegmentFile,
-    at: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window {
-    /// Up to `length` bytes from `offset`; fewer where the file ends.
-    fn get(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
-        let within = offset.checked_sub(self.at).map(to_usize).filter(|skip| skip + length <= self.bytes.len());
-        let skip = match within {
-            Some(skip) => skip,
-            None => {
-                self.bytes = self.file.read(offset, length.max(WINDOW))?;
-                self.at = offset;
-                0
-            }
-        };
-        let rest = self.bytes.get(skip..).unwrap_or_default();
-        Ok(rest.get(..length).unwrap_or(rest))
     }
 }
 
