@@ -2,19 +2,20 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+mod store_kit;
 
-use payonce::journal::Lsn;
-use payonce::payment::PaymentId;
-use payonce::store::{
-    Condition, Expected, Mark, MemoryStore, OpenError, Opening, Options, Row, SledStore, Store, StoreError, move_aside,
-    open, shorter_than_noted,
+use std::{fs, path::Path};
+
+use payonce::{
+    journal::Lsn,
+    store::{
+        Condition, Expected, MemoryStore, OpenError, Opening, Options, Row, Store, StoreError, move_aside, open,
+        shorter_than_noted,
+    },
 };
-
-const UUID: [u8; 16] = [0xAB; 16];
-const NOTHING_NOTED: Expected<'static> = Expected { store: UUID, applied: Lsn::ZERO, files: &[] };
+use store_kit::{
+    Folder, NOTHING_NOTED, copied, cut, filled, flip, fresh, id, kept, mark, moved_aside, put, row, through_sled,
+};
 
 /// Runs a promise against both stores.
 fn both(promise: fn(&dyn Store)) {
@@ -253,116 +254,6 @@ fn rows_without_a_mark_a_damaged_mark_and_another_format_are_moved_aside() {
     }
 }
 
-/// Payments of different moments.
-fn apart(n: u8) -> PaymentId {
-    PaymentId::from_bytes([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-}
-
-/// The key of the pack that begins with that payment.
-fn key(n: u8) -> Vec<u8> {
-    [b"p", &apart(n).as_bytes()[..]].concat()
-}
-
-/// 200 rows, in packs that begin with 0, 33, 65, 97, 129, 161 and 193.
-fn filled_apart(path: &Path) -> PathBuf {
-    let store = fresh(path);
-    store.apply(&(1..=200).map(|n| (apart(n), row(n.into()))).collect::<Vec<_>>(), &mark(200)).unwrap();
-    store.flush().unwrap();
-    copied(path)
-}
-
-#[test]
-fn a_damaged_pack_is_an_error_that_names_its_payment_and_harms_no_other() {
-    let folder = Folder::new();
-    let copy = filled_apart(&folder.path);
-    through_sled(&copy, |db| flip(db, &key(65), 15));
-    let store = kept(&copy);
-    let error = store.get(&apart(77)).map(drop).unwrap_err();
-    assert!(matches!(error, StoreError::Row { payment, .. } if payment == apart(77)), "{error}");
-    assert!(error.to_string().contains(&apart(77).to_string()));
-    assert!(matches!(store.page(None, 100), Err(StoreError::Row { payment, .. }) if payment == apart(65)));
-    assert_eq!([64, 129, 200].map(|n| store.get(&apart(n)).unwrap()), [64, 129, 200].map(|n| Some(row(n))));
-    assert!(matches!(store.apply(&[(apart(77), row(99))], &mark(99)), Err(StoreError::Row { .. })));
-    assert!(matches!(store.get(&apart(8)), Err(StoreError::Broken { .. })), "half of it may have been lost");
-}
-
-/// What was in it would pass for never having been.
-#[test]
-fn a_pack_that_is_missing_is_an_error_wherever_it_was() {
-    for (missing, within) in [(0, 30), (65, 96), (193, 200)] {
-        let folder = Folder::new();
-        let copy = filled_apart(&folder.path);
-        through_sled(&copy, |db| drop(db.remove(key(missing)).unwrap().unwrap()));
-        let store = kept(&copy);
-        assert!(matches!(store.get(&apart(within)), Err(StoreError::Row { payment, .. }) if payment == apart(within)));
-        assert!(matches!(store.page(None, 300), Err(StoreError::Row { .. })), "{missing}");
-        assert_eq!(store.get(&apart(150)).unwrap(), Some(row(150)));
-        assert!(matches!(store.apply(&[(apart(within), row(1))], &mark(201)), Err(StoreError::Row { .. })));
-    }
-}
-
-/// A pack moved under another key would answer for payments that are not its own.
-#[test]
-fn a_pack_under_another_key_is_refused() {
-    for odd in [key(150), key(150)[..16].to_vec()] {
-        let folder = Folder::new();
-        let copy = filled_apart(&folder.path);
-        through_sled(&copy, |db| {
-            let value = db.get(key(65)).unwrap().unwrap();
-            db.insert(odd, value).unwrap();
-        });
-        let error = kept(&copy).get(&apart(151)).map(drop).unwrap_err();
-        assert!(matches!(error, StoreError::Row { payment, .. } if payment == apart(151)), "{error}");
-    }
-}
-
-/// A batch job names a hundred thousand payments within one millisecond: no pack grows with them.
-#[test]
-fn rows_of_one_moment_are_found_listed_and_replaced_however_many() {
-    let folder = Folder::new();
-    let store = fresh(&folder.path);
-    let at_once = |n: u32| {
-        let scattered = n.wrapping_mul(2_654_435_761).to_be_bytes();
-        PaymentId::from_bytes(
-            [&[1, 2, 3, 4, 5, 6, 0x80, 0, 0x80][..], &scattered, &[0; 3]].concat().try_into().unwrap(),
-        )
-    };
-    for first in (0..3_000).step_by(500) {
-        let rows: Vec<_> = (first..first + 500).map(|n| (at_once(n), row(n.into()))).collect();
-        store.apply(&rows, &mark(1)).unwrap();
-    }
-    store.apply(&[(at_once(17), row(99)), (at_once(17), row(100))], &mark(2)).unwrap();
-    let wanted = |n: u32| row(if n == 17 { 100 } else { n.into() });
-    assert!((0..3_000).all(|n| store.get(&at_once(n)).unwrap() == Some(wanted(n))));
-    assert_eq!(store.get(&at_once(3_000)).unwrap(), None);
-    let mut all: Vec<_> = (0..3_000).map(|n| (at_once(n), wanted(n))).collect();
-    all.sort_by_key(|(id, _)| *id);
-    assert_eq!(store.page(None, 10_000).unwrap(), all);
-    assert_eq!(store.page(Some(&all[1_234].0), 5).unwrap(), all[1_235..1_240]);
-    drop(store);
-    let packs = packs_in(&folder.path);
-    assert!((3_000 / 32..3_000 / 15).contains(&packs), "{packs}");
-}
-
-/// As they do where keys begin with the time: an index of half-full packs would be twice as large.
-#[test]
-fn rows_that_come_in_order_fill_their_packs() {
-    let folder = Folder::new();
-    let store = fresh(&folder.path);
-    for first in (1..=6_400).step_by(100) {
-        store.apply(&(first..first + 100).map(|n| put(n, n)).collect::<Vec<_>>(), &mark(first + 99)).unwrap();
-    }
-    assert_eq!(store.page(None, 10_000).unwrap(), (1..=6_400).map(|n| put(n, n)).collect::<Vec<_>>());
-    drop(store);
-    assert_eq!(packs_in(&folder.path), 200);
-}
-
-fn packs_in(path: &Path) -> usize {
-    let mut packs = 0;
-    through_sled(path, |db| packs = db.scan_prefix(b"p").count());
-    packs
-}
-
 #[test]
 fn after_a_failed_flush_nothing_more_is_answered() {
     let folder = Folder::new();
@@ -390,116 +281,4 @@ fn a_store_whose_parent_is_missing_says_so_and_moves_nothing() {
     let folder = Folder::new();
     let error = open(&folder.path.join("nowhere/store"), &Options::default(), &NOTHING_NOTED).unwrap_err();
     assert!(matches!(&error, OpenError::Files { path, .. } if path.ends_with("nowhere/store")), "{error}");
-}
-
-fn id(n: u64) -> PaymentId {
-    PaymentId::from_bytes((u128::from(n) << 32).to_be_bytes())
-}
-
-fn row(lsn: u64) -> Row {
-    Row { lsn: Lsn::new(lsn), payload: lsn.to_le_bytes().repeat(40) }
-}
-
-fn put(n: u64, lsn: u64) -> (PaymentId, Row) {
-    (id(n), row(lsn))
-}
-
-fn mark(applied: u64) -> Mark {
-    Mark { store: UUID, epoch: 3, applied: Lsn::new(applied), chain: 0x0BAD_CAFE }
-}
-
-/// An empty folder's name, in a folder of its own that goes with the test.
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn new() -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("payonce-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let root = std::env::temp_dir().join(name);
-        fs::create_dir(&root).unwrap();
-        Folder { path: root.join("store") }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What a failed test leaves behind is no second failure.
-        drop(fs::remove_dir_all(self.path.parent().unwrap()));
-    }
-}
-
-fn fresh(path: &Path) -> SledStore {
-    let Opening { store, condition } = open(path, &Options::default(), &NOTHING_NOTED).unwrap();
-    assert_eq!(condition, Condition::Fresh);
-    store
-}
-
-fn kept(path: &Path) -> SledStore {
-    let Opening { store, condition } = open(path, &Options::default(), &NOTHING_NOTED).unwrap();
-    assert!(matches!(condition, Condition::Kept { .. }), "{condition:?}");
-    store
-}
-
-/// Opens a store that must be found unfit: it is moved, the new one is empty and works. Returns why.
-fn moved_aside(path: &Path, expected: &Expected<'_>) -> String {
-    let Opening { store, condition } = open(path, &Options::default(), expected).unwrap();
-    let Condition::MovedAside { to, why } = condition else { panic!("found {condition:?}") };
-    assert!(to.exists() && to != path);
-    assert_eq!((store.mark().unwrap(), store.page(None, 1).unwrap()), (None, Vec::new()));
-    store.apply(&[put(1, 1)], &mark(1)).unwrap();
-    assert_eq!(store.get(&id(1)).unwrap(), Some(row(1)));
-    why
-}
-
-/// A flushed store with the rows 1 to `rows`, copied while it ran. Returns what the flush noted, and the copy.
-fn filled(path: &Path, rows: u64) -> (Vec<(String, u64)>, PathBuf) {
-    let store = fresh(path);
-    for first in (1..=rows).step_by(500) {
-        let last = rows.min(first + 499);
-        store.apply(&(first..=last).map(|n| put(n, n)).collect::<Vec<_>>(), &mark(last)).unwrap();
-    }
-    let files = store.flush().unwrap();
-    (files, copied(path))
-}
-
-/// A copy under a name of its own beside the folder.
-fn copied(path: &Path) -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let to = path.with_file_name(format!("copy-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    copy_folder(path, &to);
-    to
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
-        let copy = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &copy);
-        } else {
-            fs::copy(entry.path(), copy).unwrap();
-        }
-    }
-}
-
-fn cut(path: &Path, length: u64) {
-    File::options().write(true).open(path).unwrap().set_len(length).unwrap();
-}
-
-/// Does something to the index behind the store's back.
-fn through_sled(path: &Path, harm: impl FnOnce(&sled::Db)) {
-    let log = File::options().write(true).open(path.join("db")).unwrap();
-    log.lock().unwrap();
-    log.unlock().unwrap();
-    let db = sled::Config::default().path(path).flush_every_ms(None).open().unwrap();
-    harm(&db);
-    db.flush().unwrap();
-}
-
-fn flip(db: &sled::Db, key: &[u8], place: usize) {
-    let mut value = db.get(key).unwrap().unwrap().to_vec();
-    value[place] ^= 0x10;
-    db.insert(key, value).unwrap();
 }

@@ -3,11 +3,13 @@
 //! | key | length | value |
 //! |---|---|---|
 //! | `m` | 1 | the mark |
-//! | `p` a payment id | 17 | a pack: the rows of the ids from that one on, up to the next pack's |
+//! | `p` a payment id, each bit the other way | 17 | a pack: the rows of the ids from that one on, up to the next pack's |
 //!
-//! The order of the keys is that of the ids, which is the order of `list`.
+//! The order of the packs' keys is the opposite of their ids'. So the pack that an id would be in is one step *forward* from
+//! that id's key. sled 0.34.7 steps backward by way of the key before, behind which it supposes four bytes of FF: where
+//! keys go on behind those it lands in another leaf, and panics.
 
-use std::ops::{Bound, RangeInclusive};
+use std::ops::{Bound, RangeFrom};
 
 use crate::payment::PaymentId;
 
@@ -23,18 +25,19 @@ pub(super) const FIRST: PaymentId = PaymentId::from_bytes([0; 16]);
 pub(super) fn pack(id: &PaymentId) -> Vec<u8> {
     let mut key = Vec::with_capacity(17);
     key.push(PACK);
-    key.extend(id.as_bytes());
+    key.extend(id.as_bytes().iter().map(|byte| !byte));
     key
 }
 
 /// Where the pack under this key begins.
 pub(super) fn begin(key: &[u8]) -> Option<PaymentId> {
-    key.strip_prefix(&[PACK])?.try_into().ok().map(PaymentId::from_bytes)
+    let turned: [u8; 16] = key.strip_prefix(&[PACK])?.try_into().ok()?;
+    Some(PaymentId::from_bytes(turned.map(|byte| !byte)))
 }
 
-/// The packs up to the one that this id would be in: the last of them.
-pub(super) fn packs_up_to(id: &PaymentId) -> RangeInclusive<Vec<u8>> {
-    vec![PACK]..=pack(id)
+/// The packs that do not begin after this id: the first of them is the one that it would be in. Nothing else sorts there.
+pub(super) fn packs_up_to(id: &PaymentId) -> RangeFrom<Vec<u8>> {
+    pack(id)..
 }
 
 /// All packs.
@@ -47,12 +50,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_sort_as_their_ids_do_and_the_mark_before_them_all() {
+    fn keys_sort_against_their_ids_and_the_mark_before_them_all() {
         let id = |last| PaymentId::from_bytes([1, 2, 3, 4, 5, 6, last, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(pack(&id(9)), [&b"p"[..], id(9).as_bytes()].concat());
+        assert_eq!(pack(&id(9))[..9], [b'p', 254, 253, 252, 251, 250, 249, 246, 255]);
         assert_eq!((begin(&pack(&id(9))), begin(&pack(&id(9))[..16]), begin(MARK)), (Some(id(9)), None, None));
-        assert!(MARK < pack(&FIRST).as_slice() && pack(&FIRST) < pack(&id(8)) && pack(&id(8)) < pack(&id(9)));
+        assert!(MARK < pack(&id(9)).as_slice() && pack(&id(9)) < pack(&id(8)) && pack(&id(8)) < pack(&FIRST));
         assert!(packs_up_to(&id(9)).contains(&pack(&id(9))) && !packs_up_to(&id(8)).contains(&pack(&id(9))));
-        assert!(!packs_up_to(&id(9)).contains(&MARK.to_vec()));
+        assert!(packs_up_to(&id(9)).contains(&pack(&FIRST)) && !packs_up_to(&id(9)).contains(&MARK.to_vec()));
     }
 }

@@ -1,7 +1,7 @@
 //! REMEMBER. The index: each payment's folded state as one opaque row, found by its id.
 //!
 //! The journal is the truth. The store may lag it, never leads it, and can always be rebuilt from it; so nothing here is
-//! ever repaired. A row that cannot be vouched for is an error that names its payment, and a folder that cannot be
+//! ever repaired. A row that cannot be vouched for is an error that names what was asked for, and a folder that cannot be
 //! vouched for is moved aside: either way the caller rebuilds. What must not happen is a wrong answer.
 //!
 //! - [`Store`] is what the engine needs; [`SledStore`] is the real one, [`MemoryStore`] the simulator's.
@@ -86,9 +86,9 @@ pub trait Store: Send + Sync {
 /// journal. No payment is at risk meanwhile, as long as an error is not taken for "no such payment".
 #[derive(Debug)]
 pub enum StoreError {
-    /// This payment's row is damaged, or of a format that this version does not read.
+    /// The row of this payment, or one behind it in a list, is damaged, or of a format that this version does not read.
     Row {
-        /// Whose row.
+        /// Whose row, or from where on the list was read.
         payment: PaymentId,
         /// What is wrong with it.
         why: &'static str,

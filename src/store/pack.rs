@@ -1,9 +1,11 @@
 //! Rows packed many to a value: sled takes as long for a small value as for ten small ones.
 //!
 //! Packs divide the ids among them, in order: each holds the rows from its key on, up to where it says that the next one
-//! begins. The first begins before every id, the last has no end. So what is not in an id's pack is nowhere, and a pack
-//! that is missing is noticed, for the one before it names it. One that grows too large is divided; none are ever joined
-//! again, for nothing is ever removed. Ids that lend their key's time fill one pack after another.
+//! begins. The first begins before every id, is written with the first mark, and the last has no end. So what is not in an
+//! id's pack is nowhere, and a pack that is missing is noticed, for the one before it names it, and the mark the first. One
+//! that comes back whole as it was before is not noticed: see [`super::open`] for when that is to be feared. A pack that
+//! grows too large is divided; none are ever joined again, for nothing is ever removed. Ids that lend their key's time fill
+//! one pack after another.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +16,17 @@ use super::{
 };
 use crate::payment::PaymentId;
 
-/// The most rows of a pack: what is read, checked and written again when one more comes is then some 15 KB, a few once
-/// compressed. With 64, 64 callers repeat a fifth fewer payments a second.
+/// The most rows of a pack: what is read, checked and written again when one more comes is then some 15 KB of usual ones, a
+/// few once compressed. With 64, 64 callers repeat a fifth fewer payments a second.
 const MOST: usize = 32;
+
+/// The most bytes of a pack's rows, unless it is a single one: dozens of the largest would be written again for each other.
+/// A value of this length still lies in sled's log, and not in a file of its own, which each flush would sync.
+const MOST_BYTES: usize = 64 << 10;
 
 const MISSING: &str = "the pack that it would be in is missing";
 
-/// Finds the pack in which a payment would be: the last one that does not begin after it. `None`: there is no pack at all.
+/// Finds the pack in which a payment would be: the last one that does not begin after it. `None`: nothing was ever put.
 pub(super) type Find<'a> = &'a dyn Fn(&PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError>;
 
 /// The row of a payment.
@@ -35,7 +41,7 @@ pub(super) fn page(
     limit: usize,
     packs: Find<'_>,
 ) -> Result<Vec<(PaymentId, Row)>, StoreError> {
-    let mut page = Vec::with_capacity(limit);
+    let mut page = Vec::new();
     let mut next = Some(after.copied().unwrap_or(keys::FIRST));
     while let Some(from) = next.filter(|_| page.len() < limit) {
         let Some((_, pack)) = pack_of(&from, packs)? else { break };
@@ -67,6 +73,13 @@ pub(super) fn place(
     Ok(())
 }
 
+/// The pack that is there before any row is.
+pub(super) fn first() -> (Vec<u8>, Vec<u8>) {
+    let key = keys::pack(&keys::FIRST);
+    let value = encode_pack(&key, None, &[]);
+    (key, value)
+}
+
 /// Writes the rows of one pack as one, or as several if they are too many. If the new ones came `behind` all others, more
 /// will most likely come behind these: then each is filled; else room is left in all.
 fn divide(
@@ -76,16 +89,26 @@ fn divide(
     behind: bool,
     put: &mut dyn FnMut(Vec<u8>, Vec<u8>),
 ) {
-    let parts = rows.len().div_ceil(MOST).max(1);
-    let each = if behind { MOST } else { rows.len().div_ceil(parts) };
-    let mut parts = rows.chunks(each).peekable();
-    while let Some(part) = parts.next() {
-        let next = parts.peek().and_then(|next| next.first()).map(|(id, _)| *id);
+    let each = if behind { MOST } else { rows.len().div_ceil(rows.len().div_ceil(MOST).max(1)) };
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let (part, behind_it) = rest.split_at(part_of(rest, each));
+        let next = behind_it.first().map(|(id, _)| *id);
         let key = keys::pack(&begin);
         let value = encode_pack(&key, next.or(until), part);
         put(key, value);
-        begin = next.unwrap_or(begin);
+        (begin, rest) = (next.unwrap_or(begin), behind_it);
     }
+}
+
+/// How many of these rows go into one pack: up to `each`, one at least, and no more bytes than it may hold.
+fn part_of(rows: &[(PaymentId, Packed<'_>)], each: usize) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take(each).take_while(|(_, (_, payload))| {
+        bytes += payload.len();
+        bytes <= MOST_BYTES
+    });
+    fits.count().max(1)
 }
 
 fn pack_of(id: &PaymentId, packs: Find<'_>) -> Result<Option<(PaymentId, Pack)>, StoreError> {

@@ -82,14 +82,18 @@ impl SledStore {
         self.ask("looking for rows", |db| db.range(keys::packs()).next().transpose().map(|row| row.is_some()))
     }
 
-    /// The pack in which a payment would be, and where that begins; `None` if there is no pack at all. Atomic: a batch that
-    /// divides a pack is seen whole or not at all.
+    /// The pack in which a payment would be, and where that begins; `None` if nothing was ever put. A batch that divides a
+    /// pack is seen whole or not at all.
     fn last_pack_up_to(&self, id: &PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError> {
-        let last = self.ask("reading a pack", |db| db.range(keys::packs_up_to(id)).next_back().transpose())?;
-        let damaged = |why| StoreError::Row { payment: *id, why };
-        let Some((key, value)) = last else {
-            return if self.has_rows()? { Err(damaged("the first pack is missing")) } else { Ok(None) };
+        let look = || self.ask("reading a pack", |db| db.range(keys::packs_up_to(id)).next().transpose());
+        let found = match look()? {
+            Some(found) => Some(found),
+            None if self.mark()?.is_none() => return Ok(None),
+            // The first batch, which brings the first pack and the mark, may have come since.
+            None => look()?,
         };
+        let damaged = |why| StoreError::Row { payment: *id, why };
+        let (key, value) = found.ok_or_else(|| damaged("the first pack is missing"))?;
         let begin = keys::begin(&key).ok_or_else(|| damaged("its pack is under a key that is none"))?;
         Ok(Some((begin, codec::decode_pack(&key, &value).map_err(damaged)?)))
     }
@@ -152,6 +156,10 @@ impl Store for SledStore {
 
     fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
+        if self.mark()?.is_none() {
+            let (key, value) = pack::first();
+            batch.insert(key, value);
+        }
         let put = &mut |key, value| batch.insert::<Vec<u8>, Vec<u8>>(key, value);
         pack::place(rows, &|id| self.last_pack_up_to(id), put).map_err(|error| self.broke(error))?;
         batch.insert(keys::MARK, codec::encode_mark(keys::MARK, mark));
@@ -200,10 +208,14 @@ pub(super) enum StartError {
     Index(String),
 }
 
-/// What a panic said.
+/// How much of a panic's words is kept, in characters: sled's may show the whole index, rows and all.
+const MOST_WORDS: usize = 300;
+
+/// What a panic said, or how that begins.
 pub(super) fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("it panicked: {}", words.unwrap_or("without a word"))
+    let words: String = words.unwrap_or("without a word").chars().take(MOST_WORDS).collect();
+    format!("it panicked: {words}")
 }
 
 /// Makes the folder fit for sled, and returns a descriptor of its log.
