@@ -259,7 +259,7 @@ fn a_backup_holds_what_a_restore_needs_and_is_never_put_over_anything() {
     let mut names: Vec<String> =
         fs::read_dir(&restored).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["journal", "keys.toml", "lock", "lost+found", "webhooks"]);
+    assert_eq!(names, ["format", "journal", "keys.toml", "lock", "lost+found", "webhooks"]);
     assert_eq!(fs::read_dir(restored.join("webhooks")).unwrap().count(), 1);
     assert_ended(&restore(&to, &restored), 2, "is not empty");
     let mut damaged = fs::read(data.join("journal/0000000001.log")).expect("there");
