@@ -25,8 +25,8 @@ use crate::{
 const ROWS_AT_ONCE: usize = 500;
 
 /// Rows gathered while replaying, before they are put in the order of their ids: where ids have no order, each of a few
-/// would go into a pack of its own, which is written anew for it. Takes some 30 MB.
-const ROWS_GATHERED: usize = 10_000;
+/// would go into a pack of its own, which is written anew for it. No more at once, for a payment may have 100 KB and more.
+const ROWS_GATHERED: usize = 4_000;
 
 /// What a start needs to be told.
 #[derive(Clone, Debug)]

@@ -286,7 +286,7 @@ mod tests {
             assert_eq!((draft.count, draft.extent_with(0)), (3, extent));
             let (bytes, _) = draft.finish(head());
             let head = Head::decode(bytes.first_chunk().expect("a header")).expect("right");
-            let body = &bytes[HEAD..to_usize(head.length.into()) - TAIL];
+            let body = &bytes[HEAD..HEAD + head.body()];
             assert_eq!(head.packed, packed);
             assert_eq!(if packed { block::unpack(body, 441).expect("a block") } else { body.to_vec() }, frames);
         }

@@ -74,7 +74,7 @@
 
 mod batch;
 
-mod block;
+pub(crate) mod block;
 
 mod bytes;
 

@@ -184,7 +184,7 @@ impl Walk {
         let body = rest.get(..head.body()).unwrap_or_default();
         let frames = match head.packed && sight == Sight::Whole {
             true => {
-                self.unpacked = block::unpack(body, self.header.largest_batch).unwrap_or_default();
+                self.unpacked = block::unpack(body, to_usize(self.header.largest_batch.into())).unwrap_or_default();
                 self.unpacked.as_slice()
             }
             false => body,

@@ -13,7 +13,10 @@
 //! Rows have much in common, and lie together by time: they are compressed.
 
 use super::{Mark, keys};
-use crate::{journal::Lsn, payment::PaymentId};
+use crate::{
+    journal::{Lsn, block},
+    payment::PaymentId,
+};
 
 /// All values' format. A change of any, or of a payload's encoding, makes it the next number.
 const FORMAT: u8 = 4;
@@ -22,8 +25,6 @@ const ROW_HEADER: usize = 16 + 8 + 4;
 const MARK_LENGTH: usize = 1 + 16 + 8 + 8 + 4 + 4;
 /// Where a pack's crc is, and what it covers begins behind it.
 const CRC: std::ops::Range<usize> = 1..5;
-/// No LZ4 block holds more than so many times its own length.
-const MOST_COMPRESSED: usize = 255;
 
 const OTHER_FORMAT: &str = "it is of another format than this version writes";
 const TOO_SHORT: &str = "it is cut short";
@@ -64,8 +65,7 @@ pub(super) fn encode_pack(key: &[u8], until: Option<PaymentId>, rows: &[(Payment
     }
     let mut value = vec![FORMAT, 0, 0, 0, 0];
     value.extend(until.unwrap_or(keys::FIRST).as_bytes());
-    value.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    value.extend(lz4_flex::block::compress(&bytes));
+    value.extend(block::pack(&bytes));
     seal(key, value)
 }
 
@@ -84,15 +84,10 @@ pub(super) fn decode_pack(key: &[u8], value: &[u8]) -> Result<Pack, &'static str
         return Err(WRONG_CRC);
     }
     let (until, rest) = rest.split_first_chunk::<16>().ok_or(TOO_SHORT)?;
-    let (length, rows) = rest.split_first_chunk::<4>().ok_or(TOO_SHORT)?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    if length > rows.len().saturating_mul(MOST_COMPRESSED) {
-        return Err(WRONG_LENGTH);
-    }
-    let bytes = lz4_flex::block::decompress(rows, length).map_err(|_| WRONG_LENGTH)?;
+    let bytes = block::unpack(rest, usize::MAX).ok_or(WRONG_LENGTH)?;
     let until = Some(PaymentId::from_bytes(*until)).filter(|until| *until != keys::FIRST);
     let pack = Pack { until, bytes };
-    let whole = pack.rows().map(|(_, (_, payload))| ROW_HEADER + payload.len()).sum::<usize>() == length;
+    let whole = pack.rows().map(|(_, (_, payload))| ROW_HEADER + payload.len()).sum::<usize>() == pack.bytes.len();
     if whole { Ok(pack) } else { Err(WRONG_LENGTH) }
 }
 
@@ -174,7 +169,7 @@ mod tests {
         assert_eq!(hex(&pack[..1]), "04");
         assert_eq!(hex(&pack[5..25]), "070707070707070707070707070707073f000000");
         assert_eq!(
-            hex(&lz4_flex::block::decompress(&pack[25..], 63).expect("a block")),
+            hex(&block::unpack(&pack[21..], 63).expect("a block")),
             "01010101010101010101010101010101080706050403020107000000\
              7061796c6f616402020202020202020202020202020202090000000000000000000000"
         );
@@ -216,8 +211,8 @@ mod tests {
         for (length, block) in [(62, &whole[25..]), (64, &whole[25..]), (63, &[0xFF; 40]), (u32::MAX, &whole[25..])] {
             assert_eq!(decode_pack(KEY, &sealed(length, block)), Err(WRONG_LENGTH), "{length}");
         }
-        let within = lz4_flex::block::compress(&[1; 30]);
-        assert_eq!(decode_pack(KEY, &sealed(30, &within)), Err(WRONG_LENGTH));
+        let within = block::pack(&[1; 30]);
+        assert_eq!(decode_pack(KEY, &sealed(30, &within[4..])), Err(WRONG_LENGTH));
     }
 
     fn assert_notices_damage(mut value: Vec<u8>, is_ok: impl Fn(&[u8]) -> bool) {

@@ -21,7 +21,6 @@ use crate::payment::PaymentId;
 const MOST: usize = 32;
 
 /// The most bytes of a pack's rows, unless it is a single one: dozens of the largest would be written again for each other.
-/// A value of this length still lies in sled's log, and not in a file of its own, which each flush would sync.
 const MOST_BYTES: usize = 64 << 10;
 
 const MISSING: &str = "the pack that it would be in is missing";
