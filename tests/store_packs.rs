@@ -81,6 +81,23 @@ fn a_pack_under_another_key_is_refused() {
     }
 }
 
+/// Ids behind all that there are need no look into the index; those in between do, also after a start.
+#[test]
+fn rows_are_found_behind_all_others_between_them_and_after_a_start() {
+    let folder = Folder::new();
+    let store = fresh(&folder.path);
+    for n in [50, 60, 55, 200, 61] {
+        assert_eq!(store.get(&apart(n)).unwrap(), None, "{n}");
+        store.apply(&[(apart(n), row(n.into()))], &mark(n.into())).unwrap();
+        assert_eq!(store.get(&apart(n)).unwrap(), Some(row(n.into())));
+    }
+    store.flush().unwrap();
+    drop(store);
+    let store = kept(&folder.path);
+    assert_eq!(store.get(&apart(200)).unwrap(), Some(row(200)));
+    assert_eq!([49, 56, 62, 199, 201].map(|n| store.get(&apart(n)).unwrap()), [None, None, None, None, None]);
+}
+
 /// A batch job names a hundred thousand payments within one millisecond: no pack grows with them.
 #[test]
 fn rows_of_one_moment_are_found_listed_and_replaced_however_many() {

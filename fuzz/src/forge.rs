@@ -71,10 +71,18 @@ impl Forge {
     }
 
     fn batch(&mut self, c: &mut Choices<'_>, segment: &mut Vec<u8>) {
-        let (mut frames, count) = (Vec::new(), c.below(4) as u64);
+        // One byte says how many records there are, whether they are packed, and whether the header admits it.
+        let choice = c.byte();
+        let (mut frames, count) = (Vec::new(), u64::from(choice % 4));
         for _ in 0..count {
             frames.extend(self.frame(c));
         }
+        let packed = choice >= 0x80;
+        if packed {
+            frames = block(&frames);
+        }
+        let says_packed = if choice < 0xF0 { u8::from(packed) } else { choice >> 2 & 3 };
+        self.honest &= says_packed == u8::from(packed);
         let after_head = frames.iter().copied().chain([0, 0, 0, 0, 0, 0, 0, STAMP]).collect::<Vec<u8>>();
         let sectors = after_head.get(SECTOR - 64..).unwrap_or_default();
         let zero = sectors.chunks_exact(SECTOR).filter(|sector| sector.iter().all(|byte| *byte == 0)).count() as u64;
@@ -88,7 +96,7 @@ impl Forge {
         batch.extend((told as u32).to_le_bytes());
         batch.extend((self.deviate(c, self.end.chain.into()) as u32).to_le_bytes());
         batch.extend((self.deviate(c, zero) as u16).to_le_bytes());
-        batch.push(0);
+        batch.push(says_packed);
         let crc = crc32fast::hash(&batch);
         batch.extend(crc.to_le_bytes());
         batch.push(STAMP);
@@ -119,4 +127,11 @@ impl Forge {
         self.honest &= chosen == right;
         chosen
     }
+}
+
+/// As many bytes as follow once unpacked, and an LZ4 block of them.
+fn block(bytes: &[u8]) -> Vec<u8> {
+    let mut block = (bytes.len() as u32).to_le_bytes().to_vec();
+    block.extend(lz4_flex::block::compress(bytes));
+    block
 }

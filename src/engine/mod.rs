@@ -14,6 +14,8 @@ mod recovery;
 
 mod checkpoint;
 
+mod archive;
+
 mod list;
 
 mod inbox;
@@ -24,6 +26,7 @@ mod guard;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+pub use archive::Archive;
 pub use checkpoint::{Carrying, SLICE};
 pub use guard::Watch;
 pub use inbox::Received;
@@ -227,6 +230,11 @@ impl Machine {
             return Ok(Some(entry.payment.clone()));
         }
         Ok(read(self.store.as_ref(), self.seal.as_deref(), id)?.map(|(payment, _)| Arc::new(payment)))
+    }
+
+    /// For reading what is at rest on other threads.
+    pub fn archive(&mut self) -> Archive {
+        Archive { store: self.store.clone(), seal: self.seal.clone(), present: self.overlay.present() }
     }
 
     /// A row for the store.

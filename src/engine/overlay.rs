@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use super::archive::Present;
+
 use crate::{
     journal::Lsn,
     payment::{Now, Payment, PaymentId, Pursuit, Standing, State, Tick, Timestamp},
@@ -31,6 +33,8 @@ pub(super) struct Overlay {
     waiting: BTreeMap<State, usize>,
     /// Those in doubt or parked, the oldest doubt first.
     doubts: BTreeSet<(Timestamp, PaymentId)>,
+    /// For those who read the store on other threads, if there are any.
+    present: Option<Arc<Present>>,
 }
 
 impl Overlay {
@@ -57,6 +61,17 @@ impl Overlay {
         self.doubts.first().map(|(since, _)| *since)
     }
 
+    /// Tells from now on, on any thread, what may be in memory.
+    pub(super) fn present(&mut self) -> Arc<Present> {
+        let entries = &self.entries;
+        let count = || {
+            let present = Present::new();
+            entries.keys().for_each(|id| present.enters(id));
+            Arc::new(present)
+        };
+        self.present.get_or_insert_with(count).clone()
+    }
+
     /// Publishes a payment's new state.
     pub(super) fn put(&mut self, entry: Entry) {
         let id = entry.payment.id;
@@ -68,8 +83,10 @@ impl Overlay {
         if let Some(due) = due(&entry) {
             self.timers.insert((due, id));
         }
-        if let Some(old) = self.entries.insert(id, entry) {
-            self.forget(&old);
+        match (self.entries.insert(id, entry), &self.present) {
+            (Some(old), _) => self.forget(&old),
+            (None, Some(present)) => present.enters(&id),
+            (None, None) => {}
         }
         self.doubts.extend(doubt.map(|since| (since, id)));
     }
@@ -78,6 +95,9 @@ impl Overlay {
     pub(super) fn stored(&mut self, id: &PaymentId, lsn: Lsn) {
         if self.entries.get(id).is_some_and(|entry| entry.lsn == lsn && entry.payment.is_at_rest()) {
             self.entries.remove(id);
+            if let Some(present) = &self.present {
+                present.leaves(id);
+            }
         }
     }
 

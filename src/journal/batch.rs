@@ -121,6 +121,9 @@ impl Draft {
 
     /// Makes a block of its records, if that takes fewer sectors. Nothing can be added after that.
     pub(super) fn pack(&mut self) {
+        if self.extent_with(0) <= SECTOR {
+            return; // It cannot take fewer.
+        }
         let block = block::pack(self.bytes.get(HEAD..).unwrap_or_default());
         if extent(to_u64(HEAD + block.len() + TAIL)) < self.extent_with(0) {
             self.bytes.truncate(HEAD);

@@ -61,7 +61,7 @@ pub use audit::{Audit, Deed, fold_pauses};
 pub use contract::{Contract, Deduplication, Identity, Inquiry};
 pub use decide::{
     Action, Call, Decision, Distrust, FollowUp, Input, Late, Manner, Policies, Resolution, Response, Rulebook, Rules,
-    Verdict, decide, doubt, park_for_defect,
+    Verdict, decide, doubt, park_for_defect, repeat,
 };
 pub use event::{Cause, Event, Fact, UNKNOWN_ATTEMPT, Webhook};
 pub use id::{IdempotencyKey, Namespace, OperationKey, PaymentId, Tenant};

@@ -9,6 +9,7 @@ use super::{
     gateways::{FIRST, Lines},
     intake::{Ask, Owner, Pay, Unheard},
     opening,
+    rested::Rested,
     stats::Meter,
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) struct Face {
     durable: watch::Receiver<Lsn>,
     stopped: watch::Receiver<Option<Stopped>>,
     pub(super) reader: Reader,
+    rested: Arc<Rested>,
     data: PathBuf,
     meter: Arc<Meter>,
 }
@@ -194,8 +196,8 @@ impl Engine {
         let lines = Arc::new(Lines::new(gateways, options.gateway_slots).map_err(OpenError::Options)?);
         let (namespace, wait, data) = (options.namespace.clone(), options.wait, options.data.clone());
         let opened = opening::start(options, lines.clone()).await?;
-        let opening::Opened { intake, report, durable, stopped, reader, meter } = opened;
-        let face = Face { intake, lines, namespace, wait, report, durable, stopped, reader, data, meter };
+        let opening::Opened { intake, report, durable, stopped, reader, rested, meter } = opened;
+        let face = Face { intake, lines, namespace, wait, report, durable, stopped, reader, rested, data, meter };
         Ok(Engine { face: Arc::new(face) })
     }
 
@@ -228,6 +230,9 @@ impl Engine {
         wait: Duration,
     ) -> Result<Answer, Rejection> {
         let id = PaymentId::derive(tenant, key);
+        if let Some(answer) = self.face.rested.repeat(&id, tenant, key, &order) {
+            return answer;
+        }
         // No gateway for it now: it may have been made when there was one.
         let (route, request) = match self.face.lines.choose(&order) {
             Ok((route, line)) => (route, self.encode(line.gateway.as_ref(), &id, key, &order)),
@@ -335,6 +340,9 @@ impl Engine {
 
     /// A payment as it is.
     pub async fn get(&self, id: PaymentId) -> Result<Option<Arc<Payment>>, Rejection> {
+        if let Some(payment) = self.face.rested.get(&id) {
+            return Ok(Some(payment));
+        }
         self.ask(|reply| Ask::Get(id, reply)).await?
     }
 

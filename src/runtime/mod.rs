@@ -3,7 +3,7 @@
 //! [`Engine`] is the library's face: cheap to clone, called from any task. Behind it one thread owns the
 //! [`Machine`](crate::engine::Machine) and turns it whenever something has come in; whatever queued during the last
 //! fsync is the next batch. Gateway calls are tokio tasks, as many at once as there are slots; each reports back
-//! through the same door. A gateway that answers at once is called on that one thread. A second thread keeps the
+//! through the same door. What has come to rest is read on callers' own threads. A gateway that answers at once is called on that one thread. A second thread keeps the
 //! store, a third makes segments ahead of need.
 //!
 //! Knows nothing of HTTP, of how a gateway is spoken to, or of what an outcome means.
@@ -13,6 +13,8 @@ mod options;
 mod handle;
 
 mod opening;
+
+mod rested;
 
 mod intake;
 

@@ -23,6 +23,7 @@ use super::{
     gateways::Lines,
     intake::{Intake, Owner},
     options::Options,
+    rested::Rested,
     stats::{Meter, TimedDisk},
     storekeeper::StoreKeeper,
     turner::Turner,
@@ -167,6 +168,7 @@ pub(super) struct Opened {
     pub(super) durable: watch::Receiver<Lsn>,
     pub(super) stopped: watch::Receiver<Option<Stopped>>,
     pub(super) reader: Reader,
+    pub(super) rested: Arc<Rested>,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -178,15 +180,16 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
         let (stopped, watch_stopped) = watch::channel(None);
         match open_or_rebuild(options, lines, tasks) {
             Err(error) => drop(tell.send(Err(error))),
-            Ok((turner, lock, report, reader)) => {
-                let intake = turner.intake.clone();
+            Ok((mut turner, lock, report, reader)) => {
+                let door = turner.intake.clone();
                 let durable = turner.durable.subscribe();
                 let meter = turner.meter.clone();
-                let intake_owner = Owner(intake.clone());
-                let face = Opened { intake: intake_owner, report, durable, stopped: watch_stopped, reader, meter };
+                let rested = Arc::new(Rested::new(turner.machine.archive()));
+                let (intake, its) = (Owner(turner.intake.clone()), rested.clone());
+                let face = Opened { intake, report, durable, stopped: watch_stopped, reader, rested: its, meter };
                 // Whoever asked may have gone: then its owner is dropped here, and the engine is abandoned.
                 drop(tell.send(Ok(face)));
-                run(turner, lock, &intake, &stopped);
+                run(turner, lock, &rested, &door, &stopped);
             }
         }
     };
@@ -199,10 +202,17 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
 }
 
 /// The engine thread's life. The lock is given up only after everything else has been let go of.
-fn run(turner: Turner, lock: FolderLock, intake: &Intake, stopped: &watch::Sender<Option<Stopped>>) {
+fn run(
+    turner: Turner,
+    lock: FolderLock,
+    rested: &Rested,
+    intake: &Intake,
+    stopped: &watch::Sender<Option<Stopped>>,
+) {
     let folder = turner.options.data.join(STORE);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turner.run()));
     let ended = ended.unwrap_or_else(|_| Err(Stopped::new("the engine panicked: a defect, please report it")));
+    rested.close();
     let why = match &ended {
         Ok(_) => Stopped::new("the engine was closed"),
         Err(why) => {

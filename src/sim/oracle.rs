@@ -283,6 +283,11 @@ impl Oracle {
         self.check("P5", Some(id), false, || "other parameters under the same key were not refused".to_owned());
     }
 
+    /// P3: who reads beside the engine reads what it says.
+    pub fn read_beside(&mut self, id: PaymentId, same: bool) {
+        self.check("P3", Some(id), same, || "read from the store while memory knew more".to_owned());
+    }
+
     /// P7: a start was refused although nothing but a crash had happened.
     pub fn refused(&mut self, why: &str) {
         self.check("P7", None, false, || format!("a start was refused: {why}"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{
     engine::{self, Begin, Machine, OpenError, Recovered, Resting, Stopped, check_mark, recover},
     journal::{self, Found},
-    payment::{Distrust, Rulebook, Timestamp},
+    payment::{Distrust, PaymentId, Rulebook, Timestamp},
     store::{Mark, MemoryStore, Store},
 };
 
@@ -42,4 +42,10 @@ pub(super) fn keep(store: &MemoryStore, machine: &mut Machine, rows: &[Resting],
     let taken: Vec<_> = rows.iter().map(|row| (row.payment.id, row.lsn)).collect();
     machine.stored(&taken);
     Ok(())
+}
+
+/// Whether a thread that reads beside the machine, if it may answer for a payment, reads what the machine says of it.
+pub(super) fn reads_the_same(machine: &mut Machine, id: &PaymentId) -> bool {
+    let beside = machine.archive().get(id);
+    beside.is_none_or(|beside| machine.get(id).is_ok_and(|payment| payment.as_deref() == Some(&beside)))
 }

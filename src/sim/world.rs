@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Oracle, Rng, SimDisk, SimGateway, Violation, Weather, operators::Operators, oracle::has_ended, people};
+use super::{
+    Oracle, Rng, SimDisk, SimGateway, Violation, Weather, operators::Operators, oracle::has_ended, people,
+    start::reads_the_same,
+};
 use crate::{
     engine::{Admission, Carrying, Machine, Resting, Told},
     journal,
@@ -378,6 +381,7 @@ impl World {
         self.trace(machine.durable().get());
         for ((id, input), told) in inputs.iter().zip(&turned.told) {
             self.told(*id, input, told);
+            self.oracle.read_beside(*id, reads_the_same(&mut machine, id));
         }
         for action in turned.actions {
             self.act(action, &machine, &now);

@@ -21,6 +21,9 @@ const PACK: u8 = b'p';
 /// Before every other id: the first pack is under it, whatever it holds.
 pub(super) const FIRST: PaymentId = PaymentId::from_bytes([0; 16]);
 
+/// Behind every other id.
+pub(super) const LAST: PaymentId = PaymentId::from_bytes([u8::MAX; 16]);
+
 /// The key of the pack that begins with this id.
 pub(super) fn pack(id: &PaymentId) -> Vec<u8> {
     let mut key = Vec::with_capacity(17);

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{
@@ -52,6 +52,8 @@ pub struct SledStore {
     /// Ours since before sled opened its own, because the system reports a failed write-back once to every descriptor that
     /// was open then.
     log: File,
+    /// No row is behind it, nor being put there: keys in the order of time are new without a look at the index.
+    newest: Mutex<PaymentId>,
     broken: OnceLock<String>,
 }
 
@@ -74,12 +76,34 @@ impl SledStore {
             | sled::Error::ReportableBug(_)
             | sled::Error::Corruption { .. } => StartError::Index(error.to_string()),
         })?;
-        Ok(SledStore { db: Some(db), folder: folder.to_owned(), log, broken: OnceLock::new() })
+        let (folder, newest) = (folder.to_owned(), Mutex::new(keys::LAST));
+        let store = SledStore { db: Some(db), folder, log, newest, broken: OnceLock::new() };
+        // If it cannot be told, no key is new without a look, and whoever looks learns why.
+        store.note_newest(store.last_row().map_or(keys::LAST, |last| last.unwrap_or(keys::FIRST)));
+        Ok(store)
     }
 
     /// Whether there is any row, readable or not.
     pub(super) fn has_rows(&self) -> Result<bool, StoreError> {
         self.ask("looking for rows", |db| db.range(keys::packs()).next().transpose().map(|row| row.is_some()))
+    }
+
+    /// The last row's id; `None` if nothing was ever put. An error if that cannot be told.
+    fn last_row(&self) -> Result<Option<PaymentId>, StoreError> {
+        let found = self.last_pack_up_to(&keys::LAST)?;
+        let damaged = |why| StoreError::Row { payment: keys::LAST, why };
+        found.map_or(Ok(None), |(begin, pack)| match pack.until {
+            None => Ok(Some(pack.rows().last().map_or(begin, |(id, _)| id))),
+            Some(_) => Err(damaged("the last pack is missing")),
+        })
+    }
+
+    fn newest(&self) -> PaymentId {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_newest(&self, id: PaymentId) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
     /// The pack in which a payment would be, and where that begins; `None` if nothing was ever put. A batch that divides a
@@ -104,14 +128,16 @@ impl SledStore {
         doing: &'static str,
         question: impl FnOnce(&sled::Db) -> sled::Result<T>,
     ) -> Result<T, StoreError> {
-        if let Some(since) = self.broken.get() {
-            return Err(StoreError::Broken { since: since.clone() });
-        }
+        self.check_whole()?;
         let Some(db) = &self.db else { return Err(StoreError::Broken { since: "it is closed".to_owned() }) };
         match catch_unwind(AssertUnwindSafe(|| question(db))) {
             Ok(answer) => answer.map_err(|error| StoreError::Index { doing, why: error.to_string() }),
             Err(panic) => Err(self.broke(StoreError::Index { doing, why: panic_words(&*panic) })),
         }
+    }
+
+    fn check_whole(&self) -> Result<(), StoreError> {
+        self.broken.get().map_or(Ok(()), |since| Err(StoreError::Broken { since: since.clone() }))
     }
 
     /// A write. After a failed one nothing more is asked: half a batch may be visible.
@@ -151,6 +177,9 @@ impl SledStore {
 
 impl Store for SledStore {
     fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
+        if *id > self.newest() {
+            return self.check_whole().map(|()| None);
+        }
         pack::find(id, &|id| self.last_pack_up_to(id))
     }
 
@@ -160,6 +189,8 @@ impl Store for SledStore {
             let (key, value) = pack::first();
             batch.insert(key, value);
         }
+        let last = rows.iter().map(|(id, _)| *id).max();
+        self.note_newest(self.newest().max(last.unwrap_or(keys::FIRST)));
         let put = &mut |key, value| batch.insert::<Vec<u8>, Vec<u8>>(key, value);
         pack::place(rows, &|id| self.last_pack_up_to(id), put).map_err(|error| self.broke(error))?;
         batch.insert(keys::MARK, codec::encode_mark(keys::MARK, mark));

@@ -42,6 +42,7 @@ mod model;
 use std::sync::Arc;
 
 pub use distrust::{Distrust, doubt};
+pub use pay::repeat;
 pub use rules::{Late, Policies, Rulebook, Rules};
 
 use super::{
@@ -336,7 +337,7 @@ pub fn decide(payment: Option<&Payment>, pursuits: &[Pursuit], input: &Input, no
     let mut step = Step::new(payment, pursuits, now, rules);
     match input {
         Input::Pay { tenant, key, order, request: _, manner: _ } => {
-            step.response = Some(pay::repeat(payment, tenant, key, order))
+            step.response = Some(repeat(payment, tenant, key, order))
         }
         Input::Operate { tenant, key, follow_up } => operate::operate(tenant, key, *follow_up, &mut step),
         Input::Ended { operation, attempt, outcome } => {

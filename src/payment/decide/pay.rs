@@ -62,8 +62,9 @@ pub(super) fn accept(
     Decision { facts, pursuits: vec![pursuit], actions, response: Some(Response::Fresh) }
 }
 
-/// A key that is known: join or replay its one payment, or refuse other parameters. Compared before anything else.
-pub(super) fn repeat(payment: &Payment, tenant: &Tenant, key: &IdempotencyKey, order: &Order) -> Response {
+/// A key that is known: join or replay its one payment, or refuse other parameters. Compared before anything else. Nothing
+/// is recorded of it.
+pub fn repeat(payment: &Payment, tenant: &Tenant, key: &IdempotencyKey, order: &Order) -> Response {
     if payment.tenant != *tenant || payment.key != *key {
         return Response::Conflict(vec!["idempotency_key"]);
     }
