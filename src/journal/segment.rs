@@ -86,7 +86,7 @@ impl Header {
             bytes.extend_from_slice(&end.next.get().to_le_bytes());
             bytes.extend_from_slice(&end.chain.to_le_bytes());
         }
-        bytes.resize(COVERED, 0);
+        bytes.extend_from_slice(&vec![0; COVERED.saturating_sub(bytes.len())]);
         self.crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&self.crc.to_le_bytes());
         bytes.extend_from_slice(&[0, 0, 0, STAMP]);

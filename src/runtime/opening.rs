@@ -202,13 +202,7 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
 }
 
 /// The engine thread's life. The lock is given up only after everything else has been let go of.
-fn run(
-    turner: Turner,
-    lock: FolderLock,
-    rested: &Rested,
-    intake: &Intake,
-    stopped: &watch::Sender<Option<Stopped>>,
-) {
+fn run(turner: Turner, lock: FolderLock, rested: &Rested, intake: &Intake, stopped: &watch::Sender<Option<Stopped>>) {
     let folder = turner.options.data.join(STORE);
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turner.run()));
     let ended = ended.unwrap_or_else(|_| Err(Stopped::new("the engine panicked: a defect, please report it")));
