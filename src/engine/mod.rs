@@ -2,7 +2,7 @@
 //!
 //! [`Machine`] is all of payonce that must be right, as one value that does something only when it is called: a
 //! simulator steps it, and so does the engine thread. Its one way forward is [`Machine::turn`]; a start
-//! ([`recover`]) rebuilds it from the journal and then takes the same way.
+//! ([`recover`]) rebuilds it from the journal and then takes the same way. An [`Archive`] reads beside it what is at rest.
 //!
 //! Knows nothing of threads, clocks, sockets, gateways or callers.
 

@@ -7,7 +7,6 @@ use std::{
 };
 
 use super::archive::Present;
-
 use crate::{
     journal::Lsn,
     payment::{Now, Payment, PaymentId, Pursuit, Standing, State, Tick, Timestamp},

@@ -86,6 +86,7 @@ impl Header {
             bytes.extend_from_slice(&end.next.get().to_le_bytes());
             bytes.extend_from_slice(&end.chain.to_le_bytes());
         }
+        // At once: `resize` goes byte by byte in a build that is not optimized, and every start writes a header.
         bytes.extend_from_slice(&vec![0; COVERED.saturating_sub(bytes.len())]);
         self.crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&self.crc.to_le_bytes());

@@ -230,8 +230,7 @@ impl NameChange {
     }
 }
 
-/// Cuts, or adds zeros. `Vec::resize` writes them one by one in a build that is not optimized: two thirds of all that a crash
-/// point took there.
+/// Cuts, or adds zeros, at once: `Vec::resize` goes byte by byte in a build that is not optimized.
 fn resize(bytes: &mut Vec<u8>, length: usize) {
     bytes.truncate(length);
     bytes.extend_from_slice(&vec![0; length - bytes.len()]);
