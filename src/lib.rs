@@ -41,6 +41,7 @@
 //! 2. **The handle**, `runtime/handle.rs`: [`Engine::submit`] derives the [`PaymentId`] from tenant and key
 //!    (`payment/id.rs`), has the gateway's adapter write the exact request bytes
 //!    ([`Gateway::encode`](gateway::Gateway::encode)), and puts it all in the queue.
+//!    What has come to rest is answered right here, without the engine (`runtime/rested.rs`, `engine/archive.rs`).
 //! 3. **The queue**, `runtime/intake.rs`: three lanes, for reports, questions and new payments. A full one refuses at once.
 //! 4. **The engine thread**, `runtime/turner.rs`: takes whatever has come in since the last turn, with the time.
 //! 5. **The turn**, `engine/turn.rs`: loads every payment that the inputs name, from memory (`engine/overlay.rs`) or the
