@@ -12,7 +12,7 @@ use std::{
 use payonce::{
     Amount, Delivery, Engine, IdempotencyKey, Invalid, PaymentId, Rejection, State, Tenant,
     gateway::{Answer, Asked, Gateway, Question, Sending},
-    payment::Contract,
+    payment::{Contract, FollowUp, Kind},
 };
 use stage::{Folder, Patience, Scripted, open, open_on, options, order};
 
@@ -32,6 +32,18 @@ struct Turnstile {
     way: Arc<(Mutex<Way>, Condvar)>,
 }
 
+impl Turnstile {
+    fn hold(&self, amount: Amount) {
+        if amount == Amount::new(HELD).unwrap() {
+            let mut way = self.way.0.lock().unwrap();
+            if *way == Way::Shut {
+                *way = Way::Reached;
+            }
+            drop(self.way.1.wait_while(way, |way| *way == Way::Reached).unwrap());
+        }
+    }
+}
+
 impl Gateway for Turnstile {
     fn contract(&self) -> &Contract {
         self.inner.contract()
@@ -41,18 +53,16 @@ impl Gateway for Turnstile {
         true
     }
 
+    /// The engine encodes a refund while it decides.
     fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
+        if asked.kind == Kind::Refund {
+            self.hold(asked.amount);
+        }
         self.inner.encode(asked)
     }
 
     fn send(&self, sending: Sending) -> Answer<'_> {
-        if sending.amount == Amount::new(HELD).unwrap() {
-            let mut way = self.way.0.lock().unwrap();
-            if *way == Way::Shut {
-                *way = Way::Reached;
-            }
-            drop(self.way.1.wait_while(way, |way| *way == Way::Reached).unwrap());
-        }
+        self.hold(sending.amount);
         self.inner.send(sending)
     }
 
@@ -106,6 +116,36 @@ async fn a_settled_key_is_read_replayed_and_guarded_against_other_parameters_whi
     assert_eq!((again.delivery, &again.payment, &looked_up), (Delivery::Replayed, &told, &told));
     assert_eq!(other, Rejection::Conflict { id: id("order-1"), differing: vec!["amount"] });
     assert_eq!(held_up.await.unwrap().unwrap().payment.state(), State::Succeeded);
+}
+
+/// What rests does not know of it yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_waiting_for_a_refund_that_is_being_recorded_is_not_told_that_nothing_was() {
+    let folder = Folder::new("rested-patience");
+    let way = Arc::new((Mutex::new(Way::Free), Condvar::new()));
+    let gateway = Turnstile { inner: Scripted::new().at_once(), way: way.clone() };
+    let engine = open_on(options(&folder), Arc::new(gateway)).await;
+    engine.pay("order-1", order(1050)).await.unwrap();
+    until_memory_is_empty(&engine, "other").await;
+
+    *way.0.lock().unwrap() = Way::Shut;
+    let asking = engine.clone();
+    let patience_over = Duration::from_millis(100);
+    let refund = tokio::spawn(async move {
+        let (key, part) =
+            (IdempotencyKey::new("refund-1").unwrap(), FollowUp::Refund(Some(Amount::new(HELD).unwrap())));
+        asking.operate(&Tenant::default(), id("order-1"), &key, part, patience_over).await
+    });
+    let mut patience = Patience::new();
+    while *way.0.lock().unwrap() != Way::Reached {
+        patience.wait(|| "the refund".to_owned()).await;
+    }
+    tokio::time::sleep(3 * patience_over).await;
+    *way.0.lock().unwrap() = Way::Free;
+    way.1.notify_all();
+
+    let told = refund.await.unwrap().expect("it was recorded");
+    assert_eq!((told.delivery, told.payment.operations.len()), (Delivery::Attached, 2));
 }
 
 /// Refunds bring a payment back into memory, and it goes to rest again, many times, while it is read.

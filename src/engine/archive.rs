@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::read;
+use super::{Stopped, Unread, read};
 use crate::{
     journal::Seal,
     payment::{Payment, PaymentId},
@@ -23,8 +23,8 @@ use crate::{
 /// to be there too; with 100,000 in doubt three of four, and asked for as if there were no archive. They take 256 KB.
 const COUNTERS: usize = 1 << 16;
 
-/// For each counter, how many payments in memory have ids that end like this. Ids end with a hash: nobody chooses where they
-/// are counted.
+/// For each counter, how many payments in memory have ids that end like this. Ids end with a hash; who tries long enough to
+/// have many counted in one place only has the machine asked for them.
 pub(super) struct Present(Box<[AtomicU32]>);
 
 impl Present {
@@ -66,13 +66,18 @@ pub struct Archive {
 
 impl Archive {
     /// A payment that is at rest, as everybody who was told of it was told, or as it has become since. `None`: ask the
-    /// machine, which may have it in memory, or not know it, or has to stop because it cannot be read.
-    pub fn get(&self, id: &PaymentId) -> Option<Payment> {
+    /// machine, which may have it in memory, or not know it. An error: what the store holds cannot be trusted, which the
+    /// machine must be told, for it may never meet it itself: a store that has failed once only says that it is out of use.
+    pub fn get(&self, id: &PaymentId) -> Result<Option<Payment>, Stopped> {
         // In this order: what enters memory in between has not been told to anybody yet.
         if self.present.may_hold(id) {
-            return None;
+            return Ok(None);
         }
-        read(self.store.as_ref(), self.seal.as_deref(), id).ok().flatten().map(|(payment, _)| payment)
+        match read(self.store.as_ref(), self.seal.as_deref(), id) {
+            Ok(found) => Ok(found.map(|(payment, _)| payment)),
+            Err(Unread::OutOfUse(_)) => Ok(None),
+            Err(Unread::Bad(stopped)) => Err(stopped),
+        }
     }
 }
 

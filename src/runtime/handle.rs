@@ -244,7 +244,7 @@ impl Engine {
             Some(answer) => Ok(answer),
             // Its intent may be durable, or it may still be queued: then it is not taken up any more, and what is there is
             // somebody else's, unless it is just what was asked for.
-            None => match self.get(id).await? {
+            None => match self.ask(|reply| Ask::Get(id, reply)).await?? {
                 Some(payment)
                     if payment.tenant == *tenant
                         && payment.key == *key
@@ -297,7 +297,8 @@ impl Engine {
         };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => operated(answer),
-            None => match self.get(id).await? {
+            // The engine is asked, behind whatever it is deciding: what rests does not know yet of what is being recorded.
+            None => match self.ask(|reply| Ask::Get(id, reply)).await?? {
                 Some(payment) if payment.tenant == *tenant && payment.follow_up(key).is_some_and(is_this) => {
                     operated(Answer { payment, delivery: Delivery::Attached })
                 }
@@ -398,7 +399,8 @@ impl Engine {
         self.ask(|reply| Ask::Outlook(id, reply)).await?
     }
 
-    /// Counters, gauges and histograms, as of now. Waits for nothing: it also answers while the disk does not.
+    /// Counters, gauges and histograms, as of now. Waits for nothing: it also answers while the disk does not, as long as a
+    /// worker of the runtime is free to ask; who reads what rests from a disk that hangs holds one.
     pub fn stats(&self) -> Stats {
         let free = fs2::available_space(&self.face.data).ok();
         let mut stats = self.face.meter.read(self.face.intake.waiting(), clock::wall_clock(), free);

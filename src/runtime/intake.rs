@@ -16,7 +16,7 @@ use super::{
     outlook::Outlooks,
 };
 use crate::{
-    engine::{Filter, Page},
+    engine::{Filter, Page, Stopped},
     gateway::Said,
     journal::Lsn,
     payment::{Audit, Identity, Input, Outcome, Payment, PaymentId, Tick, Webhook},
@@ -45,11 +45,30 @@ pub(super) enum Ask {
 
 /// What the engine's own tasks and threads report; of calls, with the place of their gateway.
 pub(super) enum Report {
-    Sent { payment: PaymentId, place: usize, operation: u32, attempt: u32, outcome: Outcome },
-    Prepared { payment: PaymentId, place: usize, operation: u32, outcome: Outcome },
-    Asked { payment: PaymentId, place: usize, operation: u32, asked: Tick, outcome: Outcome },
+    Sent {
+        payment: PaymentId,
+        place: usize,
+        operation: u32,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    Prepared {
+        payment: PaymentId,
+        place: usize,
+        operation: u32,
+        outcome: Outcome,
+    },
+    Asked {
+        payment: PaymentId,
+        place: usize,
+        operation: u32,
+        asked: Tick,
+        outcome: Outcome,
+    },
     Flushed(Result<Vec<(String, u64)>, String>),
     StoreFailed(String),
+    /// Somebody who read beside the engine found that the store cannot be trusted.
+    StoreIsBad(Stopped),
 }
 
 /// Everything that came in.

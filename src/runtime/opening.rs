@@ -184,7 +184,7 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
                 let door = turner.intake.clone();
                 let durable = turner.durable.subscribe();
                 let meter = turner.meter.clone();
-                let rested = Arc::new(Rested::new(turner.machine.archive()));
+                let rested = Arc::new(Rested::new(turner.machine.archive(), turner.intake.clone()));
                 let (intake, its) = (Owner(turner.intake.clone()), rested.clone());
                 let face = Opened { intake, report, durable, stopped: watch_stopped, reader, rested: its, meter };
                 // Whoever asked may have gone: then its owner is dropped here, and the engine is abandoned.

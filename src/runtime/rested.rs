@@ -2,23 +2,36 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::handle::{Answer, Delivery, Rejection};
+use super::{
+    handle::{Answer, Delivery, Rejection},
+    intake::{Intake, Report},
+};
 use crate::{
     engine::Archive,
     payment::{IdempotencyKey, Order, Payment, PaymentId, Response, Tenant, repeat},
 };
 
-/// The archive, until the engine ends: then the folder is let go of, whoever still holds the engine.
-pub(super) struct Rested(RwLock<Option<Archive>>);
+pub(super) struct Rested {
+    /// Until the engine ends: then the folder is let go of, whoever still holds the engine.
+    archive: RwLock<Option<Archive>>,
+    intake: Arc<Intake>,
+}
 
 impl Rested {
-    pub(super) fn new(archive: Archive) -> Rested {
-        Rested(RwLock::new(Some(archive)))
+    pub(super) fn new(archive: Archive, intake: Arc<Intake>) -> Rested {
+        Rested { archive: RwLock::new(Some(archive)), intake }
     }
 
-    /// A payment at rest; `None`: ask the engine.
+    /// A payment at rest; `None`: ask the engine. Reads the disk on the caller's thread: where that hangs, so does this.
     pub(super) fn get(&self, id: &PaymentId) -> Option<Arc<Payment>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(id).map(Arc::new)
+        let archive = self.archive.read().unwrap_or_else(PoisonError::into_inner);
+        match archive.as_ref()?.get(id) {
+            Ok(found) => found.map(Arc::new),
+            Err(stopped) => {
+                self.intake.report(Report::StoreIsBad(stopped));
+                None
+            }
+        }
     }
 
     /// The answer to a key that was settled before, or to its other parameters; `None`: ask the engine.
@@ -46,6 +59,8 @@ impl Rested {
 
     /// Waits for those who read, and lets go of the store.
     pub(super) fn close(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        let archive = self.archive.write().unwrap_or_else(PoisonError::into_inner).take();
+        // Only now, for it may take a while: who asks meanwhile is told at once that there is nothing any more.
+        drop(archive);
     }
 }

@@ -174,6 +174,7 @@ impl Turner {
                 }
                 Report::Flushed(Ok(files)) => self.flushed(now, files)?,
                 Report::Flushed(Err(why)) | Report::StoreFailed(why) => self.store_failed(why)?,
+                Report::StoreIsBad(stopped) => return Err(stopped),
             }
         }
         Ok(())
@@ -440,6 +441,7 @@ impl Turner {
                         self.store_failed(why)?;
                         return Ok(Vec::new());
                     }
+                    Report::StoreIsBad(stopped) => return Err(stopped),
                     // Dropped calls that were not waited for: in doubt at the next start.
                     Report::Sent { .. } | Report::Prepared { .. } | Report::Asked { .. } => {}
                 }
