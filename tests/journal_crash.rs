@@ -152,11 +152,12 @@ fn live(disk: &MemoryDisk) -> (Known, Known) {
     for salt in 1..=2 {
         let Ok(mut started) = start(disk, salt) else { break };
         let _ = started.journal.clean_up();
+        let began_in = started.journal.position().segment;
         for batch in 0..4 {
             let range = next..next + 2;
             begun.extend(range.clone());
             // Long ones: each life goes on in a second segment.
-            let groups: Vec<_> = range.clone().map(|number| vec![Record::Event(long_event(number, 900))]).collect();
+            let groups: Vec<_> = range.clone().map(|number| vec![Record::Event(long_event(number, 1_300))]).collect();
             if started.journal.append(at(1), &groups).is_err() {
                 return (told, begun);
             }
@@ -169,6 +170,7 @@ fn live(disk: &MemoryDisk) -> (Known, Known) {
                 let _ = started.journal.spare_maker().make();
             }
         }
+        assert!(started.journal.position().segment > began_in, "it goes on in a second segment");
     }
     (told, begun)
 }

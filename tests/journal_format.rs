@@ -88,24 +88,52 @@ fn golden_packed_batches_are_read_and_what_is_packed_now_is_read_too() {
     }
 }
 
-/// Behind a right checksum: a block that is none, that holds something else, or more than any batch does.
+/// Where a segment's last batch begins, and where its trailer does.
+fn last_batch(segment: &[u8]) -> (usize, usize) {
+    let begins = |at: &usize| segment[*at..].starts_with(b"POB1");
+    let at = (0..segment.len()).step_by(512).rev().find(begins).expect("a batch");
+    (at, at + u32::from_le_bytes(segment[at + 4..at + 8].try_into().expect("four bytes")) as usize - 8)
+}
+
+/// Makes both checksums of the last batch right again, and opens the segment: why it is refused.
+fn refused(mut segment: Vec<u8>) -> String {
+    let (at, end) = last_batch(&segment);
+    let crc = crc32fast::hash(&segment[at..at + 59]);
+    segment[at + 59..at + 63].copy_from_slice(&crc.to_le_bytes());
+    let before = u32::from_le_bytes(segment[at + 52..at + 56].try_into().expect("four bytes"));
+    let mut chain = crc32fast::Hasher::new_with_initial(before);
+    chain.update(&segment[at..end]);
+    segment[end..end + 4].copy_from_slice(&chain.finalize().to_le_bytes());
+    segment.resize(SIZES.segment_bytes as usize, 0);
+    let opened = open(Arc::new(MemoryDisk::of(Image::from([(SEGMENT.to_owned(), segment)]))), SIZES);
+    opened.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+/// Behind right checksums: a block that is none, that holds something else, or more than any batch does.
 #[test]
 fn a_block_that_does_not_hold_its_records_is_damage() {
     let written = written_on(MemoryDisk::default(), every_record());
-    let at = (0..written.len()).step_by(512).find(|at| written[*at..].starts_with(b"POB1") && written[at + 58] == 1);
-    let at = at.expect("a packed batch");
-    let end = at + u32::from_le_bytes(written[at + 4..at + 8].try_into().expect("four bytes")) as usize - 8;
+    let (at, _) = last_batch(&written);
+    assert_eq!(written[at + 58], 1, "it is packed");
     for (place, flipped) in [(64, 1), (67, 0x7F), (68, 0xFF)] {
         let mut segment = written.clone();
         segment[at + place] ^= flipped;
-        let before = u32::from_le_bytes(segment[at + 52..at + 56].try_into().expect("four bytes"));
-        let mut hasher = crc32fast::Hasher::new_with_initial(before);
-        hasher.update(&segment[at..end]);
-        segment[end..end + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
-        segment.resize(SIZES.segment_bytes as usize, 0);
-        let error = open(Arc::new(MemoryDisk::of(Image::from([(SEGMENT.to_owned(), segment)]))), SIZES).err();
-        let error = error.unwrap_or_else(|| panic!("byte {place}")).to_string();
-        assert!(error.contains("the records of a batch do not fill it"), "byte {place}: {error}");
+        let why = refused(segment);
+        assert!(why.contains("the block of a batch cannot be unpacked"), "byte {place}: {why}");
+    }
+}
+
+#[test]
+fn a_batch_of_no_records_holds_nothing_else_packed_or_not() {
+    for (packed, why) in [(0, "the records of a batch do not fill it"), (1, "the block of a batch cannot be unpacked")]
+    {
+        let mut segment = written_on(MemoryDisk::default(), every_record());
+        let (at, _) = last_batch(&segment);
+        segment[at + 48..at + 52].fill(0);
+        segment[at + 58] = packed;
+        segment[at + 64..at + 72].fill(0xAB);
+        let refused = refused(segment);
+        assert!(refused.contains(why), "{refused}");
     }
 }
 

@@ -28,7 +28,6 @@ pub fn journal_scan(bytes: &[u8]) {
     let mut forge = Forge::new();
     for _ in 0..=c.below(3) {
         let (number, mut content) = if c.seldom() {
-            forge.honest = false;
             let number = c.deviate(1);
             (number, c.take(c.0.len() / 2).to_vec())
         } else {

@@ -165,11 +165,11 @@ pub(super) fn chained(previous: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// How many whole sectors of a batch are zero, given its frames. Of a sector in which the trailer begins, and does not
-/// end, only the frames count: the checksum in it is not known yet when the header is made.
-fn zero_sectors(frames: &[u8]) -> usize {
+/// How many whole sectors of a batch are zero, given its body: frames, or a block of them. Of a sector in which the trailer
+/// begins, and does not end, only the body counts: the checksum in it is not known yet when the header is made.
+fn zero_sectors(body: &[u8]) -> usize {
     let first = to_usize(SECTOR) - HEAD;
-    let (_, sectors) = frames.split_at_checked(first).unwrap_or_default();
+    let (_, sectors) = body.split_at_checked(first).unwrap_or_default();
     let (sectors, last) = sectors.as_chunks::<512>();
     let whole = last.len() + TAIL > to_usize(SECTOR);
     sectors.iter().filter(|sector| is_zero(sector.as_slice())).count() + usize::from(whole && is_zero(last))
@@ -188,14 +188,14 @@ pub(super) fn is_torn_head(bytes: &[u8]) -> bool {
 /// Looks at what follows a right header: the rest of its extent, shorter if the file ends there. With the chain value
 /// after the batch, and what is wrong with it.
 pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u32, &'static str) {
-    let body = head.body();
-    let Some((frames, after)) = rest.split_at_checked(body) else {
+    let length = head.body();
+    let Some((body, after)) = rest.split_at_checked(length) else {
         return (Sight::BodyUnfinished, 0, "the file ends inside a batch");
     };
     let Some((tail, padding)) = after.split_first_chunk::<TAIL>() else {
         return (Sight::BodyUnfinished, 0, "the file ends inside a batch");
     };
-    let chain = chained(chained(head.previous, raw_head), frames);
+    let chain = chained(chained(head.previous, raw_head), body);
     let [a, b, c, d, spare @ .., stamp] = *tail;
     if chain == u32::from_le_bytes([a, b, c, d]) && spare == [0; 3] && stamp == STAMP {
         return match is_zero(padding) {
@@ -206,8 +206,8 @@ pub(super) fn look(head: &Head, raw_head: &[u8; HEAD], rest: &[u8]) -> (Sight, u
     if stamp == 0 && is_zero(padding) {
         return (Sight::BodyUnfinished, chain, "the end of a batch reads as zeros");
     }
-    let written = rest.get(..body + TAIL).unwrap_or_default();
-    if zero_sectors(frames) > head.zero_sectors.into() {
+    let written = rest.get(..length + TAIL).unwrap_or_default();
+    if zero_sectors(body) > head.zero_sectors.into() {
         return (Sight::BodyUnfinished, chain, "a sector inside a batch reads as zeros");
     }
     if stamp == STAMP && spare == [0; 3] && lost_before_stamp(written, &[a, b, c, d], chain) {

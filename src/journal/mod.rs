@@ -40,10 +40,11 @@
 //!                                                           6  payload: see `format1` to 3
 //! ```
 //!
-//! The records of a packed batch are one LZ4 block (`block`): what they have in common is written once. A batch is packed
-//! if that takes fewer sectors, and its folder's file `format` allows it: see `level`.
+//! In place of its records a packed batch has one block (`block`): their length in 4 bytes, and an LZ4 block of them, so
+//! that what they have in common is written once. Unpacked they would fit into the largest batch too. A batch is packed if
+//! that takes fewer sectors, and its folder's file `format` allows it: see `level`.
 //!
-//! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and records, seeded with the chain
+//! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and what follows it, as it stands, seeded with the chain
 //! before it; a segment's first batch is seeded with its header's CRC. The first record of a segment has the LSN that
 //! its predecessor's seen end names as the next. An empty batch has no records and only shows that all before it is
 //! durable; so does any batch, for those before it, and a header, for its predecessor up to the *proven* end.
@@ -66,8 +67,9 @@
 //! **Personal data.** Where that was asked for, what a record holds of persons is sealed under a key for each tenant, and goes
 //! with that key: see `format3` and `seal`. Everything that says what money did stays clear.
 //!
-//! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole
-//! or front to back. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was
+//! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole;
+//! only the last one that a stop finds under way may have been written in part, front to back. No bit flips in a sector of
+//! the last batch that holds nothing but that bit: then it reads as if it had never been written. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was
 //! zero-filled and fsynced needs no more space when it is overwritten.
 //!
 //! Knows nothing of deciding, of what a record means, of stores, gateways, threads or clocks.
@@ -135,7 +137,7 @@ use segment::HEADER;
 pub struct Options {
     /// How long a segment is made.
     pub segment_bytes: u64,
-    /// Groups share a batch up to this much of the file.
+    /// Groups share a batch up to this much, as they are before they are packed.
     pub batch_bytes: u32,
     /// The most that one batch, and so one group, takes of the file.
     pub largest_batch_bytes: u32,
@@ -148,7 +150,7 @@ impl Default for Options {
         Options {
             // A minute or more at full speed, so that the spare is always ready; zeroed in a tenth of a second.
             segment_bytes: 64 << 20,
-            // Takes a disk about as long to write as to sync: larger ones would only wait longer.
+            // Takes a disk about as long to write as to sync, at the most: larger ones would only wait longer.
             batch_bytes: 1 << 20,
             // A payment whole, with the bytes of dozens of operations in doubt.
             largest_batch_bytes: LARGEST_BATCH,

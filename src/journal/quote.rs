@@ -20,7 +20,7 @@ pub struct Quote {
     pub chain: u32,
     /// When its batch was written.
     pub wall: Timestamp,
-    /// Its frame, as it stands in the batch.
+    /// Its frame, as it stands in the batch, or in the block of a packed one.
     pub bytes: Vec<u8>,
     /// What they say; what is sealed of it is taken as erased.
     pub record: Record,

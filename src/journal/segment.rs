@@ -9,7 +9,7 @@ use std::{
 use crate::disk::{Access, Disk, Handle};
 
 use super::{
-    Lsn, Position,
+    LARGEST_BATCH, Lsn, Position,
     batch::{SECTOR, STAMP},
     bytes::{Fields, is_zero, to_usize},
 };
@@ -119,11 +119,13 @@ impl Header {
         right.then_some(header)
     }
 
-    /// Whether a number in it is so large that counting on from it might overflow.
+    /// Whether a number in it is so large that counting on from it might overflow, or that a batch that claims it would
+    /// take memory without end once it is unpacked.
     pub(super) fn is_out_of_reach(&self) -> bool {
-        let Header { segment_bytes, epoch, number, proven, seen, .. } = self;
+        let Header { largest_batch, segment_bytes, epoch, number, proven, seen, .. } = self;
         let ends = [proven, seen].map(|end| end.offset.max(end.next.get()).max(end.segment));
-        ends.into_iter().chain([*segment_bytes, *epoch, *number]).any(|counted| counted > OUT_OF_REACH)
+        let mut counted = ends.into_iter().chain([*segment_bytes, *epoch, *number]);
+        *largest_batch > LARGEST_BATCH || counted.any(|counted| counted > OUT_OF_REACH)
     }
 
     /// Whether these bytes are a header of a format that this version does not know.
@@ -398,6 +400,9 @@ mod tests {
                 !header.is_out_of_reach()
             };
             assert!(reaches(u64::MAX / 2) && !reaches(u64::MAX / 2 + 1) && !reaches(u64::MAX), "field {field}");
+        }
+        for (largest_batch, reaches) in [(LARGEST_BATCH, true), (LARGEST_BATCH + 1, false), (u32::MAX, false)] {
+            assert_eq!(!Header { largest_batch, ..header() }.is_out_of_reach(), reaches, "{largest_batch}");
         }
     }
 

@@ -23,6 +23,8 @@ use super::{
 /// the next seems damaged, and is not when it is read anew.
 const LOOKS_AGAIN: usize = 3;
 
+const UNFILLED: &str = "the records of a batch do not fill it";
+
 /// What is known of a segment's end before it is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bounds {
@@ -182,18 +184,24 @@ impl Walk {
         let rest = whole.get(HEAD..).unwrap_or_default();
         let (sight, chain, why) = batch::look(&head, &raw, rest);
         let body = rest.get(..head.body()).unwrap_or_default();
-        let frames = match head.packed && sight == Sight::Whole {
-            true => {
-                self.unpacked = block::unpack(body, to_usize(self.header.largest_batch.into())).unwrap_or_default();
-                self.unpacked.as_slice()
-            }
-            false => body,
-        };
-        if sight == Sight::Whole && codec::frames(frames, head.count).is_none() {
-            let why = "the records of a batch do not fill it";
-            return Ok(Look { sight: Sight::BodyDamaged, head: Some(head), chain, why });
+        if sight != Sight::Whole {
+            return Ok(Look { sight, head: Some(head), chain, why });
         }
-        Ok(Look { sight, head: Some(head), chain, why })
+        let damaged = |why| Ok(Look { sight: Sight::BodyDamaged, head: Some(head), chain, why });
+        let frames = if head.packed {
+            let limit = to_usize(self.header.largest_batch.into());
+            let Some(unpacked) = block::unpack(body, limit) else {
+                return damaged("the block of a batch cannot be unpacked");
+            };
+            self.unpacked = unpacked;
+            self.unpacked.as_slice()
+        } else {
+            body
+        };
+        match codec::frames(frames, head.count) {
+            Some(_) => Ok(Look { sight, head: Some(head), chain, why }),
+            None => damaged(UNFILLED),
+        }
     }
 
     fn look_at_no_head(&mut self, raw: Option<[u8; HEAD]>) -> io::Result<Look> {
@@ -261,19 +269,22 @@ impl Walk {
             true => self.unpacked.as_slice(),
             false => self.window.get(at.offset + to_u64(HEAD), head.body()).map_err(disk)?,
         };
-        let frames = codec::frames(bytes, head.count).unwrap_or_default();
+        let frames = codec::frames(bytes, head.count).ok_or_else(|| damage_at(at, UNFILLED))?;
         self.closed |= frames.iter().any(Frame::is_closed);
         Ok(Step::Batch(Batch { at, end, wall: head.wall, frames, packed: head.packed, superseded }))
     }
 
     fn damage(&self, why: &str) -> OpenError {
-        let Position { segment, offset, next, .. } = self.at;
-        Damage { segment, offset, lsn: next, why: why.to_owned() }.into()
+        damage_at(self.at, why)
     }
 
     fn disk(&self) -> impl FnOnce(io::Error) -> OpenError + use<> {
         reading(self.header.number)
     }
+}
+
+fn damage_at(Position { segment, offset, next, .. }: Position, why: &str) -> OpenError {
+    Damage { segment, offset, lsn: next, why: why.to_owned() }.into()
 }
 
 fn why(look: &Look, witness: Witness) -> &'static str {

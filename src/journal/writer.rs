@@ -230,7 +230,7 @@ impl Journal {
         owner: &dyn Fn(&Record) -> Option<Tenant>,
     ) -> Result<Appended, AppendError> {
         self.check_running()?;
-        let drafts = self.pack(groups, owner)?;
+        let drafts = self.drafts_of(groups, owner)?;
         self.make_segments_for(&drafts)?;
         let (first, batches) = (self.at.next, drafts.len());
         for draft in drafts {
@@ -334,7 +334,8 @@ impl Journal {
         self.stopped.clone().map_or(Ok(()), |why| Err(AppendError::Stopped(why)))
     }
 
-    fn pack(
+    /// What is to be written, batch by batch. Whether they share one is measured before they are packed.
+    fn drafts_of(
         &mut self,
         groups: &[Vec<Record>],
         owner: &dyn Fn(&Record) -> Option<Tenant>,
