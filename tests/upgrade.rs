@@ -18,6 +18,14 @@ fn upgrade(what: &str, data: &Path) -> (Option<i32>, Value) {
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default())
 }
 
+/// What people are told of older versions.
+fn way_back(data: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
+    let output = command.args(["upgrade", "status", "--data"]).arg(data).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.lines().find(|line| line.starts_with("way back")).unwrap_or_default().to_owned()
+}
+
 #[tokio::test]
 async fn a_folder_of_the_oldest_version_stays_so_until_the_upgrade_is_final() {
     let folder = Folder::new("upgrade");
@@ -28,6 +36,7 @@ async fn a_folder_of_the_oldest_version_stays_so_until_the_upgrade_is_final() {
     assert_eq!(upgrade("finalize", &folder).0, Some(3), "the daemon has to be stopped");
     engine.close().await.unwrap();
 
+    assert!(way_back(&folder).contains("up to version 1"), "{}", way_back(&folder));
     let (code, status) = upgrade("status", &folder);
     assert_eq!((code, &status["writes"], &status["final"]), (Some(0), &json!(1), &json!(false)), "{status}");
     assert_eq!(status["holds"].as_array().unwrap().len(), 1, "{status}");
@@ -39,6 +48,11 @@ async fn a_folder_of_the_oldest_version_stays_so_until_the_upgrade_is_final() {
     }
     assert_eq!(upgrade("finalize", &folder), (Some(0), json!({"before": 4, "writes": 4})), "once is enough");
     assert_eq!(upgrade("status", &folder).1["final"], true);
+    assert!(
+        way_back(&folder).contains("up to version 4"),
+        "although no record of it is there yet: {}",
+        way_back(&folder)
+    );
     let engine = open(&folder, &gateway).await;
     let again = engine.pay("order-1", order(1050)).await.unwrap();
     assert_eq!((again.payment, again.delivery), (paid, Delivery::Replayed));

@@ -65,7 +65,8 @@ fn status(folder: &Folder) -> Result<(), String> {
         return Ok(());
     }
     let rows: Vec<String> = held.iter().map(|(version, records)| format!("{records} of version {version}")).collect();
-    let newest = held.keys().next_back().copied().unwrap_or(1);
+    // What may be written, and in which way batches may be, binds older ones as much as what is there.
+    let newest = held.keys().next_back().copied().unwrap_or(1).max(level);
     columns(&[
         ("reads", format!("records up to version {NEWEST_VERSION}")),
         ("writes", format!("records up to version {level}")),
