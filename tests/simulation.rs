@@ -14,7 +14,7 @@ fn no_promise_is_broken_in_any_simulated_world() {
         crashes += report.crashes;
         elsewhere += report.elsewhere;
     }
-    assert!(crashes > 150 && elsewhere > 150, "{crashes} crashes, {elsewhere} sendings to another gateway");
+    assert!(crashes > 150 && elsewhere > 100, "{crashes} crashes, {elsewhere} sendings to another gateway");
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub struct Recorded {
 struct Workings {
     list: Vec<Working>,
     places: HashMap<PaymentId, usize>,
+    /// For each input, the place of its payment: who goes through the inputs need not look for it.
+    of_inputs: Vec<usize>,
 }
 
 impl Workings {
@@ -97,8 +99,13 @@ impl Workings {
         self.list.get(*self.places.get(id)?)
     }
 
-    fn get_mut(&mut self, id: &PaymentId) -> Option<&mut Working> {
-        self.list.get_mut(*self.places.get(id)?)
+    /// The payment that an input names, by the input's number.
+    fn of(&self, input: usize) -> Option<&Working> {
+        self.list.get(*self.of_inputs.get(input)?)
+    }
+
+    fn of_mut(&mut self, input: usize) -> Option<&mut Working> {
+        self.list.get_mut(*self.of_inputs.get(input)?)
     }
 }
 
@@ -135,6 +142,12 @@ impl Working {
     }
 }
 
+/// What a turn may still begin, and the space that what it has begun will need.
+struct Left {
+    calls: Vec<usize>,
+    planned: u64,
+}
+
 /// What one input led to.
 enum Step {
     Decided(Decision),
@@ -154,7 +167,7 @@ impl Machine {
         self.record(&now, groups, &mut working)?;
         let resting = self.publish(&mut working);
         let recorded = Recorded { facts, settled: settled(&working) };
-        Ok(Turned { recorded, ..release(inputs, steps, &working, resting) })
+        Ok(Turned { recorded, ..release(steps, &working, resting) })
     }
 
     /// Up to `limit` payments whose time has come, as inputs for a turn.
@@ -170,13 +183,17 @@ impl Machine {
     /// Every payment that the inputs name, before anything is decided.
     fn load(&self, inputs: &[(PaymentId, Input)]) -> Result<Workings, Stopped> {
         let (mut list, mut places) = (Vec::with_capacity(inputs.len()), HashMap::with_capacity(inputs.len()));
+        let mut of_inputs = Vec::with_capacity(inputs.len());
         for (id, _) in inputs {
-            if let hash_map::Entry::Vacant(vacant) = places.entry(*id) {
-                vacant.insert(list.len());
-                list.push(self.load_one(id)?);
-            }
+            of_inputs.push(match places.entry(*id) {
+                hash_map::Entry::Occupied(place) => *place.get(),
+                hash_map::Entry::Vacant(vacant) => {
+                    list.push(self.load_one(id)?);
+                    *vacant.insert(list.len() - 1)
+                }
+            });
         }
-        Ok(Workings { list, places })
+        Ok(Workings { list, places, of_inputs })
     }
 
     fn load_one(&self, id: &PaymentId) -> Result<Working, Stopped> {
@@ -206,58 +223,62 @@ impl Machine {
     ) -> Result<(Vec<Step>, Vec<Vec<Record>>), Stopped> {
         let mut steps = Vec::with_capacity(inputs.len());
         let mut groups = Vec::with_capacity(inputs.len());
-        let mut calls = admit.new_payments;
-        let mut planned = 0;
-        for (id, input) in inputs {
-            let like = self.looks_like(now, id, input, working);
-            let Some(work) = working.get_mut(id) else {
-                steps.push(Step::Refused(Told::Defect)); // All were loaded.
-                continue;
-            };
-            if let Some(of) = like.filter(|_| work.payment().is_none()) {
-                steps.push(Step::Refused(Told::PossibleDuplicate { of }));
-                continue;
-            }
-            if let Some(refusal) = self.refuse(now, work, input, &mut calls, &mut planned) {
-                steps.push(Step::Refused(refusal));
-                continue;
-            }
-            let (step, facts) = match self.decide_one(now, input, work) {
-                Ok(mut decision) => {
-                    work.pursuits = std::mem::take(&mut decision.pursuits);
-                    let facts = std::mem::take(&mut decision.facts);
-                    (Step::Decided(decision), facts)
-                }
-                Err(parking) => {
-                    let parked = self.after_defect(now, work);
-                    work.pursuits.iter_mut().for_each(|pursuit| *pursuit = parked);
-                    (Step::Refused(Told::Defect), parking)
-                }
-            };
-            let mut group = Vec::with_capacity(facts.len());
-            for fact in facts {
-                let event = Event { payment: *id, at: now.wall, fact };
-                if let Some(guard) = &mut self.guard {
-                    guard.note(event.at, *id, &event.fact);
-                }
-                work.fold(&event)?;
-                group.push(Record::Event(event));
-            }
+        let mut left = Left { calls: admit.new_payments, planned: 0 };
+        for number in 0..inputs.len() {
+            // One of each for every input, whatever it led to: who goes through them counts on it.
+            let (step, group) = self.decide_input(now, inputs, number, &mut left, working)?;
             steps.push(step);
             groups.push(group);
         }
         Ok((steps, groups))
     }
 
-    /// Whether a new payment must wait for a gateway call, or for space to record what becomes of it.
-    fn refuse(
+    fn decide_input(
         &mut self,
         now: &Now,
-        work: &Working,
-        input: &Input,
-        calls: &mut [usize],
-        planned: &mut u64,
-    ) -> Option<Told> {
+        inputs: &[(PaymentId, Input)],
+        number: usize,
+        left: &mut Left,
+        working: &mut Workings,
+    ) -> Result<(Step, Vec<Record>), Stopped> {
+        let refused = |told| Ok((Step::Refused(told), Vec::new()));
+        let Some((id, input)) = inputs.get(number) else { return refused(Told::Defect) };
+        let like = self.looks_like(now, id, input, working);
+        let Some(work) = working.of_mut(number) else {
+            return refused(Told::Defect); // All were loaded.
+        };
+        if let Some(of) = like.filter(|_| work.payment().is_none()) {
+            return refused(Told::PossibleDuplicate { of });
+        }
+        if let Some(refusal) = self.refuse(now, work, input, left) {
+            return refused(refusal);
+        }
+        let (step, facts) = match self.decide_one(now, input, work) {
+            Ok(mut decision) => {
+                work.pursuits = std::mem::take(&mut decision.pursuits);
+                let facts = std::mem::take(&mut decision.facts);
+                (Step::Decided(decision), facts)
+            }
+            Err(parking) => {
+                let parked = self.after_defect(now, work);
+                work.pursuits.iter_mut().for_each(|pursuit| *pursuit = parked);
+                (Step::Refused(Told::Defect), parking)
+            }
+        };
+        let mut group = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let event = Event { payment: *id, at: now.wall, fact };
+            if let Some(guard) = &mut self.guard {
+                guard.note(event.at, *id, &event.fact);
+            }
+            work.fold(&event)?;
+            group.push(Record::Event(event));
+        }
+        Ok((step, group))
+    }
+
+    /// Whether a new payment must wait for a gateway call, or for space to record what becomes of it.
+    fn refuse(&mut self, now: &Now, work: &Working, input: &Input, left: &mut Left) -> Option<Told> {
         if work.unreadable {
             // It may be a payment that was made long ago: neither to be made again, nor to be denied.
             return Some(Told::NoSpace);
@@ -270,7 +291,7 @@ impl Machine {
         if self.rules.at(route).is_paused() && !cancels_what_is_unsent(input, work.payment()) {
             return Some(Told::Paused);
         }
-        if calls.get(route).is_none_or(|calls| *calls == 0) {
+        if left.calls.get(route).is_none_or(|calls| *calls == 0) {
             return Some(Told::NoCallFree { route });
         }
         let whose =
@@ -280,14 +301,14 @@ impl Machine {
         }
         // The rest of its records, and the batch around them, are below a kilobyte.
         let needed = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1024).saturating_add(OUTCOME_RESERVE);
-        let wanted = self.reserved().saturating_add(*planned).saturating_add(needed);
+        let wanted = self.reserved().saturating_add(left.planned).saturating_add(needed);
         if !self.has_room(wanted, now.wall) {
             return Some(Told::NoSpace);
         }
-        if let Some(calls) = calls.get_mut(route) {
+        if let Some(calls) = left.calls.get_mut(route) {
             *calls -= 1;
         }
-        *planned += needed;
+        left.planned += needed;
         None
     }
 
@@ -350,21 +371,24 @@ impl Machine {
         }
         let copies = working.list.iter().filter(|work| work.draft.is_some());
         let copies = copies.filter_map(|work| self.copy_first(work.before.as_ref(), work.lsn));
-        let groups: Vec<Vec<Record>> = copies.map(|copy| vec![copy]).chain(groups).collect();
+        let mut all: Vec<Vec<Record>> = copies.map(|copy| vec![copy]).collect();
+        let copied = all.len();
+        all.extend(groups);
         let owner = |record: &Record| {
             let Record::Event(event) = record else { return None };
             working.get(&event.payment)?.payment().map(|payment| payment.tenant.clone())
         };
-        let appended = self.journal.append_of(now.wall, &groups, &owner)?;
+        let appended = self.journal.append_of(now.wall, &all, &owner)?;
         self.note(now.wall, &appended);
-        let mut lsn = appended.first;
-        for record in groups.iter().flatten() {
-            if let Record::Event(event) = record
-                && let Some(work) = working.get_mut(&event.payment)
+        let mut next = appended.first;
+        for (place, group) in all.iter().enumerate() {
+            next = next.plus(u64::try_from(group.len()).unwrap_or(u64::MAX));
+            // What is to be recorded of an input is about its payment.
+            if let Some(work) = place.checked_sub(copied).and_then(|number| working.of_mut(number))
+                && !group.is_empty()
             {
-                work.lsn = lsn;
+                work.lsn = next.before();
             }
-            lsn = lsn.plus(1);
         }
         Ok(())
     }
@@ -388,15 +412,15 @@ impl Machine {
 }
 
 /// Everything behind it is durable: let it go.
-fn release(inputs: &[(PaymentId, Input)], steps: Vec<Step>, working: &Workings, resting: Vec<Resting>) -> Turned {
-    let mut turned = Turned { resting, told: Vec::with_capacity(inputs.len()), ..Turned::default() };
-    for ((id, _), step) in inputs.iter().zip(steps) {
+fn release(steps: Vec<Step>, working: &Workings, resting: Vec<Resting>) -> Turned {
+    let mut turned = Turned { resting, told: Vec::with_capacity(steps.len()), ..Turned::default() };
+    for (number, step) in steps.into_iter().enumerate() {
         let told = match step {
             Step::Refused(told) => told,
             Step::Decided(decision) => {
                 let (actions, response) = decision.release();
                 turned.actions.extend(actions);
-                let published = working.get(id).and_then(Working::published);
+                let published = working.of(number).and_then(Working::published);
                 Told::Decided { payment: response.as_ref().and(published).cloned(), response }
             }
         };

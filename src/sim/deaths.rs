@@ -80,6 +80,7 @@ impl World {
         self.machine = None;
         self.checkpoint = None;
         self.lag.clear();
+        self.part_company();
         self.life += 1;
         self.lose();
         self.cut_short();
@@ -146,7 +147,7 @@ impl World {
                 self.oracle.started(|id| machine.get(id).ok().flatten().map(|payment| payment.as_ref().clone()));
                 self.pauses_last(&machine);
                 self.machine = Some(machine);
-                self.turn(resume);
+                self.turn_at_once(resume);
             }
             Err(_) if self.disk.has_failed() => {
                 self.report.crashes_in_recovery += 1;

@@ -28,6 +28,8 @@ mod world;
 
 mod people;
 
+mod company;
+
 mod news;
 
 mod routing;

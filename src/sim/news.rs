@@ -40,7 +40,10 @@ impl World {
         };
         if let Some(payment) = payment {
             let said = Some((outcome, call.amount.minor_units(), call.currency.as_str().to_owned()));
-            self.turn(vec![(payment, Input::Hint { operation: call.operation_key, from: call.gateway.clone(), said })]);
+            self.turn_at_once(vec![(
+                payment,
+                Input::Hint { operation: call.operation_key, from: call.gateway.clone(), said },
+            )]);
         }
         let Some(machine) = &mut self.machine else { return };
         match machine.receive(at, vec![news]) {

@@ -283,6 +283,12 @@ impl Oracle {
         self.check("P5", Some(id), false, || "other parameters under the same key were not refused".to_owned());
     }
 
+    /// P6: what has just been recorded of a payment is the last that is known of it: by that place a checkpoint tells whom it
+    /// has to carry, and a start what the store lacks.
+    pub fn rests_as_recorded(&mut self, id: PaymentId, is_new: bool) {
+        self.check("P6", Some(id), is_new, || "rests at an older place than that of its last record".to_owned());
+    }
+
     /// P3: who reads beside the engine reads what it says.
     pub fn read_beside(&mut self, id: PaymentId, same: bool) {
         self.check("P3", Some(id), same, || "read from the store while memory knew more".to_owned());

@@ -6,9 +6,12 @@ use super::{
     Rng,
     world::{Caller, EPOCH_MS, What, World},
 };
-use crate::payment::{
-    Amount, Capture, Contract, Currency, Deduplication, FollowUp, IdempotencyKey, Identity, Input, Inquiry, Manner,
-    Order, PaymentId, Person, Resolution, Tenant, Timestamp, Verdict,
+use crate::{
+    engine::Told,
+    payment::{
+        Amount, Capture, Contract, Currency, Deduplication, FollowUp, IdempotencyKey, Identity, Input, Inquiry, Manner,
+        Order, PaymentId, Person, Resolution, Response, Tenant, Timestamp, Verdict,
+    },
 };
 
 /// A contract of any kind, with times of any length that it allows.
@@ -103,6 +106,34 @@ impl World {
         if left > 0 {
             self.at(self.now + again, What::Ask(number));
         }
+    }
+
+    /// What a caller is told is kept in mind, and looked at.
+    pub(super) fn told(&mut self, id: PaymentId, input: &Input, told: &Told) {
+        let order = if let Input::Pay { order, .. } = input { Some(order) } else { None };
+        if order.is_none() && input.follow_up().is_none() {
+            return; // No caller's.
+        }
+        let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
+        match response {
+            Response::Fresh | Response::Attached | Response::Replayed => {
+                if order.is_some_and(|order| payment.order != *order) {
+                    self.oracle.conflict_let_through(id);
+                }
+                if let Some((key, follow_up)) = input.follow_up() {
+                    self.oracle.went_on_as_asked(payment, key, follow_up);
+                }
+                self.oracle.answered(payment, &self.gateway, &self.disk);
+            }
+            Response::Conflict(_)
+            | Response::Inexpressible(_)
+            | Response::Moved
+            | Response::Done
+            | Response::InvalidState(_)
+            | Response::AmountTooLarge { .. }
+            | Response::NotFound => {}
+        }
+        self.note(|| format!("caller: {id} -> {response:?}, {}", payment.state().as_str()));
     }
 
     /// A caller captures, voids or refunds, some of it or all; often with company, and at times under a key that it has

@@ -46,6 +46,9 @@ pub(super) fn keep(store: &MemoryStore, machine: &mut Machine, rows: &[Resting],
 
 /// Whether a thread that reads beside the machine, if it may answer for a payment, reads what the machine says of it.
 pub(super) fn reads_the_same(machine: &mut Machine, id: &PaymentId) -> bool {
-    let beside = machine.archive().get(id);
-    beside.is_none_or(|beside| machine.get(id).is_ok_and(|payment| payment.as_deref() == Some(&beside)))
+    match machine.archive().get(id) {
+        Ok(Some(beside)) => machine.get(id).is_ok_and(|payment| payment.as_deref() == Some(&beside)),
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }

@@ -6,15 +6,19 @@ use std::{
 };
 
 use super::{
-    Oracle, Rng, SimDisk, SimGateway, Violation, Weather, operators::Operators, oracle::has_ended, people,
+    Oracle, Rng, SimDisk, SimGateway, Violation, Weather,
+    company::{Company, Crossed, crossed},
+    operators::Operators,
+    oracle::has_ended,
+    people,
     start::reads_the_same,
 };
 use crate::{
-    engine::{Admission, Carrying, Machine, Resting, Told},
+    engine::{Admission, Carrying, Machine, Resting},
     journal,
     payment::{
-        Action, Call, Clock, Encoder, IdempotencyKey, Input, Inquiry, Now, Order, PaymentId, Response, Rules, Tenant,
-        Tick, Timestamp,
+        Action, Call, Clock, Encoder, IdempotencyKey, Input, Inquiry, Now, Order, PaymentId, Rules, Tenant, Tick,
+        Timestamp,
     },
     store::{Mark, MemoryStore},
 };
@@ -137,6 +141,8 @@ pub(super) enum What {
     News { call: Call, number: u64 },
     /// A person looks into a caller's payment.
     Person(usize),
+    /// What waited for company is decided on.
+    Company { life: u64 },
     /// The store takes what has waited for it.
     Keep { life: u64 },
     /// A checkpoint is begun, or finished.
@@ -188,6 +194,8 @@ pub(super) struct World {
     /// Where there are two gateways, their chances.
     pub(super) routing: Option<Rng>,
     pub(super) operators: Option<Operators>,
+    /// Where payments are decided on together, what waits for the next turn.
+    pub(super) company: Option<Company>,
     pub(super) callers: Vec<Caller>,
     pub(super) oracle: Oracle,
     pub(super) report: Report,
@@ -223,6 +231,7 @@ impl World {
             // A chance of its own, so that worlds with one gateway are what they were before there could be two.
             routing: (seed % 3 == 2).then(|| Rng::new(!seed)),
             operators: (seed % 3 == 2).then(|| Operators::new(!seed)),
+            company: seed.is_multiple_of(5).then(|| Company::new(!seed)),
             callers: Vec::new(),
             oracle: Oracle::default(),
             report: Report { seed, ..Report::default() },
@@ -315,7 +324,8 @@ impl World {
             What::News { call, number } => self.news(&call, number),
             What::Person(caller) => self.person(caller),
             What::Keep { life } if life == self.life => self.keep(),
-            What::Keep { .. } => {}
+            What::Company { life } if life == self.life => self.turn_at_once(Vec::new()),
+            What::Keep { .. } | What::Company { .. } => {}
             What::Checkpoint => self.checkpoint(),
             What::Crash => self.crash(),
             What::Start => self.start(),
@@ -349,7 +359,7 @@ impl World {
         let now = self.clocks();
         let due = self.machine.as_ref().map(|machine| machine.due(&now, 64)).unwrap_or_default();
         if !due.is_empty() {
-            self.turn(due);
+            self.turn_at_once(due);
         }
         self.wake_when_due();
     }
@@ -362,14 +372,15 @@ impl World {
         }
     }
 
-    pub(super) fn turn(&mut self, inputs: Vec<(PaymentId, Input)>) {
+    pub(super) fn decide(&mut self, inputs: &[(PaymentId, Input)], admission: Admission) {
         let now = self.clocks();
         let Some(mut machine) = self.machine.take() else { return };
         self.change_shut(&mut machine);
         if !self.operate(&mut machine) {
             return self.die();
         }
-        let turned = machine.turn(now, &inputs, Admission { new_payments: vec![64; 2] });
+        let (crossed, before) = (crossed(inputs, &machine), machine.durable());
+        let turned = machine.turn(now, inputs, admission);
         let Ok(turned) = turned else {
             self.note(|| "the engine stopped: the disk failed".to_owned());
             // Whatever would be recorded now must be refused: the journal is poisoned.
@@ -383,8 +394,11 @@ impl World {
             self.told(*id, input, told);
             self.oracle.read_beside(*id, reads_the_same(&mut machine, id));
         }
+        for row in &turned.resting {
+            self.oracle.rests_as_recorded(row.payment.id, row.lsn > before);
+        }
         for action in turned.actions {
-            self.act(action, &machine, &now);
+            self.act(action, &machine, &now, &crossed);
         }
         self.lag.push_back((turned.resting, machine.mark()));
         self.machine = Some(machine);
@@ -394,40 +408,14 @@ impl World {
         self.wake_when_due();
     }
 
-    fn told(&mut self, id: PaymentId, input: &Input, told: &Told) {
-        let order = if let Input::Pay { order, .. } = input { Some(order) } else { None };
-        if order.is_none() && input.follow_up().is_none() {
-            return; // No caller's.
-        }
-        let Told::Decided { response: Some(response), payment: Some(payment) } = told else { return };
-        match response {
-            Response::Fresh | Response::Attached | Response::Replayed => {
-                if order.is_some_and(|order| payment.order != *order) {
-                    self.oracle.conflict_let_through(id);
-                }
-                if let Some((key, follow_up)) = input.follow_up() {
-                    self.oracle.went_on_as_asked(payment, key, follow_up);
-                }
-                self.oracle.answered(payment, &self.gateway, &self.disk);
-            }
-            Response::Conflict(_)
-            | Response::Inexpressible(_)
-            | Response::Moved
-            | Response::Done
-            | Response::InvalidState(_)
-            | Response::AmountTooLarge { .. }
-            | Response::NotFound => {}
-        }
-        self.note(|| format!("caller: {id} -> {response:?}, {}", payment.state().as_str()));
-    }
-
-    fn act(&mut self, action: Action, machine: &Machine, now: &Now) {
+    fn act(&mut self, action: Action, machine: &Machine, now: &Now, crossed: &Crossed) {
         self.obeys_pauses(&action);
         if let Action::Send { call, attempt, .. } = &action {
             let payment = machine.get(&call.payment).ok().flatten();
             self.oracle.sending(&action, payment.as_deref(), now.wall, &self.disk);
             if matches!(self.rules.contract.inquiry, Inquiry::ByKey { .. }) {
-                self.oracle.sending_is_wanted(call, payment.as_deref());
+                let then = crossed.get(&call.payment).unwrap_or(&payment);
+                self.oracle.sending_is_wanted(call, then.as_deref());
             }
             if *attempt > 1 {
                 let same = |other: &Call| other.operation_key == call.operation_key;

@@ -1,20 +1,26 @@
-//! A full disk: what is recorded as intended can still be ended, and nothing that could wait takes its space.
+//! The machine, turn by turn: what a full disk still takes, what is refused among what is not, and a store that fails.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use payonce::{
     PaymentId, Tenant, Timestamp,
     disk::Disk,
-    engine::{Admission, Begin, Machine, Told, recover},
+    engine::{self, Admission, Begin, Machine, Recovered, Told, Watch, recover},
     journal::{self, Found},
     payment::{
         Action, Amount, Clock, Contract, Currency, Encoder, IdempotencyKey, Identity, Input, Manner, Now, Order,
         Outcome, Reply, Rules, Tick,
     },
     sim::{Fault, SimDisk},
-    store::MemoryStore,
+    store::{Mark, MemoryStore, Row, Store, StoreError},
 };
 
 const fn now() -> Now {
@@ -25,7 +31,11 @@ fn machine(disk: Arc<dyn Disk>) -> Machine {
     machine_of(disk, Arc::new(MemoryStore::new()), |found| found)
 }
 
-fn machine_of(disk: Arc<dyn Disk>, store: Arc<MemoryStore>, prepare: impl FnOnce(Found) -> Found) -> Machine {
+fn machine_of(disk: Arc<dyn Disk>, store: Arc<dyn Store>, prepare: impl FnOnce(Found) -> Found) -> Machine {
+    start(disk, store, true, prepare).machine
+}
+
+fn start(disk: Arc<dyn Disk>, store: Arc<dyn Store>, rebuild: bool, prepare: impl FnOnce(Found) -> Found) -> Recovered {
     let options = journal::Options {
         segment_bytes: 1 << 20,
         batch_bytes: 64 << 10,
@@ -35,12 +45,12 @@ fn machine_of(disk: Arc<dyn Disk>, store: Arc<MemoryStore>, prepare: impl FnOnce
     let begin = Begin {
         rules: Rules::new(Contract::standard(Identity::default()), Encoder::plain()).into(),
         journal: journal::Begin { store_uuid: [7; 16], salt: 1, boot_id: [1; 16], lock_inode: 1 },
-        rebuild: true,
+        rebuild,
         moved: false,
         distrust: None,
         now: now().wall,
     };
-    recover(prepare(journal::open(disk, options).unwrap()), store, begin).unwrap().machine
+    recover(prepare(journal::open(disk, options).unwrap()), store, begin).unwrap()
 }
 
 /// With a kilobyte of description, which a checkpoint has to carry.
@@ -111,4 +121,83 @@ fn on_a_full_disk_a_tenant_that_needs_a_new_key_is_turned_away_and_nothing_stops
     };
     let received = machine.receive(now().wall, vec![news]).expect("nothing stops");
     assert_eq!(received, payonce::engine::Received::NoSpace);
+}
+
+/// A turn notes the place of a payment's last record: by it a checkpoint knows whom it has to carry.
+#[test]
+fn what_is_refused_among_others_moves_nobodys_place_and_no_payment_under_way_is_forgotten() {
+    let (disk, store) = (Arc::new(SimDisk::new()), Arc::new(MemoryStore::new()));
+    let mut machine = machine_of(disk.clone(), store.clone(), |found| found);
+    machine.watch(Watch { window: Duration::from_secs(600), reference: "order".to_owned() }, now().wall).unwrap();
+    let meant = |number| match pay(number) {
+        (id, Input::Pay { tenant, key, order, request, .. }) => {
+            (id, Input::Pay { tenant, key, order, request, manner: Manner { meant: true, ..Manner::default() } })
+        }
+        _ => unreachable!("it is one"),
+    };
+    for number in 0..5 {
+        machine.turn(now(), &[meant(number)], Admission::of(9)).unwrap();
+    }
+    let last = (0..5).max_by_key(|number| meant(*number).0).unwrap();
+    let mark = machine.mark();
+    let carrying = machine.begin_checkpoint(now().wall, 1).unwrap();
+    let told = machine.turn(now(), &[pay(100), meant(last), meant(101)], Admission::of(9)).unwrap().told;
+    assert!(matches!(told[0], Told::PossibleDuplicate { .. }), "{told:?}");
+    engine::put(store.as_ref(), &[], &mark).unwrap();
+    let files = store.flush().unwrap();
+    machine.finish_checkpoint(now().wall, carrying, files).unwrap();
+    drop(machine);
+    let again = start(disk, store, false, |found| found);
+    for number in 0..5 {
+        assert!(again.machine.get(&pay(number).0).unwrap().is_some(), "payment {number} is under way");
+    }
+    assert_eq!(again.resume.len(), 6);
+}
+
+/// As sled's does: the first failure says what it is, and from then on it only says that it is out of use.
+#[derive(Default)]
+struct FailsOnce {
+    inner: MemoryStore,
+    reads_left: AtomicUsize,
+}
+
+impl Store for FailsOnce {
+    fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
+        match self.reads_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(0) => Err(StoreError::Broken { since: "it panicked".to_owned() }),
+            Ok(1) => Err(StoreError::Index { doing: "reading a pack", why: "it panicked".to_owned() }),
+            Ok(_) => self.inner.get(id),
+            Err(_) => Err(StoreError::Broken { since: "it panicked".to_owned() }),
+        }
+    }
+
+    fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
+        self.inner.apply(rows, mark)
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, StoreError> {
+        self.inner.mark()
+    }
+
+    fn page(&self, after: Option<&PaymentId>, limit: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
+        self.inner.page(after, limit)
+    }
+
+    fn flush(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.inner.flush()
+    }
+}
+
+#[test]
+fn whoever_meets_a_failing_store_first_says_that_it_cannot_be_trusted() {
+    let store = Arc::new(FailsOnce { reads_left: AtomicUsize::new(usize::MAX), ..FailsOnce::default() });
+    let mut machine = machine_of(Arc::new(SimDisk::new()), store.clone(), |found| found);
+    let archive = machine.archive();
+    store.reads_left.store(1, Ordering::SeqCst);
+    assert!(archive.get(&pay(1).0).unwrap_err().store_is_bad, "for the machine will not hear of it");
+    let told = machine.turn(now(), &[pay(1)], Admission::of(1)).unwrap().told;
+    assert!(matches!(told.as_slice(), [Told::NoSpace]), "{told:?}");
+    assert_eq!(archive.get(&pay(1).0), Ok(None), "once is enough");
+    store.reads_left.store(1, Ordering::SeqCst);
+    assert!(machine.turn(now(), &[pay(1)], Admission::of(1)).unwrap_err().store_is_bad);
 }
