@@ -5,7 +5,7 @@ use payonce::{
     gateway::{Answer, Asked, Gateway, Question, Sending},
     payment::{Contract, Identity, Outcome, Reply},
 };
-use serde_json::json;
+use serde::Serialize;
 
 /// Payments from here are left in doubt.
 pub(super) const DOUBTFUL: &str = "acct_in_doubt";
@@ -23,6 +23,17 @@ impl Instantly {
     }
 }
 
+/// What it would be sent: what the HTTP gateway is.
+#[derive(Serialize)]
+struct Body<'a> {
+    reference: String,
+    amount: u64,
+    currency: &'a str,
+    source: &'a str,
+    destination: &'a str,
+    capture: &'a str,
+}
+
 fn yes() -> Outcome {
     Outcome::Succeeded(Reply::new("approved", "").with_reference("ch_000000000001"))
 }
@@ -38,11 +49,15 @@ impl Gateway for Instantly {
 
     fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
         let Asked { operation_key, amount, order, .. } = asked;
-        let body = json!({
-            "reference": operation_key.to_string(), "amount": amount.minor_units(), "currency": order.currency.as_str(),
-            "source": order.source, "destination": order.destination, "capture": order.capture.as_str(),
-        });
-        Ok(body.to_string().into_bytes())
+        let body = Body {
+            reference: operation_key.to_string(),
+            amount: amount.minor_units(),
+            currency: order.currency.as_str(),
+            source: &order.source,
+            destination: &order.destination,
+            capture: order.capture.as_str(),
+        };
+        Ok(serde_json::to_vec(&body).unwrap_or_default()) // Strings and a number: it cannot fail.
     }
 
     fn send(&self, sending: Sending) -> Answer<'_> {

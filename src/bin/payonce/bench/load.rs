@@ -5,10 +5,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use payonce::{Amount, Currency, Engine, IdempotencyKey, Order, State, Tenant};
+use uuid::Builder;
+
+use payonce::{Amount, Currency, Engine, IdempotencyKey, Order, State, Tenant, sim::Rng};
 
 use super::{float, http::Connection, instantly::DOUBTFUL, measured::Measured};
 
@@ -108,14 +110,14 @@ impl Run {
 
 /// One caller. With a rate, a payment's time begins when it was due: a caller who waits in line is waiting too.
 async fn pay(mut payer: Payer, keep: bool, run: Arc<Run>) -> Result<(Payer, Keys), String> {
-    let (mut keys, mut last) = (Keys::new(), None);
+    let (mut keys, mut last, mut rng) = (Keys::new(), None, Rng::new(uuid::Uuid::new_v4().as_u64_pair().1));
     while let Some((number, due)) = run.next() {
         // Not for one that is due: timers are a millisecond coarse.
         if due > Instant::now() {
             tokio::time::sleep_until(due.into()).await;
         }
         let again = last.filter(|_| number % 100 < u64::from(run.load.duplicates));
-        let name = again.unwrap_or_else(|| new_key(run.load.random_keys));
+        let name = again.unwrap_or_else(|| new_key(&mut rng, run.load.random_keys));
         payer.pay(&name).await?;
         run.note(due.elapsed());
         if keep {
@@ -136,9 +138,16 @@ async fn send_again(mut payer: Payer, keys: Keys, run: Arc<Run>) -> Result<(), S
     Ok(())
 }
 
-/// A UUID. Version 7 begins with the time: most callers make their keys so.
-fn new_key(random: bool) -> String {
-    if random { uuid::Uuid::new_v4() } else { uuid::Uuid::now_v7() }.to_string()
+/// A UUID. Version 7 begins with the time: most callers make their keys so. Its chance does not come from the system, for
+/// what is measured is not how callers make keys.
+fn new_key(rng: &mut Rng, random: bool) -> String {
+    let bytes = (u128::from(rng.draw()) << 64 | u128::from(rng.draw())).to_be_bytes();
+    let [tail @ .., _, _, _, _, _, _] = bytes;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let key =
+        if random { Builder::from_random_bytes(bytes) } else { Builder::from_unix_timestamp_millis(millis, &tail) };
+    key.into_uuid().to_string()
 }
 
 /// Who pays: one of many.
@@ -169,12 +178,13 @@ async fn submit(engine: &Engine, name: &str, source: &str, wait: Duration) -> Re
 
 /// Payments that the gateway leaves in doubt, a thousand at a time.
 pub(super) async fn leave_in_doubt(engine: &Engine, count: usize) -> Result<(), String> {
-    let mut left = count;
+    let (mut left, mut rng) = (count, Rng::new(uuid::Uuid::new_v4().as_u64_pair().1));
     while left > 0 {
         let some = left.min(1000);
         let submit = |_| {
             let engine = engine.clone();
-            tokio::spawn(async move { submit(&engine, &new_key(false), DOUBTFUL, Duration::ZERO).await })
+            let name = new_key(&mut rng, false);
+            tokio::spawn(async move { submit(&engine, &name, DOUBTFUL, Duration::ZERO).await })
         };
         let tasks: Vec<_> = (0..some).map(submit).collect();
         for task in tasks {
