@@ -120,7 +120,7 @@ fn on_a_full_disk_a_tenant_that_needs_a_new_key_is_turned_away_and_nothing_stops
         body: b"of nobody".to_vec(),
     };
     let received = machine.receive(now().wall, vec![news]).expect("nothing stops");
-    assert_eq!(received, payonce::engine::Received::NoSpace);
+    assert_eq!(received, engine::Received::NoSpace);
 }
 
 /// A turn notes the place of a payment's last record: by it a checkpoint knows whom it has to carry.
@@ -129,11 +129,9 @@ fn what_is_refused_among_others_moves_nobodys_place_and_no_payment_under_way_is_
     let (disk, store) = (Arc::new(SimDisk::new()), Arc::new(MemoryStore::new()));
     let mut machine = machine_of(disk.clone(), store.clone(), |found| found);
     machine.watch(Watch { window: Duration::from_secs(600), reference: "order".to_owned() }, now().wall).unwrap();
-    let meant = |number| match pay(number) {
-        (id, Input::Pay { tenant, key, order, request, .. }) => {
-            (id, Input::Pay { tenant, key, order, request, manner: Manner { meant: true, ..Manner::default() } })
-        }
-        _ => unreachable!("it is one"),
+    let meant = |number| {
+        let (id, Input::Pay { tenant, key, order, request, .. }) = pay(number) else { unreachable!("it is one") };
+        (id, Input::Pay { tenant, key, order, request, manner: Manner { meant: true, ..Manner::default() } })
     };
     for number in 0..5 {
         machine.turn(now(), &[meant(number)], Admission::of(9)).unwrap();
