@@ -47,9 +47,14 @@ impl World {
     pub(super) fn turn_at_once(&mut self, inputs: Vec<(PaymentId, Input)>) {
         let mut all = self.company.as_mut().map(|company| std::mem::take(&mut company.waiting)).unwrap_or_default();
         all.extend(inputs);
-        if !all.is_empty() {
-            let admission = self.admission();
-            self.decide(&all, admission);
+        let admission = self.admission();
+        self.decide(&all, admission);
+    }
+
+    /// What has waited long enough is decided on, unless it went with what came since.
+    pub(super) fn decide_what_waits(&mut self) {
+        if self.company.as_ref().is_some_and(|company| !company.waiting.is_empty()) {
+            self.turn_at_once(Vec::new());
         }
     }
 

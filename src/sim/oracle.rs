@@ -319,7 +319,7 @@ impl Oracle {
         self.truth(payment, gateway);
         self.conserved(payment, gateway);
         self.check("P6", Some(payment.id), has_ended(payment, gateway), || {
-            let open = payment.operations.iter().find(|operation| !operation.is_final());
+            let open: Vec<_> = payment.operations.iter().filter(|operation| !operation.is_final()).collect();
             format!("still {} at the end of time: {open:?}", payment.state().as_str())
         });
     }
@@ -333,7 +333,8 @@ pub(super) fn has_ended(payment: &Payment, gateway: &SimGateway) -> bool {
     };
     let first_parked = payment.state() == State::Parked;
     payment.operations.iter().all(|operation| {
-        let waits = operation.this.kind == Kind::Void && operation.attempts == 0 && first_parked;
+        // It has certainly not acted: not sent yet, or sent in vain before what it is to undo came into doubt.
+        let waits = operation.this.kind == Kind::Void && operation.standing == Standing::Intended && first_parked;
         ended(operation) || waits
     })
 }

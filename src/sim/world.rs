@@ -324,7 +324,7 @@ impl World {
             What::News { call, number } => self.news(&call, number),
             What::Person(caller) => self.person(caller),
             What::Keep { life } if life == self.life => self.keep(),
-            What::Company { life } if life == self.life => self.turn_at_once(Vec::new()),
+            What::Company { life } if life == self.life => self.decide_what_waits(),
             What::Keep { .. } | What::Company { .. } => {}
             What::Checkpoint => self.checkpoint(),
             What::Crash => self.crash(),
