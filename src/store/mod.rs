@@ -23,6 +23,8 @@ mod codec;
 
 mod pack;
 
+mod unpacked;
+
 mod memory;
 
 mod sled_store;

@@ -7,7 +7,7 @@
 //! grows too large is divided; none are ever joined again, for nothing is ever removed. Ids that lend their key's time fill
 //! one pack after another.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Row, StoreError,
@@ -26,7 +26,7 @@ const MOST_BYTES: usize = 64 << 10;
 const MISSING: &str = "the pack that it would be in is missing";
 
 /// Finds the pack in which a payment would be: the last one that does not begin after it. `None`: nothing was ever put.
-pub(super) type Find<'a> = &'a dyn Fn(&PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError>;
+pub(super) type Find<'a> = &'a dyn Fn(&PaymentId) -> Result<Option<(PaymentId, Arc<Pack>)>, StoreError>;
 
 /// The row of a payment.
 pub(super) fn find(id: &PaymentId, packs: Find<'_>) -> Result<Option<Row>, StoreError> {
@@ -61,7 +61,7 @@ pub(super) fn place(
     let mut rows: BTreeMap<PaymentId, Packed<'_>> =
         rows.iter().map(|(id, row)| (*id, (row.lsn, row.payload.as_slice()))).collect();
     while let Some((id, _)) = rows.first_key_value() {
-        let (begin, pack) = pack_of(id, packs)?.unwrap_or_else(|| (keys::FIRST, Pack::default()));
+        let (begin, pack) = pack_of(id, packs)?.unwrap_or_else(|| (keys::FIRST, Arc::default()));
         let beyond = pack.until.map(|until| rows.split_off(&until)).unwrap_or_default();
         let mut all: BTreeMap<PaymentId, Packed<'_>> = pack.rows().collect();
         let behind = all.last_key_value().is_none_or(|(last, _)| rows.keys().all(|id| id > last));
@@ -110,7 +110,7 @@ fn part_of(rows: &[(PaymentId, Packed<'_>)], each: usize) -> usize {
     fits.count().max(1)
 }
 
-fn pack_of(id: &PaymentId, packs: Find<'_>) -> Result<Option<(PaymentId, Pack)>, StoreError> {
+fn pack_of(id: &PaymentId, packs: Find<'_>) -> Result<Option<(PaymentId, Arc<Pack>)>, StoreError> {
     match packs(id)? {
         Some((_, pack)) if pack.until.is_some_and(|until| until <= *id) => {
             Err(StoreError::Row { payment: *id, why: MISSING })

@@ -5,13 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{
     Mark, Row, Store, StoreError,
     codec::{self, Pack},
     keys, pack,
+    unpacked::Unpacked,
 };
 use crate::payment::PaymentId;
 
@@ -54,6 +55,7 @@ pub struct SledStore {
     log: File,
     /// No row is behind it, nor being put there: keys in the order of time are new without a look at the index.
     newest: Mutex<PaymentId>,
+    unpacked: Unpacked<sled::IVec>,
     broken: OnceLock<String>,
 }
 
@@ -77,7 +79,8 @@ impl SledStore {
             | sled::Error::Corruption { .. } => StartError::Index(error.to_string()),
         })?;
         let (folder, newest) = (folder.to_owned(), Mutex::new(keys::LAST));
-        let store = SledStore { db: Some(db), folder, log, newest, broken: OnceLock::new() };
+        let (unpacked, broken) = (Unpacked::new(), OnceLock::new());
+        let store = SledStore { db: Some(db), folder, log, newest, unpacked, broken };
         // If it cannot be told, no key is new without a look, and whoever looks learns why.
         store.note_newest(store.last_row().map_or(keys::LAST, |last| last.unwrap_or(keys::FIRST)));
         Ok(store)
@@ -108,7 +111,7 @@ impl SledStore {
 
     /// The pack in which a payment would be, and where that begins; `None` if nothing was ever put. A batch that divides a
     /// pack is seen whole or not at all.
-    fn last_pack_up_to(&self, id: &PaymentId) -> Result<Option<(PaymentId, Pack)>, StoreError> {
+    fn last_pack_up_to(&self, id: &PaymentId) -> Result<Option<(PaymentId, Arc<Pack>)>, StoreError> {
         let look = || self.ask("reading a pack", |db| db.range(keys::packs_up_to(id)).next().transpose());
         let found = match look()? {
             Some(found) => Some(found),
@@ -119,7 +122,7 @@ impl SledStore {
         let damaged = |why| StoreError::Row { payment: *id, why };
         let (key, value) = found.ok_or_else(|| damaged("the first pack is missing"))?;
         let begin = keys::begin(&key).ok_or_else(|| damaged("its pack is under a key that is none"))?;
-        Ok(Some((begin, codec::decode_pack(&key, &value).map_err(damaged)?)))
+        Ok(Some((begin, self.unpacked.pack(key, value).map_err(damaged)?)))
     }
 
     /// A read. A panic in sled is an error like any other, but one after which nothing more is asked of it.
