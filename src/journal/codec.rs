@@ -77,11 +77,15 @@ pub fn encode_row(payment: &Payment, seal: Option<&Seal>) -> io::Result<Vec<u8>>
     Ok(encode_under(payment, key.as_deref()))
 }
 
+/// What a payment with one operation takes, and some more: so that its row grows once.
+const USUAL_ROW: usize = 512;
+
 fn encode_under(payment: &Payment, key: Option<&Key>) -> Vec<u8> {
     if let Some(bytes) = format3::payment(payment, kind::ROW, key) {
         return [&[VERSION_3], bytes.as_slice()].concat();
     }
-    let mut bytes = vec![version_of(payment)];
+    let mut bytes = Vec::with_capacity(USUAL_ROW);
+    bytes.push(version_of(payment));
     if !clear_payment(payment, &mut bytes) {
         bytes.clear();
     }
