@@ -9,22 +9,39 @@ use std::time::Duration;
 use payonce::{
     config::{GatewayChoice, Settings},
     gateway::{apply_override, parse_duration},
-    payment::{Contract, Deduplication, Identity, Inquiry},
+    payment::{Contract, Deduplication, Identity, Inquiry, Late},
 };
 
 use super::choices::Choices;
 
-const KEYS: [&str; 11] = [
+/// Every key, and one that is none.
+const KEYS: [&str; 27] = [
     "data",
     "listen",
     "gateway",
     "gateway_account",
     "gateway_contract",
+    "stripe_api_key_file",
+    "stripe_return_url",
+    "stripe_off_session",
     "namespace",
+    "late_success",
+    "late_void",
+    "duplicate_window",
+    "duplicate_reference",
+    "seal_personal_data",
     "queue",
     "gateway_slots",
     "segment_bytes",
+    "batch_bytes",
+    "checkpoint_bytes",
     "store_cache_bytes",
+    "keys_file",
+    "rate_per_key",
+    "connections",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
     "gateway_credential",
 ];
 
@@ -88,10 +105,27 @@ fn check(settings: &Settings) {
     settings.gateway.return_url.iter().for_each(|url| say("stripe_return_url", url));
     say("stripe_off_session", &settings.gateway.off_session.to_string());
     say("namespace", settings.namespace.as_str());
+    say("late_success", late(settings.policies.late_success));
+    say("late_void", late(settings.policies.late_void));
+    settings.duplicate_window.iter().for_each(|time| say("duplicate_window", &format!("{}ms", time.as_millis())));
+    settings.duplicate_reference.iter().for_each(|reference| say("duplicate_reference", reference));
+    say("seal_personal_data", &settings.seal_personal_data.to_string());
     settings.queue.iter().for_each(|number| say("queue", &number.to_string()));
     settings.gateway_slots.iter().for_each(|number| say("gateway_slots", &number.to_string()));
     settings.segment_bytes.iter().for_each(|number| say("segment_bytes", &number.to_string()));
+    settings.batch_bytes.iter().for_each(|number| say("batch_bytes", &number.to_string()));
+    settings.checkpoint_bytes.iter().for_each(|number| say("checkpoint_bytes", &number.to_string()));
     settings.store_cache_bytes.iter().for_each(|number| say("store_cache_bytes", &number.to_string()));
+    settings.rate_per_key.iter().for_each(|number| say("rate_per_key", &number.to_string()));
+    settings.connections.iter().for_each(|number| say("connections", &number.to_string()));
+    let Settings { keys_file, tls_cert, tls_key, tls_client_ca, .. } = settings;
+    let files =
+        [("keys_file", keys_file), ("tls_cert", tls_cert), ("tls_key", tls_key), ("tls_client_ca", tls_client_ca)];
+    for (key, file) in files {
+        file.iter().for_each(|file| say(key, file.to_str().expect("it was text")));
+    }
+    // Tables are in the file only.
+    (again.gateways, again.webhooks) = (settings.gateways.clone(), settings.webhooks.clone());
     assert_eq!(&again, settings);
     let options = settings.options(true);
     assert!(options.moved && options.queue > 0 && options.gateway_slots > 0);
@@ -99,6 +133,13 @@ fn check(settings: &Settings) {
         Ok(contract) => sane(&contract),
         // Each was tried alone; only one thing can contradict another.
         Err(why) => assert!(settings.gateway.contract.iter().any(|pair| pair.starts_with("inquiry")), "{why}"),
+    }
+}
+
+fn late(late: Late) -> &'static str {
+    match late {
+        Late::Adopt => "adopt",
+        Late::Refund => "refund",
     }
 }
 
