@@ -34,8 +34,9 @@ pub struct Options {
     /// Journal segments, in bytes. 64 MiB hold some 500,000 payments: few files, and zero-filling one ahead of need
     /// takes a tenth of a second, off the hot path.
     pub segment_bytes: u64,
-    /// How much is written with one fsync, in bytes before they are packed, where more is waiting: 1 MiB takes a disk about as long to write as to
-    /// sync. Less, and the first of many waits less and the last waits more; more than that only makes all of them wait.
+    /// How much is written with one fsync, in bytes before they are packed, where more is waiting: 1 MiB takes a disk at most
+    /// about as long to write as to sync. Less, and the first of many waits less and the last waits more; more than that
+    /// only makes all of them wait.
     pub batch_bytes: u32,
     /// The store is flushed after this many bytes of journal: what a start after a kill has to replay, at some 100,000
     /// payments a second. Half of it, and such a start takes half as long, and the store is flushed twice as often.
