@@ -1,6 +1,7 @@
 //! Voids that the gateway would not carry out.
 
 use super::*;
+use crate::payment::Inquiry;
 
 /// Whichever is heard first.
 #[test]
@@ -61,4 +62,31 @@ fn a_void_that_never_left_gives_nothing_back_when_the_policy_changes_afterwards(
         story.then(60, Input::Due);
         assert_eq!(story.payment.as_ref().unwrap().operations.len(), 2);
     }
+}
+
+/// Once what it is to undo has come into doubt, a void that was sent before, and certainly did not act, waits like any other.
+#[test]
+fn a_void_that_was_sent_in_vain_waits_while_what_it_is_to_undo_is_parked_and_then_goes_on() {
+    let mut story = Story::new(Contract { inquiry: Inquiry::None, ..standard() });
+    story.then(0, story.pay());
+    story.ended(1, Outcome::Pending(None, reply()));
+    assert_eq!(sent(&story.asks("v", FollowUp::Void).0), [(1, Kind::Void, 1050)]);
+    story.ends(1, Outcome::NotSent(reply()));
+    let mut last = Vec::new();
+    for _ in 0..3_000 {
+        for action in story.then(60, Input::Due) {
+            let [(operation, kind, _)] = sent(&[action])[..] else { unreachable!("one is one") };
+            last.push(kind);
+            let outcome = if kind == Kind::Void { Outcome::NotSent(reply()) } else { Outcome::Unknown(reply()) };
+            story.ends(operation, outcome);
+        }
+    }
+    assert_eq!(story.states(), [State::Parked, State::Processing]);
+    let doubt = last.iter().position(|kind| *kind == Kind::Charge).expect("asked by being sent again");
+    assert!(!last[doubt..].contains(&Kind::Void), "{last:?}");
+    let void = &story.payment.as_ref().unwrap().operations[1];
+    assert!(void.attempts > 0 && void.standing == Standing::Intended, "{void:?}");
+    story.then(0, resolution(Verdict::Declined));
+    story.then(24 * 3_600, Input::Due);
+    assert_eq!(story.states(), [State::Declined, State::Succeeded]);
 }
