@@ -291,12 +291,14 @@ fn what_follows_a_close_mark_is_refused() {
     assert_eq!(found.closed(), Some(&closed));
     assert_eq!(found.proven().plus(1), found.last(), "only the mark itself lacks evidence");
 
-    let mut written = image;
-    let bytes = written.get_mut(FIRST).expect("there");
-    let end = written_end(bytes);
-    bytes[end + 100] = 1;
-    let error = open_image(written).expect_err("noticed");
-    assert_eq!(error.damage().map(|damage| damage.offset), Some(end as u64), "{error}");
+    // Anything; and the beginning of a batch, which anywhere else would be taken for a torn one.
+    let end = written_end(&image[FIRST]);
+    for (place, byte) in [(100, 1), (0, b'P')] {
+        let mut written = image.clone();
+        written.get_mut(FIRST).expect("there")[end + place] = byte;
+        let error = open_image(written).expect_err("noticed");
+        assert_eq!(error.damage().map(|damage| damage.offset), Some(end as u64), "{error}");
+    }
 }
 
 #[test]
