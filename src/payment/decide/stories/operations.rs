@@ -3,6 +3,8 @@
 use super::*;
 use crate::payment::{Capture, Contradiction, Finality, Lasting};
 
+mod states;
+
 mod voids;
 
 impl Story {

@@ -90,3 +90,25 @@ fn a_void_that_was_sent_in_vain_waits_while_what_it_is_to_undo_is_parked_and_the
     story.then(24 * 3_600, Input::Due);
     assert_eq!(story.states(), [State::Declined, State::Succeeded]);
 }
+
+#[test]
+fn what_a_caller_refunds_and_the_gateway_declines_does_not_go_back_by_itself() {
+    let mut story = Story::charged();
+    story.asks("r", FollowUp::Refund(None));
+    assert_eq!(story.ends(1, Outcome::Declined(Finality::Hard, reply())), []);
+    assert_eq!(story.then(24 * 3_600, Input::Due), []);
+    assert_eq!(story.payment.as_ref().unwrap().operations.len(), 2);
+}
+
+#[test]
+fn a_void_that_was_sent_in_vain_is_not_sent_again_before_its_time_whatever_is_heard_of_its_charge() {
+    let mut story = Story::new(standard());
+    story.then(0, story.pay());
+    story.ended(1, Outcome::Pending(None, reply()));
+    story.asks("v", FollowUp::Void);
+    story.ends(1, Outcome::NotSent(reply()));
+    story.answered(Outcome::Pending(None, Reply::new("still_pending", "nobody has looked at it")));
+    let of_void = |action: &Action| matches!(action, Action::Send { call, .. } if call.operation == 1);
+    assert!(!story.then(0, Input::Due).iter().any(of_void), "its pause is not over");
+    assert!(story.then(3_600, Input::Due).iter().any(of_void), "now it is");
+}
