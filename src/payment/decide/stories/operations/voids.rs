@@ -87,6 +87,8 @@ fn a_void_that_was_sent_in_vain_waits_while_what_it_is_to_undo_is_parked_and_the
     let void = &story.payment.as_ref().unwrap().operations[1];
     assert!(void.attempts > 0 && void.standing == Standing::Intended, "{void:?}");
     story.then(0, resolution(Verdict::Declined));
+    story.then(0, Input::Due);
+    assert_eq!(story.states(), [State::Declined, State::Processing], "the pause after its last attempt is not over");
     story.then(24 * 3_600, Input::Due);
     assert_eq!(story.states(), [State::Declined, State::Succeeded]);
 }
