@@ -102,8 +102,7 @@ pub(super) fn due(operation: &Operation, step: &mut Step<'_>) {
         return;
     }
     match &operation.standing {
-        // It may have been ended together with another.
-        Standing::Intended if step.speaks_of(operation) => {}
+        // One that has just been ended together with the first is only made to wait: see `gate`.
         Standing::Intended => gate::send_if_possible(operation, step),
         // Its worker will report.
         Standing::Sent { .. } => {}
