@@ -47,7 +47,7 @@ const OTHER_VARIABLES: [&str; 8] =
     ["config", "log", "log_format", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-const KEYS: [&str; 26] = [
+pub const KEYS: [&str; 26] = [
     "data",
     "listen",
     "gateway",

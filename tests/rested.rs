@@ -10,7 +10,7 @@ use std::{
 };
 
 use payonce::{
-    Amount, Delivery, Engine, IdempotencyKey, Invalid, PaymentId, Rejection, State, Tenant,
+    Amount, Delivery, Engine, IdempotencyKey, Invalid, Payment, PaymentId, Rejection, State, Tenant,
     gateway::{Answer, Asked, Gateway, Question, Sending},
     payment::{Contract, FollowUp, Kind},
 };
@@ -27,6 +27,7 @@ enum Way {
     Reached,
 }
 
+#[derive(Clone)]
 struct Turnstile {
     inner: Scripted,
     way: Arc<(Mutex<Way>, Condvar)>,
@@ -41,6 +42,22 @@ impl Turnstile {
             }
             drop(self.way.1.wait_while(way, |way| *way == Way::Reached).unwrap());
         }
+    }
+
+    fn shut(&self) {
+        *self.way.0.lock().unwrap() = Way::Shut;
+    }
+
+    async fn until_reached(&self) {
+        let mut patience = Patience::new();
+        while *self.way.0.lock().unwrap() != Way::Reached {
+            patience.wait(|| "the engine's thread".to_owned()).await;
+        }
+    }
+
+    fn free(&self) {
+        *self.way.0.lock().unwrap() = Way::Free;
+        self.way.1.notify_all();
     }
 }
 
@@ -87,30 +104,30 @@ async fn until_memory_is_empty(engine: &Engine, others: &str) {
     }
 }
 
+/// With `order-1` settled, which is at rest, and in memory no more.
+async fn open_with_one_at_rest(folder: &Folder) -> (Engine, Arc<Payment>, Turnstile) {
+    let way = Turnstile { inner: Scripted::new().at_once(), way: Arc::new((Mutex::new(Way::Free), Condvar::new())) };
+    let engine = open_on(options(folder), Arc::new(way.clone())).await;
+    let told = engine.pay("order-1", order(1050)).await.unwrap().payment;
+    until_memory_is_empty(&engine, "other").await;
+    (engine, told, way)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_key_is_read_replayed_and_guarded_against_other_parameters_while_the_engine_is_held_up() {
     let folder = Folder::new("rested-held-up");
-    let way = Arc::new((Mutex::new(Way::Free), Condvar::new()));
-    let gateway = Turnstile { inner: Scripted::new().at_once(), way: way.clone() };
-    let engine = open_on(options(&folder), Arc::new(gateway)).await;
-    let told = engine.pay("order-1", order(1050)).await.unwrap().payment;
-    until_memory_is_empty(&engine, "other").await;
-
-    *way.0.lock().unwrap() = Way::Shut;
+    let (engine, told, way) = open_with_one_at_rest(&folder).await;
+    way.shut();
     let payer = engine.clone();
     let held_up = tokio::spawn(async move { payer.pay("held-up", order(HELD)).await });
-    let mut patience = Patience::new();
-    while *way.0.lock().unwrap() != Way::Reached {
-        patience.wait(|| "the sending".to_owned()).await;
-    }
+    way.until_reached().await;
     let read = tokio::time::timeout(Duration::from_secs(30), async {
         let again = engine.pay("order-1", order(1050)).await.unwrap();
         let other = engine.pay("order-1", order(1051)).await.unwrap_err();
         (again, other, engine.get(id("order-1")).await.unwrap().unwrap())
     });
     let read = read.await;
-    *way.0.lock().unwrap() = Way::Free;
-    way.1.notify_all();
+    way.free();
 
     let (again, other, looked_up) = read.expect("the engine's thread is not needed for it");
     assert_eq!((again.delivery, &again.payment, &looked_up), (Delivery::Replayed, &told, &told));
@@ -122,13 +139,8 @@ async fn a_settled_key_is_read_replayed_and_guarded_against_other_parameters_whi
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stops_waiting_for_a_refund_that_is_being_recorded_is_not_told_that_nothing_was() {
     let folder = Folder::new("rested-patience");
-    let way = Arc::new((Mutex::new(Way::Free), Condvar::new()));
-    let gateway = Turnstile { inner: Scripted::new().at_once(), way: way.clone() };
-    let engine = open_on(options(&folder), Arc::new(gateway)).await;
-    engine.pay("order-1", order(1050)).await.unwrap();
-    until_memory_is_empty(&engine, "other").await;
-
-    *way.0.lock().unwrap() = Way::Shut;
+    let (engine, _, way) = open_with_one_at_rest(&folder).await;
+    way.shut();
     let asking = engine.clone();
     let patience_over = Duration::from_millis(100);
     let refund = tokio::spawn(async move {
@@ -136,13 +148,9 @@ async fn who_stops_waiting_for_a_refund_that_is_being_recorded_is_not_told_that_
             (IdempotencyKey::new("refund-1").unwrap(), FollowUp::Refund(Some(Amount::new(HELD).unwrap())));
         asking.operate(&Tenant::default(), id("order-1"), &key, part, patience_over).await
     });
-    let mut patience = Patience::new();
-    while *way.0.lock().unwrap() != Way::Reached {
-        patience.wait(|| "the refund".to_owned()).await;
-    }
+    way.until_reached().await;
     tokio::time::sleep(3 * patience_over).await;
-    *way.0.lock().unwrap() = Way::Free;
-    way.1.notify_all();
+    way.free();
 
     let told = refund.await.unwrap().expect("it was recorded");
     assert_eq!((told.delivery, told.payment.operations.len()), (Delivery::Attached, 2));

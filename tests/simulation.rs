@@ -8,13 +8,13 @@ const REGRESSIONS: [(u64, u32); 5] = [(163, 30), (603, 100), (799, 100), (1612, 
 #[test]
 fn no_promise_is_broken_in_any_simulated_world() {
     let (mut crashes, mut elsewhere) = (0, 0);
-    for (seed, payments) in REGRESSIONS.into_iter().chain((0..200).map(|seed| (seed, 30))) {
+    for (seed, payments) in REGRESSIONS.into_iter().chain((0..260).map(|seed| (seed, 30))) {
         let report = run(seed, Options { payments, ..Options::default() });
         assert_eq!(report.violation, None, "seed {seed}");
         crashes += report.crashes;
         elsewhere += report.elsewhere;
     }
-    assert!(crashes > 150 && elsewhere > 100, "{crashes} crashes, {elsewhere} sendings to another gateway");
+    assert!(crashes > 150 && elsewhere > 150, "{crashes} crashes, {elsewhere} sendings to another gateway");
 }
 
 #[test]

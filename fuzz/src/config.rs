@@ -7,43 +7,17 @@
 use std::time::Duration;
 
 use payonce::{
-    config::{GatewayChoice, Settings},
+    config::{GatewayChoice, KEYS, Settings},
     gateway::{apply_override, parse_duration},
     payment::{Contract, Deduplication, Identity, Inquiry, Late},
 };
 
 use super::choices::Choices;
 
-/// Every key, and one that is none.
-const KEYS: [&str; 27] = [
-    "data",
-    "listen",
-    "gateway",
-    "gateway_account",
-    "gateway_contract",
-    "stripe_api_key_file",
-    "stripe_return_url",
-    "stripe_off_session",
-    "namespace",
-    "late_success",
-    "late_void",
-    "duplicate_window",
-    "duplicate_reference",
-    "seal_personal_data",
-    "queue",
-    "gateway_slots",
-    "segment_bytes",
-    "batch_bytes",
-    "checkpoint_bytes",
-    "store_cache_bytes",
-    "keys_file",
-    "rate_per_key",
-    "connections",
-    "tls_cert",
-    "tls_key",
-    "tls_client_ca",
-    "gateway_credential",
-];
+/// A key, or a name that is none.
+fn key(c: &mut Choices<'_>) -> &'static str {
+    KEYS.get(c.below(KEYS.len() + 1)).copied().unwrap_or("gateway_credential")
+}
 
 /// One way of setting things, chosen by the first byte.
 pub fn config(bytes: &[u8]) {
@@ -68,7 +42,7 @@ fn file(bytes: &[u8]) {
 fn environment(c: &mut Choices<'_>) {
     let mut variables = Vec::new();
     while !c.is_done() {
-        let name = if c.seldom() { c.text(20) } else { KEYS[c.below(KEYS.len())].to_ascii_uppercase() };
+        let name = if c.seldom() { c.text(20) } else { key(c).to_ascii_uppercase() };
         variables.push((format!("PAYONCE_{name}"), c.text(40)));
     }
     match Settings::load(None, variables) {
@@ -80,7 +54,7 @@ fn environment(c: &mut Choices<'_>) {
 fn flags(c: &mut Choices<'_>) {
     let mut settings = Settings::default();
     while !c.is_done() {
-        let (key, value) = (KEYS[c.below(KEYS.len())], c.text(40));
+        let (key, value) = (key(c), c.text(40));
         if let Err(why) = settings.set_flag(key, &value) {
             assert!(why.to_string().starts_with("--"), "{why}");
         }

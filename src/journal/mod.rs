@@ -44,10 +44,11 @@
 //! that what they have in common is written once. Unpacked they would fit into the largest batch too. A batch is packed if
 //! that takes fewer sectors, and its folder's file `format` allows it: see `level`.
 //!
-//! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and what follows it, as it stands, seeded with the chain
-//! before it; a segment's first batch is seeded with its header's CRC. The first record of a segment has the LSN that
-//! its predecessor's seen end names as the next. An empty batch has no records and only shows that all before it is
-//! durable; so does any batch, for those before it, and a header, for its predecessor up to the *proven* end.
+//! The CRC is CRC-32 (ISO-HDLC). The chain is the same CRC over a batch's header and what follows it, as it stands,
+//! seeded with the chain before it; a segment's first batch is seeded with its header's CRC. The first record of a
+//! segment has the LSN that its predecessor's seen end names as the next. An empty batch has no records and only shows
+//! that all before it is durable; so does any batch, for those before it, and a header, for its predecessor up to the
+//! *proven* end.
 //!
 //! **What is valid.** A batch is, if its header and its chain match, and it continues the one before. At most one batch is
 //! ever not fsynced, so only the last one may be torn: it is, if its end stamp, or a sector that was written with content,
@@ -67,10 +68,11 @@
 //! **Personal data.** Where that was asked for, what a record holds of persons is sealed under a key for each tenant, and goes
 //! with that key: see `format3` and `seal`. Everything that says what money did stays clear.
 //!
-//! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written whole;
-//! only the last one that a stop finds under way may have been written in part, front to back. No bit flips in a sector of
-//! the last batch that holds nothing but that bit: then it reads as if it had never been written. Within the bytes that a finished fsync covers nothing changes unless it is written. A file that was
-//! zero-filled and fsynced needs no more space when it is overwritten.
+//! **Assumed of the disk.** What was fsynced stays, and does not read as zeros later. A sector of 512 bytes is written
+//! whole; only the last one that a stop finds under way may have been written in part, front to back. No bit flips in a
+//! sector of the last batch that holds nothing but that bit: then it reads as if it had never been written. Within the
+//! bytes that a finished fsync covers nothing changes unless it is written. A file that was zero-filled and fsynced needs
+//! no more space when it is overwritten.
 //!
 //! Knows nothing of deciding, of what a record means, of stores, gateways, threads or clocks.
 

@@ -244,7 +244,7 @@ impl Engine {
             Some(answer) => Ok(answer),
             // Its intent may be durable, or it may still be queued: then it is not taken up any more, and what is there is
             // somebody else's, unless it is just what was asked for.
-            None => match self.ask(|reply| Ask::Get(id, reply)).await?? {
+            None => match self.get_in_line(id).await? {
                 Some(payment)
                     if payment.tenant == *tenant
                         && payment.key == *key
@@ -297,8 +297,7 @@ impl Engine {
         };
         match self.ask_for(id, input, wait).await? {
             Some(answer) => operated(answer),
-            // The engine is asked, behind whatever it is deciding: what rests does not know yet of what is being recorded.
-            None => match self.ask(|reply| Ask::Get(id, reply)).await?? {
+            None => match self.get_in_line(id).await? {
                 Some(payment) if payment.tenant == *tenant && payment.follow_up(key).is_some_and(is_this) => {
                     operated(Answer { payment, delivery: Delivery::Attached })
                 }
@@ -344,6 +343,11 @@ impl Engine {
         if let Some(payment) = self.face.rested.get(&id) {
             return Ok(Some(payment));
         }
+        self.get_in_line(id).await
+    }
+
+    /// The same from the engine, behind whatever it is deciding: what rests does not know yet of what is being recorded.
+    async fn get_in_line(&self, id: PaymentId) -> Result<Option<Arc<Payment>>, Rejection> {
         self.ask(|reply| Ask::Get(id, reply)).await?
     }
 

@@ -43,31 +43,14 @@ pub(super) enum Ask {
     Close(oneshot::Sender<()>),
 }
 
-/// What the engine's own tasks and threads report; of calls, with the place of their gateway.
+/// What the engine's own tasks and threads report; of calls, with the place of their gateway. That the store is bad is found
+/// by who reads beside the engine.
 pub(super) enum Report {
-    Sent {
-        payment: PaymentId,
-        place: usize,
-        operation: u32,
-        attempt: u32,
-        outcome: Outcome,
-    },
-    Prepared {
-        payment: PaymentId,
-        place: usize,
-        operation: u32,
-        outcome: Outcome,
-    },
-    Asked {
-        payment: PaymentId,
-        place: usize,
-        operation: u32,
-        asked: Tick,
-        outcome: Outcome,
-    },
+    Sent { payment: PaymentId, place: usize, operation: u32, attempt: u32, outcome: Outcome },
+    Prepared { payment: PaymentId, place: usize, operation: u32, outcome: Outcome },
+    Asked { payment: PaymentId, place: usize, operation: u32, asked: Tick, outcome: Outcome },
     Flushed(Result<Vec<(String, u64)>, String>),
     StoreFailed(String),
-    /// Somebody who read beside the engine found that the store cannot be trusted.
     StoreIsBad(Stopped),
 }
 

@@ -76,11 +76,12 @@ impl World {
     }
 }
 
-/// What is sent, and in the same turn voided by an input that comes later, crosses its void as if that had come a moment
-/// after: it was wanted as the payment stood before.
+/// What one input sends, and a later one of the same turn voids, crosses its void as if that had come a moment after: it was
+/// wanted as the payment stood before.
 pub(super) fn crossed(inputs: &[(PaymentId, Input)], machine: &Machine) -> Crossed {
-    let others_before = |at: usize, id: &PaymentId| inputs.iter().take(at).any(|(other, _)| other == id);
+    let sends = |(id, input): &(PaymentId, Input), of: &PaymentId| id == of && input.follow_up().is_none();
+    let sent_before = |at: usize, of: &PaymentId| inputs.iter().take(at).any(|input| sends(input, of));
     let late =
-        inputs.iter().enumerate().filter(|(at, (id, input))| input.follow_up().is_some() && others_before(*at, id));
+        inputs.iter().enumerate().filter(|(at, (id, input))| input.follow_up().is_some() && sent_before(*at, id));
     late.map(|(_, (id, _))| (*id, machine.get(id).ok().flatten())).collect()
 }

@@ -2,36 +2,30 @@
 
 use payonce::{
     Invalid,
-    gateway::{Answer, Asked, Gateway, Question, Sending},
+    gateway::{
+        Answer, Asked, Gateway, Question, Sending,
+        http::{HttpGateway, InvalidUrl},
+    },
     payment::{Contract, Identity, Outcome, Reply},
 };
-use serde::Serialize;
 
 /// Payments from here are left in doubt.
 pub(super) const DOUBTFUL: &str = "acct_in_doubt";
 
 pub(super) struct Instantly {
+    /// Writes what would be sent; nothing is.
+    http: HttpGateway,
     contract: Contract,
     /// What became of what it left in doubt.
     knows: bool,
 }
 
 impl Instantly {
-    pub(super) fn new(knows: bool) -> Instantly {
+    pub(super) fn new(knows: bool) -> Result<Instantly, InvalidUrl> {
+        let http = HttpGateway::new("http://127.0.0.1:1", None)?;
         let contract = Contract::standard(Identity { name: "instantly".into(), ..Identity::default() });
-        Instantly { contract, knows }
+        Ok(Instantly { http, contract, knows })
     }
-}
-
-/// What it would be sent: what the HTTP gateway is.
-#[derive(Serialize)]
-struct Body<'a> {
-    reference: String,
-    amount: u64,
-    currency: &'a str,
-    source: &'a str,
-    destination: &'a str,
-    capture: &'a str,
 }
 
 fn yes() -> Outcome {
@@ -48,16 +42,7 @@ impl Gateway for Instantly {
     }
 
     fn encode(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Invalid> {
-        let Asked { operation_key, amount, order, .. } = asked;
-        let body = Body {
-            reference: operation_key.to_string(),
-            amount: amount.minor_units(),
-            currency: order.currency.as_str(),
-            source: &order.source,
-            destination: &order.destination,
-            capture: order.capture.as_str(),
-        };
-        Ok(serde_json::to_vec(&body).unwrap_or_default()) // Strings and a number: it cannot fail.
+        self.http.encode(asked)
     }
 
     fn send(&self, sending: Sending) -> Answer<'_> {

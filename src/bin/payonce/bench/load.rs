@@ -134,7 +134,7 @@ async fn send_again(mut payer: Payer, keys: Keys, run: Arc<Run>) -> Result<(), S
         let began = Instant::now();
         payer.pay(name).await?;
         run.note(began.elapsed());
-        // What rests is answered without a wait: without this, one caller would go through all of its keys before another began.
+        // What rests is answered without a wait: one caller would go through all of its keys before another began.
         tokio::task::yield_now().await;
     }
     Ok(())

@@ -163,7 +163,8 @@ async fn open(folder: &Path, at_once: usize, knows: bool) -> Result<Engine, Stri
     let mut options = Options::new(folder.join("data"));
     options.gateway_slots = options.gateway_slots.max(at_once);
     options.queue = options.queue.max(2 * at_once);
-    Engine::open(options, Arc::new(Instantly::new(knows))).await.map_err(|error| error.to_string())
+    let gateway = Instantly::new(knows).map_err(|error| error.to_string())?;
+    Engine::open(options, Arc::new(gateway)).await.map_err(|error| error.to_string())
 }
 
 async fn measure(args: &BenchArgs, callers: usize, payers: Vec<Payer>) -> Result<Row, String> {
