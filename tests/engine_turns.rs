@@ -88,6 +88,36 @@ fn a_checkpoint_on_a_full_disk_leaves_the_space_that_outcomes_need() {
     }
 }
 
+/// What a checkpoint has to carry may be more than the disk has room for by then: it is not made, and nobody is forgotten.
+#[test]
+fn a_checkpoint_that_the_disk_has_no_room_for_is_put_off_and_the_next_start_knows_everybody() {
+    let (disk, store) = (Arc::new(SimDisk::new()), Arc::new(MemoryStore::new()));
+    let mut machine = machine_of(disk.clone(), store.clone(), |found| found);
+    for number in 0..20 {
+        machine.turn(now(), &[pay(number)], Admission::of(1)).unwrap();
+    }
+    let mark = machine.mark();
+    let carrying = machine.begin_checkpoint(now().wall, 1).unwrap();
+    disk.fail_at(disk.steps() + 1, Fault::Full);
+    let mut known = 20;
+    while let [Told::Decided { .. }] = machine.turn(now(), &[pay(known)], Admission::of(1)).unwrap().told.as_slice() {
+        known += 1;
+    }
+    let before = machine.position();
+    assert!(machine.carry_on(now().wall, 10).unwrap(), "there is no room for ten more");
+    engine::put(store.as_ref(), &[], &mark).unwrap();
+    let files = store.flush().unwrap();
+    assert!(!machine.finish_checkpoint(now().wall, carrying, files).unwrap(), "it is not made");
+    assert_eq!((machine.position(), machine.since_checkpoint()), (before, 0), "nothing was recorded of it");
+    drop(machine);
+    disk.make_space();
+    let mut again = start(disk, store.clone(), false, |found| found);
+    assert_eq!(again.resume.len(), known);
+    let carrying = again.machine.begin_checkpoint(now().wall, 1).unwrap();
+    let files = store.flush().unwrap();
+    assert!(again.machine.finish_checkpoint(now().wall, carrying, files).unwrap(), "with space again it is made");
+}
+
 #[cfg(feature = "erasure")]
 #[test]
 fn on_a_full_disk_a_tenant_that_needs_a_new_key_is_turned_away_and_nothing_stops() {

@@ -4,7 +4,7 @@
 
 mod journal_kit;
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use journal_kit::{Known, MemoryDisk, SMALL, at, known, open_image, pay, samples::long_event, start, start_with};
 use payonce::journal::{AppendError, Journal, Options, Record, ReplayFrom, encode_record};
@@ -89,6 +89,44 @@ fn room_is_what_can_be_appended_without_asking_for_space() {
     assert_eq!(journal.room(), left + 2 * spare);
     pay(&mut journal, 1..2).expect("room");
     assert_eq!(journal.room(), left + 2 * spare - 512);
+}
+
+/// So much may have to be recorded of what is under way: made in one go, it would hold everything up for seconds.
+#[test]
+fn segments_are_made_ahead_of_need_for_what_is_kept_free_and_one_more() {
+    let journal = start(&MemoryDisk::unpacked(), 1).expect("a start").journal;
+    let (maker, spare) = (journal.spare_maker(), SMALL.segment_bytes - 4096 - u64::from(SMALL.largest_batch_bytes));
+    let left = journal.room();
+    for (reserved, ready) in [(0, 1), (1, 2), (spare, 2), (spare + 1, 3), (0, 3)] {
+        journal.plan(reserved);
+        assert_eq!(maker.wanted(), journal.room() < left + ready * spare, "{reserved} bytes");
+        maker.make().expect("space");
+        assert!(!maker.wanted());
+        assert_eq!(journal.room(), left + ready * spare, "{reserved} bytes");
+    }
+}
+
+#[test]
+fn who_makes_a_segment_rests_unless_somebody_will_soon_wait_for_it() {
+    let options = Options { segment_bytes: 3 << 20, ..SMALL };
+    let mut journal = start_with(Arc::new(MemoryDisk::unpacked()), options, 1).expect("a start").journal;
+    let maker = journal.spare_maker();
+    let rests = Cell::new(0);
+    let rest = || rests.set(rests.get() + 1);
+    journal.plan(0);
+    maker.make_gently(&rest).expect("space");
+    assert_eq!(rests.take(), 3, "one for each mebibyte");
+    journal.plan(1);
+    maker.make_gently(&rest).expect("space");
+    assert_eq!(rests.take(), 3, "with a spare there is time");
+    journal.plan(journal.room() - options.segment_bytes / 2 + 1);
+    maker.make_gently(&rest).expect("space");
+    assert_eq!(rests.take(), 0, "less than half a segment is left beside what is kept free");
+    journal.plan(journal.room() - options.segment_bytes / 2);
+    maker.hurry();
+    maker.make_gently(&rest).expect("space");
+    assert_eq!(rests.take(), 0, "and none once somebody waits");
+    pay(&mut journal, 1..2).expect("room");
 }
 
 #[test]

@@ -473,7 +473,7 @@ impl World {
         let Some(machine) = &mut self.machine else { return };
         let done = match self.checkpoint.take() {
             None => machine.begin_checkpoint(wall, 1).map(|begun| self.checkpoint = Some(begun)),
-            Some(begun) => machine.finish_checkpoint(wall, begun, self.store.flush().expect("in memory")),
+            Some(begun) => machine.finish_checkpoint(wall, begun, self.store.flush().expect("in memory")).map(drop),
         };
         if done.is_err() {
             self.die(Loss::Process, 2);

@@ -18,8 +18,12 @@ use crate::{
     payment::{Payment, PaymentId, Tenant, Timestamp},
 };
 
-/// What the journal takes around a record that is alone in its batch, in bytes: at the most. Also for the note itself.
+/// What the journal takes around a record that is alone in its batch, in bytes: at the most. Also for the note, and for the
+/// close mark, beside the names of files in it.
 const AROUND: usize = 1024;
+
+/// What a file takes in a note besides its name: two lengths, at their longest.
+const FILE: usize = 20;
 
 /// How many payments are carried between two turns: some 200 KB, which the disk takes in a few milliseconds.
 pub const SLICE: usize = 256;
@@ -38,8 +42,6 @@ pub struct Carrying {
 pub(super) struct Carry {
     after: Option<PaymentId>,
     upto: Lsn,
-    /// Space that must stay free for it.
-    pub(super) owed: u64,
 }
 
 impl Carry {
@@ -54,50 +56,54 @@ impl Machine {
         self.since_checkpoint
     }
 
-    /// Whether the disk has room for what a checkpoint carries, besides what is kept for outcomes. If not, it is put off
-    /// until as much journal has been written again.
+    /// Whether the disk has room to begin a checkpoint, besides what is kept for outcomes. If not, it is put off until as
+    /// much journal has been written again.
     pub fn may_checkpoint(&mut self, now: Timestamp) -> bool {
-        let rows = self.unresolved_rows().map(|payment| encode_payment(payment).len().saturating_add(AROUND));
-        let carried =
-            u64::try_from(rows.fold(2 * AROUND + self.size_of_pauses(), usize::saturating_add)).unwrap_or(u64::MAX);
-        // Twice: a segment is left when the next batch does not fit, and what remains of it stays unused.
-        self.to_carry = carried.saturating_mul(2);
-        let may = self.has_room(self.reserved().saturating_add(self.to_carry), now);
+        let may = self.has_room_beside(2 * AROUND + self.size_of_pauses(), now);
         if !may {
             self.since_checkpoint = 0;
         }
         may
     }
 
-    fn unresolved_rows(&self) -> impl Iterator<Item = &Arc<Payment>> {
-        self.overlay.entries(None).map(|entry| &entry.payment).filter(|payment| !payment.is_at_rest())
+    /// Whether so many bytes of records fit besides what is kept for outcomes.
+    fn has_room_beside(&mut self, bytes: usize, now: Timestamp) -> bool {
+        // Twice: a segment is left when the next batch does not fit, and what remains of it stays unused.
+        let wanted = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
+        self.has_room(self.reserved().saturating_add(wanted), now)
     }
 
     /// Begins to carry what is unresolved: the first so many. Carry on with [`Machine::carry_on`], between turns. Once that
     /// is done, and the store has taken everything released before, with the [`Machine::mark`] of before, and was flushed,
     /// call [`Machine::finish_checkpoint`].
     pub fn begin_checkpoint(&mut self, now: Timestamp, most: usize) -> Result<Carrying, Stopped> {
+        self.journal.check_running()?;
         let carrying = Carrying { upto: self.durable(), from: self.journal.position() };
-        self.carry = Some(Carry { after: None, upto: carrying.upto, owed: std::mem::take(&mut self.to_carry) });
+        self.carry = Some(Carry { after: None, upto: carrying.upto });
+        self.put_off = false;
         self.append_all(now, self.carried_pauses())?;
         self.since_checkpoint = 0;
         self.carry_on(now, most)?;
         Ok(carrying)
     }
 
-    /// Carries up to so many more. Whether everything is.
+    /// Carries up to so many more. Whether that was all: everything is carried, or there is no room for the rest, and the
+    /// checkpoint is put off.
     pub fn carry_on(&mut self, now: Timestamp, most: usize) -> Result<bool, Stopped> {
         let since = self.since_checkpoint;
         let Some(carry) = &mut self.carry else { return Ok(true) };
         let entries = self.overlay.entries(carry.after.as_ref());
         let due = entries.filter(|entry| carry.is_due(&entry.payment, entry.lsn)).map(|entry| &entry.payment);
         let some: Vec<Arc<Payment>> = due.take(most.max(1)).cloned().collect();
-        match some.last() {
-            Some(last) => carry.after = Some(last.id),
-            None => {
-                self.carry = None;
-                return Ok(true);
-            }
+        let Some(last) = some.last() else {
+            self.carry = None;
+            return Ok(true);
+        };
+        carry.after = Some(last.id);
+        let bytes = some.iter().map(|payment| encode_payment(payment).len().saturating_add(AROUND));
+        if !self.has_room_beside(bytes.fold(0, usize::saturating_add), now) {
+            self.give_up_checkpoint();
+            return Ok(true);
         }
         self.append_all(now, some.into_iter().map(copy).collect())?;
         // What was carried would have to be replayed too, but another checkpoint would only carry it again.
@@ -105,9 +111,10 @@ impl Machine {
         Ok(false)
     }
 
-    /// What was begun is not going to be finished: the store failed.
+    /// What was begun is not going to be finished: the store failed, or the disk has no room.
     pub fn give_up_checkpoint(&mut self) {
         self.carry = None;
+        self.put_off = true;
     }
 
     /// A payment's copy, if a turn that speaks of it has to write that first. `before` is how it stands, as of `lsn`.
@@ -116,17 +123,24 @@ impl Machine {
         before.filter(due).cloned().map(copy)
     }
 
-    /// The store holds everything up to the checkpoint's place, durably. What is not carried yet is carried here.
+    /// The store holds everything up to the checkpoint's place, durably. What is not carried yet is carried here. Returns
+    /// whether the checkpoint is made: not, if the disk had no room for all of it, and for a close mark after it.
     pub fn finish_checkpoint(
         &mut self,
         now: Timestamp,
         carrying: Carrying,
         files: Vec<(String, u64)>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
         while !self.carry_on(now, SLICE)? {}
+        let names: usize = files.iter().map(|(name, _)| name.len() + FILE).sum();
+        if self.put_off || !self.has_room_beside(2 * (AROUND + names), now) {
+            self.since_checkpoint = 0;
+            return Ok(false);
+        }
         let Carrying { upto, from } = carrying;
         let checkpoint = Checkpoint { store: self.folder, upto, from, files };
-        self.append_all(now, vec![Record::Checkpoint(checkpoint)])
+        self.append_all(now, vec![Record::Checkpoint(checkpoint)])?;
+        Ok(true)
     }
 
     /// The last batch of an orderly stop, right after a last checkpoint.

@@ -82,8 +82,8 @@ pub struct Machine {
     since_checkpoint: u64,
     /// What a checkpoint under way has still to carry.
     carry: Option<Carry>,
-    /// Space that the next checkpoint was found to need.
-    to_carry: u64,
+    /// The checkpoint under way is not to be made: there is no room for it.
+    put_off: bool,
     /// The wall time of the last batch: `now` never runs behind it.
     last_wall: Timestamp,
     /// The disk was full: not tried again before this.
@@ -259,8 +259,12 @@ impl Machine {
 
     /// Space that must stay free for what is already recorded as intended.
     fn reserved(&self) -> u64 {
-        let outcomes = u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE);
-        outcomes.saturating_add(self.carry.as_ref().map_or(0, |carry| carry.owed))
+        u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE)
+    }
+
+    /// Tells whoever makes segments ahead of need how many will be wanted. Between turns.
+    pub fn plan_segments(&self) {
+        self.journal.plan(self.reserved());
     }
 
     /// Whether the disk has space for what is wanted, in bytes; makes segments if need be. After a failure it does not

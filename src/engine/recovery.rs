@@ -163,7 +163,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         // What had to be replayed now would have to be replayed again.
         since_checkpoint: replayed.saturating_mul(512),
         carry: None,
-        to_carry: 0,
+        put_off: false,
         last_wall: last_wall.max(begin.now),
         full_until: None,
     };

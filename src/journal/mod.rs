@@ -150,7 +150,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            // A minute or more at full speed, so that the spare is always ready; zeroed in a tenth of a second.
+            // Seconds at full speed, in which the next one is made beside; zeroed in some tenths of one.
             segment_bytes: 64 << 20,
             // Takes a disk about as long to write as to sync, at the most: larger ones would only wait longer.
             batch_bytes: 1 << 20,
@@ -179,12 +179,18 @@ const LARGEST_STEP: usize = {
 const _: () = assert!(LARGEST_STEP < 1 << 20, "one step fits in one batch of the default size");
 
 impl Options {
+    /// What a segment that is ready adds to the room. A segment is left when the next batch does not fit: up to one batch
+    /// of it may stay unused.
+    fn of_a_spare(&self) -> u64 {
+        self.segment_bytes - HEADER - u64::from(self.largest_batch_bytes)
+    }
+
     /// Asserts how sizes relate.
     fn check(&self) {
         assert!(self.largest_batch_bytes <= LARGEST_BATCH, "decoding and the count of zero sectors have limits");
         assert!(self.batch_bytes <= self.largest_batch_bytes, "the usual batch is no larger than the largest");
         let largest = u64::from(self.largest_batch_bytes);
-        assert!(self.segment_bytes >= HEADER + largest, "a segment holds the largest batch");
+        assert!(self.segment_bytes > HEADER + largest, "a segment holds the largest batch, and more");
         assert!(largest.is_multiple_of(batch::SECTOR) && self.segment_bytes.is_multiple_of(HEADER), "whole sectors");
     }
 }

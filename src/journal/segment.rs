@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use crate::disk::{Access, Disk, Handle};
@@ -27,8 +30,9 @@ const COVERED: usize = 4088;
 const OUT_OF_REACH: u64 = u64::MAX >> 1;
 
 /// How much is zeroed, and synced, at once while a segment is made: what a batch that is synced meanwhile may have to wait
-/// behind. All of a segment in one sync held batches up for a tenth of a second.
-const ZEROS: u64 = 4 << 20;
+/// behind. All of a segment in one sync held batches up for a tenth of a second; 4 MiB take a processor for 20 ms, where
+/// memory is new to the machine.
+const ZEROS: u64 = 1 << 20;
 
 /// A segment's file.
 pub(super) fn path(number: u64) -> String {
@@ -213,6 +217,10 @@ impl Drop for SegmentFile {
 pub(super) struct Spares {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
+    /// How many should be ready.
+    aim: AtomicUsize,
+    /// Somebody waits for the next one, or soon will.
+    hurry: AtomicBool,
     /// Held while one is made, so that two never make the same one; the list is not locked meanwhile.
     making: Mutex<()>,
     list: Mutex<SpareList>,
@@ -225,26 +233,45 @@ struct SpareList {
 
 impl Spares {
     pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u64, ready: VecDeque<u64>, next: u64) -> Spares {
-        Spares { disk, segment_bytes, making: Mutex::new(()), list: Mutex::new(SpareList { ready, next }) }
+        let list = Mutex::new(SpareList { ready, next });
+        let (aim, hurry) = (AtomicUsize::new(1), AtomicBool::new(false));
+        Spares { disk, segment_bytes, aim, hurry, making: Mutex::new(()), list }
     }
 
     pub(super) fn ready(&self) -> usize {
         self.list().ready.len()
     }
 
-    /// Makes spares until `count` are ready.
-    pub(super) fn make_up_to(&self, count: usize) -> io::Result<bool> {
+    /// Makes spares until `count` are ready: somebody waits. Whoever is making one goes on without a rest.
+    pub(super) fn make_at_once(&self, count: usize) -> io::Result<bool> {
+        self.hurry.store(true, Ordering::Relaxed);
+        self.make_up_to(count, &|| {})
+    }
+
+    /// Makes spares until `count` are ready. Unless it must hurry, it rests after each part.
+    fn make_up_to(&self, count: usize, rest: &dyn Fn()) -> io::Result<bool> {
+        let rest = || {
+            if !self.hurry.load(Ordering::Relaxed) {
+                rest();
+            }
+        };
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let mut made = false;
         while self.ready() < count {
             let number = self.list().next;
-            make(self.disk.as_ref(), number, self.segment_bytes)?;
+            make(self.disk.as_ref(), number, self.segment_bytes, &rest)?;
             let mut list = self.list();
             list.ready.push_back(number);
             list.next = number + 1;
             made = true;
         }
         Ok(made)
+    }
+
+    /// How many should be ready from now on, instead of one; and whether whoever makes them should not rest.
+    pub(super) fn aim(&self, count: usize, hurry: bool) {
+        self.aim.store(count, Ordering::Relaxed);
+        self.hurry.store(hurry, Ordering::Relaxed);
     }
 
     /// Takes the next one.
@@ -264,28 +291,39 @@ pub struct SpareMaker(pub(super) Arc<Spares>);
 impl SpareMaker {
     /// Whether [`SpareMaker::make`] would make one. Cheap.
     pub fn wanted(&self) -> bool {
-        self.0.ready() == 0
+        self.0.ready() < self.0.aim.load(Ordering::Relaxed)
+    }
+
+    /// Whoever is making one goes on without a rest.
+    pub fn hurry(&self) {
+        self.0.hurry.store(true, Ordering::Relaxed);
     }
 
     /// Makes one more, ready or not: for space that must be certain. As [`SpareMaker::make`] otherwise.
     pub fn make_another(&self) -> io::Result<()> {
-        self.0.make_up_to(self.0.ready() + 1).map(drop)
+        self.0.make_at_once(self.0.ready() + 1).map(drop)
     }
 
-    /// Makes a segment if none is ready: zero-filled, fsynced, and under its name. Returns whether it made one. An
-    /// error (no space, most likely) harms nothing that is written: the journal tries itself when it needs one.
+    /// Makes segments until as many are ready as should be: zero-filled, fsynced, and under their names. Returns whether it
+    /// made one. An error (no space, most likely) harms nothing that is written: the journal tries itself when it needs one.
     pub fn make(&self) -> io::Result<bool> {
-        self.0.make_up_to(1)
+        self.make_gently(&|| {})
+    }
+
+    /// The same, with a rest after each part of a segment, so that who writes the journal meanwhile has the processor and
+    /// the disk for most of the time. No rests while somebody waits.
+    pub fn make_gently(&self, rest: &dyn Fn()) -> io::Result<bool> {
+        self.0.make_up_to(self.0.aim.load(Ordering::Relaxed), rest)
     }
 }
 
 /// Written out with zeros, not merely lengthened, so that no later write needs space, and no fsync has metadata to sync.
-fn make(disk: &dyn Disk, number: u64, bytes: u64) -> io::Result<()> {
+fn make(disk: &dyn Disk, number: u64, bytes: u64, rest: &dyn Fn()) -> io::Result<()> {
     let unfinished = path_while_made(number);
     // Left over from a kill. Mostly there is none; one that stays makes the next line fail, and says why.
     let _ = disk.remove(&unfinished);
     let file = disk.create(&unfinished)?;
-    let filled = fill(disk, file, bytes);
+    let filled = fill(disk, file, bytes, rest);
     disk.close(file);
     if let Err(error) = filled {
         // What it took is given back: it may be just what an outcome needs. If that fails too, the first error counts.
@@ -296,13 +334,14 @@ fn make(disk: &dyn Disk, number: u64, bytes: u64) -> io::Result<()> {
     disk.sync_dir(FOLDER)
 }
 
-fn fill(disk: &dyn Disk, file: Handle, bytes: u64) -> io::Result<()> {
+fn fill(disk: &dyn Disk, file: Handle, bytes: u64, rest: &dyn Fn()) -> io::Result<()> {
     let zeros = vec![0; to_usize(ZEROS.min(bytes))];
     let mut at = 0;
     while at < bytes {
         let part = zeros.get(..to_usize(bytes - at)).unwrap_or(&zeros);
         disk.write_at(file, at, part)?;
         disk.sync_all(file)?;
+        rest();
         at += ZEROS;
     }
     Ok(())

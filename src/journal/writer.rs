@@ -149,7 +149,7 @@ impl Found {
         let prepared = self.prepare();
         let (spares, old) = prepared.map_err(|error| making("preparing the journal's folder", error))?;
         if spares.ready() == 0 {
-            spares.make_up_to(1).map_err(|error| making("making the first segment", error))?;
+            spares.make_at_once(1).map_err(|error| making("making the first segment", error))?;
         }
         let number = spares.take().ok_or_else(|| AppendError::Stopped("no segment was made".to_owned()))?;
         let header = Header {
@@ -285,9 +285,15 @@ impl Journal {
     /// A batch counts with its records and [`Journal::BATCH_OVERHEAD`].
     pub fn room(&self) -> u64 {
         let left = self.options.segment_bytes.saturating_sub(self.at.offset);
-        // A segment is left when the next batch does not fit: up to one batch of it may stay unused.
-        let spare = self.options.segment_bytes - HEADER - u64::from(self.options.largest_batch_bytes);
-        left + spare * to_u64(self.spares.ready())
+        left + self.options.of_a_spare() * to_u64(self.spares.ready())
+    }
+
+    /// Tells whoever makes segments ahead of need how many are wanted: one beyond those that `reserved` bytes take.
+    pub fn plan(&self, reserved: u64) {
+        let free = self.room().saturating_sub(reserved);
+        let count = reserved.div_ceil(self.options.of_a_spare()).saturating_add(1);
+        let soon = free < self.options.segment_bytes / 2;
+        self.spares.aim(usize::try_from(count).unwrap_or(usize::MAX), soon);
     }
 
     /// For the thread that makes segments ahead of need.
@@ -415,7 +421,7 @@ impl Journal {
         if segments <= self.spares.ready() {
             return Ok(());
         }
-        let made = self.spares.make_up_to(segments);
+        let made = self.spares.make_at_once(segments);
         made.map(drop).map_err(|error| match making("making a segment", error) {
             AppendError::Stopped(why) => self.stop(why),
             full @ (AppendError::Full(_) | AppendError::TooLarge { .. } | AppendError::NotFinal { .. }) => full,

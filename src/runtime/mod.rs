@@ -36,6 +36,8 @@ mod breaker;
 
 mod storekeeper;
 
+mod spares;
+
 mod chance;
 
 mod clock;

@@ -3,11 +3,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{self, SyncSender},
-    },
-    thread,
+    sync::Arc,
 };
 
 use tokio::{
@@ -24,6 +20,7 @@ use super::{
     intake::{Intake, Owner},
     options::Options,
     rested::Rested,
+    spares::SpareKeeper,
     stats::{Meter, TimedDisk},
     storekeeper::StoreKeeper,
     turner::Turner,
@@ -31,7 +28,7 @@ use super::{
 use crate::{
     disk::{Disk, FaultyDisk, FolderLock, LockError, OsDisk, boot_id, make_folder},
     engine::{self, Begin, Recovered, Stopped, check_mark, recover},
-    journal::{self, Closed, Found, KEYS, Lsn, Reader, SpareMaker},
+    journal::{self, Closed, Found, KEYS, Lsn, Reader},
     payment::{Audit, Contract, Deed, Distrust, Encoder, Identity, ImpossibleHorizon, Person, Route, Rulebook, Rules},
     store::{self, Condition, Expected, SledStore},
 };
@@ -193,7 +190,7 @@ pub(super) async fn start(options: Options, lines: Arc<Lines>) -> Result<Opened,
             }
         }
     };
-    let spawned = thread::Builder::new().name("payonce-engine".to_owned()).spawn(run);
+    let spawned = std::thread::Builder::new().name("payonce-engine".to_owned()).spawn(run);
     spawned.map_err(system("the engine's thread could not be started"))?;
     opened.await.unwrap_or_else(|_| {
         let why = Stopped::new("opening panicked: a defect in this program, please report it");
@@ -449,43 +446,4 @@ fn distrust(found: &Found, strange: bool, store: &Path) -> Option<&'static str> 
 
 fn name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// The thread that makes segments ahead of need.
-pub(super) struct SpareKeeper {
-    maker: SpareMaker,
-    wanted: Option<SyncSender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl SpareKeeper {
-    fn start(maker: SpareMaker) -> io::Result<SpareKeeper> {
-        let (wanted, asked) = mpsc::sync_channel(1);
-        let own = maker.clone();
-        let make = move || {
-            while asked.recv().is_ok() {
-                // A full disk: the engine sees that there is no spare, and takes no new payments when it needs one.
-                if let Err(error) = own.make() {
-                    tracing::warn!(%error, "no journal segment could be made ahead of need");
-                    thread::sleep(std::time::Duration::from_secs(1));
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("payonce-segments".to_owned()).spawn(make)?;
-        Ok(SpareKeeper { maker, wanted: Some(wanted), thread: Some(thread) })
-    }
-
-    pub(super) fn keep(&self) {
-        if self.maker.wanted() {
-            // Already asked: that is as good.
-            let _ = self.wanted.as_ref().map(|wanted| wanted.try_send(()));
-        }
-    }
-}
-
-impl Drop for SpareKeeper {
-    fn drop(&mut self) {
-        self.wanted = None;
-        let _ = self.thread.take().map(thread::JoinHandle::join);
-    }
 }

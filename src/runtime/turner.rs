@@ -16,8 +16,9 @@ use super::{
     handle::Rejection,
     intake::{Arrivals, Ask, Intake, Pay, Report},
     news::Heard,
-    opening::{STORE, SpareKeeper, note_failed},
+    opening::{STORE, note_failed},
     options::Options,
+    spares::SpareKeeper,
     stats::Meter,
     storekeeper::StoreKeeper,
     telling::{COME_BACK, readable, refuse},
@@ -183,8 +184,10 @@ impl Turner {
     fn flushed(&mut self, now: &Now, files: Vec<(String, u64)>) -> Result<(), Stopped> {
         match self.desk.checkpoint.take() {
             Some(carrying) => {
-                self.meter.checkpointed(now.wall, carrying.upto);
-                self.machine.finish_checkpoint(now.wall, carrying, files)
+                if self.machine.finish_checkpoint(now.wall, carrying, files)? {
+                    self.meter.checkpointed(now.wall, carrying.upto);
+                }
+                Ok(())
             }
             None => Ok(()),
         }
@@ -336,6 +339,7 @@ impl Turner {
 
     /// Segments ahead of need, checkpoints, and evidence for the last batch.
     fn keep_house(&mut self, now: &Now) -> Result<(), Stopped> {
+        self.machine.plan_segments();
         self.spares.keep();
         let idle = self.desk.checkpoint.is_none() && self.desk.store_failed.is_none() && self.desk.closing.is_none();
         let long = self.machine.since_checkpoint() >= self.options.checkpoint_bytes;
@@ -410,7 +414,9 @@ impl Turner {
         if self.desk.store_failed.is_some() {
             return Ok(());
         }
-        self.machine.finish_checkpoint(now, carrying, files.clone())?;
+        if !self.machine.finish_checkpoint(now, carrying, files.clone())? {
+            return Ok(());
+        }
         self.machine.close(now, carrying, files)
     }
 

@@ -56,7 +56,7 @@ impl World {
             return Ok(());
         }
         let files = self.store.flush()?;
-        machine.finish_checkpoint(wall, carrying, files)
+        machine.finish_checkpoint(wall, carrying, files).map(drop)
     }
 
     /// The process dies, or the machine; it may stay dead for days.

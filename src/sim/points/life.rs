@@ -247,7 +247,7 @@ impl Life {
 
     fn finish_checkpoint(&mut self, carrying: Carrying) -> Result<(), Stopped> {
         let (wall, files) = (self.now().wall, self.store.flush()?);
-        self.machine()?.finish_checkpoint(wall, carrying, files)
+        self.machine()?.finish_checkpoint(wall, carrying, files).map(drop)
     }
 
     fn now(&self) -> Now {
