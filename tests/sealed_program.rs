@@ -9,7 +9,14 @@ mod laid_open;
 
 mod program;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use folder::Folder;
 use program::{Daemon, payonce};
@@ -23,7 +30,15 @@ const ORDER: &str = r#"{"amount":1050,"currency":"USD","source":"zoe-pays","dest
 
 #[track_caller]
 fn said(arguments: &[&str], code: i32) -> String {
-    let done = payonce(arguments).output().unwrap();
+    let child = payonce(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (id, (over, ended)) = (child.id(), mpsc::channel());
+    thread::spawn(move || over.send(child.wait_with_output()));
+    // A daemon that starts although it must not would go on for ever.
+    let Ok(done) = ended.recv_timeout(Duration::from_secs(60)) else {
+        Command::new("kill").arg(id.to_string()).status().unwrap();
+        panic!("{arguments:?} goes on after a minute");
+    };
+    let done = done.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert_eq!(done.status.code(), Some(code), "{arguments:?}: {said}");
     said

@@ -54,17 +54,19 @@ enum Suits {
 /// The places of the routes for an order, the one that is preferred first: those for its currency, then those for
 /// anything, each in the order of the configuration. An order that names its gateway has only that one.
 fn candidates(routes: &[Route], order: &Order) -> Vec<usize> {
-    let suited = routes.iter().enumerate().filter_map(|(place, route)| Some((route.suits(order)?, place)));
-    let mut suited: Vec<(Suits, usize)> = suited.collect();
+    let mut suited: Vec<(Suits, usize)> = suited(routes, order).collect();
     suited.sort_unstable();
     suited.into_iter().map(|(_, place)| place).collect()
 }
 
+fn suited(routes: &[Route], order: &Order) -> impl Iterator<Item = (Suits, usize)> {
+    routes.iter().enumerate().filter_map(|(place, route)| Some((route.suits(order)?, place)))
+}
+
 /// Where a new payment goes: to the first route that is for it and not shut, or to the first if all are shut.
 pub fn choose(routes: &[Route], order: &Order, is_shut: impl Fn(usize) -> bool) -> Result<usize, Invalid> {
-    let places = candidates(routes, order);
-    let open = places.iter().find(|place| !is_shut(**place));
-    open.or(places.first()).copied().ok_or_else(|| match order.gateway {
+    let first = suited(routes, order).map(|(suits, place)| (is_shut(place), suits, place)).min();
+    first.map(|(_, _, place)| place).ok_or_else(|| match order.gateway {
         Some(_) => Invalid::new("gateway", "must be the name of a configured gateway"),
         None => Invalid::new("currency", "must be one that a configured gateway is for"),
     })
