@@ -97,11 +97,14 @@ fn segments_are_made_ahead_of_need_for_what_is_kept_free_and_one_more() {
     let journal = start(&MemoryDisk::unpacked(), 1).expect("a start").journal;
     let (maker, spare) = (journal.spare_maker(), SMALL.segment_bytes - 4096 - u64::from(SMALL.largest_batch_bytes));
     let left = journal.room();
-    for (reserved, ready) in [(0, 1), (1, 2), (spare, 2), (spare + 1, 3), (0, 3)] {
+    for (reserved, ready) in [(0, 1), (left, 1), (left + 1, 2), (left + spare, 2), (left + 2 * spare, 3), (0, 3)] {
         journal.plan(reserved);
-        assert_eq!(maker.wanted(), journal.room() < left + ready * spare, "{reserved} bytes");
-        maker.make().expect("space");
-        assert!(!maker.wanted());
+        while maker.wanted() {
+            let before = journal.room();
+            assert!(maker.make().expect("space"));
+            assert_eq!(journal.room(), before + spare, "one at a time: who needs one waits for no others");
+        }
+        assert!(!maker.make().expect("space"));
         assert_eq!(journal.room(), left + ready * spare, "{reserved} bytes");
     }
 }
@@ -114,17 +117,17 @@ fn who_makes_a_segment_rests_unless_somebody_will_soon_wait_for_it() {
     let rests = Cell::new(0);
     let rest = || rests.set(rests.get() + 1);
     journal.plan(0);
-    maker.make_gently(&rest).expect("space");
-    assert_eq!(rests.take(), 3, "one for each mebibyte");
-    journal.plan(1);
-    maker.make_gently(&rest).expect("space");
-    assert_eq!(rests.take(), 3, "with a spare there is time");
-    journal.plan(journal.room() - options.segment_bytes / 2 + 1);
-    maker.make_gently(&rest).expect("space");
-    assert_eq!(rests.take(), 0, "less than half a segment is left beside what is kept free");
-    journal.plan(journal.room() - options.segment_bytes / 2);
+    assert!(maker.make_gently(&rest).expect("space"));
+    assert_eq!(rests.take(), 2, "between three mebibytes");
+    let half = options.segment_bytes / 2;
+    for (reserved, expected) in [(journal.room() - half, 2), (journal.room() + half, 0)] {
+        journal.plan(reserved);
+        assert!(maker.make_gently(&rest).expect("space"));
+        assert_eq!(rests.take(), expected, "half a segment is left beside what is kept free, or less");
+    }
+    journal.plan(journal.room() - half);
     maker.hurry();
-    maker.make_gently(&rest).expect("space");
+    assert!(maker.make_gently(&rest).expect("space"));
     assert_eq!(rests.take(), 0, "and none once somebody waits");
     pay(&mut journal, 1..2).expect("room");
 }

@@ -25,8 +25,10 @@ const AROUND: usize = 1024;
 /// What a file takes in a note besides its name: two lengths, at their longest.
 const FILE: usize = 20;
 
-/// How many payments are carried between two turns: some 200 KB, which the disk takes in a few milliseconds.
+/// How many payments are carried between two turns: of usual ones some 200 KB, which the disk takes in a few milliseconds.
 pub const SLICE: usize = 256;
+/// After so many bytes no more are carried at once: the largest payments take hundreds of kilobytes.
+const SLICE_BYTES: usize = 1 << 20;
 
 /// A checkpoint under way: some may have yet to be carried, and the store to be flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,48 @@ pub struct Carrying {
     /// What the store must hold before the checkpoint is true.
     pub upto: Lsn,
     from: Position,
+}
+
+/// How far a checkpoint has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// None is under way.
+    Idle,
+    /// Some has yet to be carried.
+    Carrying(Carry),
+    /// All is carried, and the store is to be flushed.
+    Carried,
+    /// It is not going to be made.
+    GivenUp,
+}
+
+/// What there is to know of checkpoints between turns.
+#[derive(Debug)]
+pub(super) struct Checkpointing {
+    pub(super) stage: Stage,
+    /// How many bytes of journal a start would have to replay, from the checkpoint under way if there is one.
+    pub(super) since: u64,
+    /// How many there were when it was begun: to be replayed as well if it is given up.
+    before: u64,
+    /// How many there were when one was put off: not tried again before as many have come once more.
+    tried_at: u64,
+    /// What a payment took that was carried lately, in bytes.
+    usual: usize,
+}
+
+/// What a payment with a request in doubt takes, until it is known better.
+const USUAL: usize = 1024;
+
+impl Checkpointing {
+    pub(super) const fn new(since: u64) -> Checkpointing {
+        Checkpointing { stage: Stage::Idle, since, before: 0, tried_at: 0, usual: USUAL }
+    }
+
+    fn put_off(&mut self) {
+        self.since = self.since.saturating_add(std::mem::take(&mut self.before));
+        self.tried_at = self.since;
+        self.stage = Stage::GivenUp;
+    }
 }
 
 /// What is left to carry: what is unresolved, has an id behind `after`, and was last spoken of up to `upto`. What was
@@ -53,24 +97,28 @@ impl Carry {
 impl Machine {
     /// How many bytes of journal a start would have to replay.
     pub const fn since_checkpoint(&self) -> u64 {
-        self.since_checkpoint
+        self.checkpoint.since
     }
 
-    /// Whether the disk has room to begin a checkpoint, besides what is kept for outcomes. If not, it is put off until as
-    /// much journal has been written again.
+    /// Whether so many bytes have been written since the last checkpoint, or since one was put off.
+    pub const fn is_checkpoint_due(&self, bytes: u64) -> bool {
+        self.checkpoint.since.saturating_sub(self.checkpoint.tried_at) >= bytes
+    }
+
+    /// Whether the disk most likely has room for what a checkpoint carries, besides what is kept for outcomes. If not, it is
+    /// put off until as much journal has been written again.
     pub fn may_checkpoint(&mut self, now: Timestamp) -> bool {
-        let may = self.has_room_beside(2 * AROUND + self.size_of_pauses(), now);
+        let may = self.has_room(self.reserved().saturating_add(self.to_carry()), now);
         if !may {
-            self.since_checkpoint = 0;
+            self.checkpoint.tried_at = self.checkpoint.since;
         }
         may
     }
 
-    /// Whether so many bytes of records fit besides what is kept for outcomes.
-    fn has_room_beside(&mut self, bytes: usize, now: Timestamp) -> bool {
-        // Twice: a segment is left when the next batch does not fit, and what remains of it stays unused.
-        let wanted = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
-        self.has_room(self.reserved().saturating_add(wanted), now)
+    /// What a checkpoint is expected to take of the journal's room, in bytes.
+    pub(super) fn to_carry(&self) -> u64 {
+        let payments = self.overlay.unresolved().saturating_mul(self.checkpoint.usual.saturating_add(AROUND));
+        twice(payments.saturating_add(2 * AROUND + self.size_of_pauses()))
     }
 
     /// Begins to carry what is unresolved: the first so many. Carry on with [`Machine::carry_on`], between turns. Once that
@@ -79,10 +127,9 @@ impl Machine {
     pub fn begin_checkpoint(&mut self, now: Timestamp, most: usize) -> Result<Carrying, Stopped> {
         self.journal.check_running()?;
         let carrying = Carrying { upto: self.durable(), from: self.journal.position() };
-        self.carry = Some(Carry { after: None, upto: carrying.upto });
-        self.put_off = false;
+        self.checkpoint.stage = Stage::Carrying(Carry { after: None, upto: carrying.upto });
         self.append_all(now, self.carried_pauses())?;
-        self.since_checkpoint = 0;
+        self.checkpoint.before = self.checkpoint.before.saturating_add(std::mem::take(&mut self.checkpoint.since));
         self.carry_on(now, most)?;
         Ok(carrying)
     }
@@ -90,37 +137,65 @@ impl Machine {
     /// Carries up to so many more. Whether that was all: everything is carried, or there is no room for the rest, and the
     /// checkpoint is put off.
     pub fn carry_on(&mut self, now: Timestamp, most: usize) -> Result<bool, Stopped> {
-        let since = self.since_checkpoint;
-        let Some(carry) = &mut self.carry else { return Ok(true) };
+        let since = self.checkpoint.since;
+        let Stage::Carrying(carry) = &mut self.checkpoint.stage else { return Ok(true) };
         let entries = self.overlay.entries(carry.after.as_ref());
         let due = entries.filter(|entry| carry.is_due(&entry.payment, entry.lsn)).map(|entry| &entry.payment);
-        let some: Vec<Arc<Payment>> = due.take(most.max(1)).cloned().collect();
+        let mut bytes = 0_usize;
+        let small = |payment: &&Arc<Payment>| {
+            let fits = bytes < SLICE_BYTES;
+            bytes = bytes.saturating_add(encode_payment(payment).len());
+            fits
+        };
+        let some: Vec<Arc<Payment>> = due.take(most.max(1)).take_while(small).cloned().collect();
         let Some(last) = some.last() else {
-            self.carry = None;
+            self.checkpoint.stage = Stage::Carried;
             return Ok(true);
         };
         carry.after = Some(last.id);
-        let bytes = some.iter().map(|payment| encode_payment(payment).len().saturating_add(AROUND));
-        if !self.has_room_beside(bytes.fold(0, usize::saturating_add), now) {
-            self.give_up_checkpoint();
+        self.checkpoint.usual = bytes.div_ceil(some.len());
+        if !self.has_room_for(bytes.saturating_add(some.len().saturating_mul(AROUND)), 0, now) {
             return Ok(true);
         }
         self.append_all(now, some.into_iter().map(copy).collect())?;
         // What was carried would have to be replayed too, but another checkpoint would only carry it again.
-        self.since_checkpoint = since;
+        self.checkpoint.since = since;
         Ok(false)
     }
 
-    /// What was begun is not going to be finished: the store failed, or the disk has no room.
-    pub fn give_up_checkpoint(&mut self) {
-        self.carry = None;
-        self.put_off = true;
+    /// Whether so many bytes of records fit besides what is kept for outcomes, and for what is `planned`. If not, the
+    /// checkpoint under way is put off.
+    fn has_room_for(&mut self, bytes: usize, planned: u64, now: Timestamp) -> bool {
+        let kept = self.reserved().saturating_add(planned);
+        let fits = self.has_room(kept.saturating_add(twice(bytes)), now);
+        if !fits {
+            tracing::warn!("the disk has no room for a checkpoint: it is put off, and a start will take longer");
+            self.checkpoint.put_off();
+        }
+        fits
     }
 
-    /// A payment's copy, if a turn that speaks of it has to write that first. `before` is how it stands, as of `lsn`.
-    pub(super) fn copy_first(&self, before: Option<&Arc<Payment>>, lsn: Lsn) -> Option<Record> {
-        let due = |payment: &&Arc<Payment>| self.carry.as_ref().is_some_and(|carry| carry.is_due(payment, lsn));
-        before.filter(due).cloned().map(copy)
+    /// What was begun is not going to be finished: the store failed.
+    pub fn give_up_checkpoint(&mut self) {
+        self.checkpoint.put_off();
+    }
+
+    /// The copies that a turn has to write first, of payments that it speaks of: each how it stands, as of its last record.
+    /// None, if they do not fit besides what the turn has `planned`: then no checkpoint needs them any more.
+    pub(super) fn copies_first<'a>(
+        &mut self,
+        spoken_of: impl Iterator<Item = (&'a Arc<Payment>, Lsn)>,
+        planned: u64,
+        now: Timestamp,
+    ) -> Vec<Record> {
+        let Stage::Carrying(carry) = &self.checkpoint.stage else { return Vec::new() };
+        let due: Vec<&Arc<Payment>> =
+            spoken_of.filter(|(payment, lsn)| carry.is_due(payment, *lsn)).map(|(payment, _)| payment).collect();
+        let bytes = size_of(due.iter().copied()).saturating_add(due.len().saturating_mul(AROUND));
+        if due.is_empty() || !self.has_room_for(bytes, planned, now) {
+            return Vec::new();
+        }
+        due.into_iter().cloned().map(copy).collect()
     }
 
     /// The store holds everything up to the checkpoint's place, durably. What is not carried yet is carried here. Returns
@@ -133,13 +208,14 @@ impl Machine {
     ) -> Result<bool, Stopped> {
         while !self.carry_on(now, SLICE)? {}
         let names: usize = files.iter().map(|(name, _)| name.len() + FILE).sum();
-        if self.put_off || !self.has_room_beside(2 * (AROUND + names), now) {
-            self.since_checkpoint = 0;
-            return Ok(false);
+        match std::mem::replace(&mut self.checkpoint.stage, Stage::Idle) {
+            Stage::Carried if self.has_room_for(2 * (AROUND + names), 0, now) => {}
+            Stage::Idle | Stage::Carrying(_) | Stage::Carried | Stage::GivenUp => return Ok(false),
         }
         let Carrying { upto, from } = carrying;
         let checkpoint = Checkpoint { store: self.folder, upto, from, files };
         self.append_all(now, vec![Record::Checkpoint(checkpoint)])?;
+        (self.checkpoint.before, self.checkpoint.tried_at) = (0, 0);
         Ok(true)
     }
 
@@ -177,9 +253,19 @@ impl Machine {
         self.last_wall = wall;
         let at = self.journal.position();
         let start = if at.segment == self.at.segment { self.at.offset } else { 0 };
-        self.since_checkpoint = self.since_checkpoint.saturating_add(at.offset.saturating_sub(start));
+        self.checkpoint.since = self.checkpoint.since.saturating_add(at.offset.saturating_sub(start));
         self.at = at;
     }
+}
+
+fn size_of<'a>(payments: impl Iterator<Item = &'a Arc<Payment>>) -> usize {
+    payments.map(|payment| encode_payment(payment).len()).fold(0, usize::saturating_add)
+}
+
+/// What records take of the journal's room: a segment is left when the next batch does not fit, and what remains of it stays
+/// unused.
+fn twice(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2)
 }
 
 fn copy(payment: Arc<Payment>) -> Record {

@@ -39,7 +39,7 @@ use crate::{
     payment::{Audit, Misfit, Payment, PaymentId, Pursuit, Rulebook, State, Timestamp},
     store::{Mark, Row, Store, StoreError},
 };
-use checkpoint::Carry;
+use checkpoint::Checkpointing;
 use guard::Guard;
 use inbox::Inbox;
 use overlay::Overlay;
@@ -78,12 +78,7 @@ pub struct Machine {
     durable: (Lsn, u32),
     /// Where the journal ended after the last batch.
     at: Position,
-    /// How many bytes of it a start would have to replay.
-    since_checkpoint: u64,
-    /// What a checkpoint under way has still to carry.
-    carry: Option<Carry>,
-    /// The checkpoint under way is not to be made: there is no room for it.
-    put_off: bool,
+    checkpoint: Checkpointing,
     /// The wall time of the last batch: `now` never runs behind it.
     last_wall: Timestamp,
     /// The disk was full: not tried again before this.
@@ -262,13 +257,14 @@ impl Machine {
         u64::try_from(self.overlay.unresolved()).unwrap_or(u64::MAX).saturating_mul(OUTCOME_RESERVE)
     }
 
-    /// Tells whoever makes segments ahead of need how many will be wanted. Between turns.
+    /// Tells whoever makes segments ahead of need how many will be wanted: for what is kept free for outcomes, and for the
+    /// next checkpoint. Between turns.
     pub fn plan_segments(&self) {
-        self.journal.plan(self.reserved());
+        self.journal.plan(self.reserved().saturating_add(self.to_carry()));
     }
 
     /// Whether the disk has space for what is wanted, in bytes; makes segments if need be. After a failure it does not
-    /// try again for a while: making one takes a tenth of a second, and outcomes wait meanwhile.
+    /// try again for a while: making one takes some tenths of a second, and outcomes wait meanwhile.
     fn has_room(&mut self, wanted: u64, now: Timestamp) -> bool {
         while self.journal.room() < wanted {
             if self.full_until.is_some_and(|until| now < until) {
@@ -276,7 +272,7 @@ impl Machine {
             }
             self.full_until = None;
             if let Err(error) = self.spares.make_another() {
-                tracing::warn!(%error, "the disk has no space for another segment: no new payments are taken");
+                tracing::warn!(%error, "the disk has no space for another segment: what would need it is not taken");
                 self.full_until = Some(now.plus(TRY_SPACE_AGAIN));
                 return false;
             }

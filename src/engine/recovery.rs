@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     Machine, Resting, Stopped,
+    checkpoint::Checkpointing,
     inbox::{Inbox, operation_key},
     overlay::Entry,
     overlay::Overlay,
@@ -161,9 +162,7 @@ pub fn recover(found: Found, store: Arc<dyn Store>, begin: Begin) -> Result<Reco
         pauses,
         draining: false,
         // What had to be replayed now would have to be replayed again.
-        since_checkpoint: replayed.saturating_mul(512),
-        carry: None,
-        put_off: false,
+        checkpoint: Checkpointing::new(replayed.saturating_mul(512)),
         last_wall: last_wall.max(begin.now),
         full_until: None,
     };

@@ -162,9 +162,10 @@ impl Machine {
         // Also where nothing would be recorded: what follows from a disk that failed is not to be told.
         self.journal.check_running()?;
         let mut working = self.load(inputs)?;
-        let (steps, groups) = self.decide_all(&now, inputs, admit, &mut working)?;
+        let mut left = Left { calls: admit.new_payments, planned: 0 };
+        let (steps, groups) = self.decide_all(&now, inputs, &mut left, &mut working)?;
         let facts = names(&groups);
-        self.record(&now, groups, &mut working)?;
+        self.record(&now, groups, left.planned, &mut working)?;
         let resting = self.publish(&mut working);
         let recorded = Recorded { facts, settled: settled(&working) };
         Ok(Turned { recorded, ..release(steps, &working, resting) })
@@ -218,15 +219,14 @@ impl Machine {
         &mut self,
         now: &Now,
         inputs: &[(PaymentId, Input)],
-        admit: Admission,
+        left: &mut Left,
         working: &mut Workings,
     ) -> Result<(Vec<Step>, Vec<Vec<Record>>), Stopped> {
         let mut steps = Vec::with_capacity(inputs.len());
         let mut groups = Vec::with_capacity(inputs.len());
-        let mut left = Left { calls: admit.new_payments, planned: 0 };
         for number in 0..inputs.len() {
             // One of each for every input, whatever it led to: who goes through them counts on it.
-            let (step, group) = self.decide_input(now, inputs, number, &mut left, working)?;
+            let (step, group) = self.decide_input(now, inputs, number, left, working)?;
             steps.push(step);
             groups.push(group);
         }
@@ -365,13 +365,20 @@ impl Machine {
     }
 
     /// One write, one fsync. Notes for each payment the last record about it.
-    fn record(&mut self, now: &Now, groups: Vec<Vec<Record>>, working: &mut Workings) -> Result<(), Stopped> {
+    fn record(
+        &mut self,
+        now: &Now,
+        groups: Vec<Vec<Record>>,
+        planned: u64,
+        working: &mut Workings,
+    ) -> Result<(), Stopped> {
         if groups.iter().all(Vec::is_empty) {
             return Ok(());
         }
-        let copies = working.list.iter().filter(|work| work.draft.is_some());
-        let copies = copies.filter_map(|work| self.copy_first(work.before.as_ref(), work.lsn));
-        let mut all: Vec<Vec<Record>> = copies.map(|copy| vec![copy]).collect();
+        let changed = working.list.iter().filter(|work| work.draft.is_some());
+        let spoken_of = changed.filter_map(|work| Some((work.before.as_ref()?, work.lsn)));
+        let copies = self.copies_first(spoken_of, planned, now.wall);
+        let mut all: Vec<Vec<Record>> = copies.into_iter().map(|copy| vec![copy]).collect();
         let copied = all.len();
         all.extend(groups);
         let owner = |record: &Record| {

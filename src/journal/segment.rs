@@ -248,7 +248,7 @@ impl Spares {
         self.make_up_to(count, &|| {})
     }
 
-    /// Makes spares until `count` are ready. Unless it must hurry, it rests after each part.
+    /// Makes spares until `count` are ready. Unless it must hurry, it rests between their parts.
     fn make_up_to(&self, count: usize, rest: &dyn Fn()) -> io::Result<bool> {
         let rest = || {
             if !self.hurry.load(Ordering::Relaxed) {
@@ -284,7 +284,7 @@ impl Spares {
     }
 }
 
-/// Makes segments one ahead of need, so that the journal never waits for one. For a background thread.
+/// Makes segments ahead of need, so that the journal does not wait for one. For a background thread.
 #[derive(Clone)]
 pub struct SpareMaker(pub(super) Arc<Spares>);
 
@@ -304,16 +304,22 @@ impl SpareMaker {
         self.0.make_at_once(self.0.ready() + 1).map(drop)
     }
 
-    /// Makes segments until as many are ready as should be: zero-filled, fsynced, and under their names. Returns whether it
+    /// Makes one segment if fewer are ready than should be: zero-filled, fsynced, and under its name. Returns whether it
     /// made one. An error (no space, most likely) harms nothing that is written: the journal tries itself when it needs one.
     pub fn make(&self) -> io::Result<bool> {
         self.make_gently(&|| {})
     }
 
-    /// The same, with a rest after each part of a segment, so that who writes the journal meanwhile has the processor and
+    /// The same, with rests between the parts of the segment, so that who writes the journal meanwhile has the processor and
     /// the disk for most of the time. No rests while somebody waits.
     pub fn make_gently(&self, rest: &dyn Fn()) -> io::Result<bool> {
-        self.0.make_up_to(self.0.aim.load(Ordering::Relaxed), rest)
+        let next = self.0.ready() + 1;
+        self.0.make_up_to(next.min(self.0.aim.load(Ordering::Relaxed)), rest)
+    }
+
+    /// How long a segment is made.
+    pub fn segment_bytes(&self) -> u64 {
+        self.0.segment_bytes
     }
 }
 
@@ -341,8 +347,10 @@ fn fill(disk: &dyn Disk, file: Handle, bytes: u64, rest: &dyn Fn()) -> io::Resul
         let part = zeros.get(..to_usize(bytes - at)).unwrap_or(&zeros);
         disk.write_at(file, at, part)?;
         disk.sync_all(file)?;
-        rest();
         at += ZEROS;
+        if at < bytes {
+            rest();
+        }
     }
     Ok(())
 }

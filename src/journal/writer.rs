@@ -281,19 +281,19 @@ impl Journal {
         self.header.store
     }
 
-    /// How many bytes can still be appended for sure, without asking for space: in this segment and the finished spare.
+    /// How many bytes can still be appended for sure, without asking for space: in this segment and the finished spares.
     /// A batch counts with its records and [`Journal::BATCH_OVERHEAD`].
     pub fn room(&self) -> u64 {
         let left = self.options.segment_bytes.saturating_sub(self.at.offset);
         left + self.options.of_a_spare() * to_u64(self.spares.ready())
     }
 
-    /// Tells whoever makes segments ahead of need how many are wanted: one beyond those that `reserved` bytes take.
+    /// Tells who makes segments how many are wanted: one beyond those without which `reserved` bytes do not fit.
     pub fn plan(&self, reserved: u64) {
-        let free = self.room().saturating_sub(reserved);
-        let count = reserved.div_ceil(self.options.of_a_spare()).saturating_add(1);
-        let soon = free < self.options.segment_bytes / 2;
-        self.spares.aim(usize::try_from(count).unwrap_or(usize::MAX), soon);
+        let left = self.options.segment_bytes.saturating_sub(self.at.offset);
+        let beyond = reserved.saturating_sub(left).div_ceil(self.options.of_a_spare());
+        let soon = self.room() < reserved.saturating_add(self.options.segment_bytes / 2);
+        self.spares.aim(usize::try_from(beyond).unwrap_or(usize::MAX).saturating_add(1), soon);
     }
 
     /// For the thread that makes segments ahead of need.

@@ -303,7 +303,8 @@ fn open(options: Options, lines: Arc<Lines>, tasks: Handle) -> Result<Ready, Ope
     let calls = Calls::new(lines.clone(), tasks, intake.clone(), meter.clone());
     let keeper = StoreKeeper::start(store, intake.clone(), meter.clone())
         .map_err(system("the store's thread could not be started"))?;
-    let spares = SpareKeeper::start(machine.spare_maker()).map_err(system("a thread could not be started"))?;
+    let spares =
+        SpareKeeper::start(machine.spare_maker(), &options.data).map_err(system("a thread could not be started"))?;
     let (reader, (durable, _)) = (machine.reader(), watch::channel(machine.durable()));
     let resume = resume.into();
     let desk = Desk::new(&lines);

@@ -32,7 +32,7 @@ pub struct Options {
     /// that has begun goes on with it, whatever is said here. Needs the feature `erasure`.
     pub seal_personal_data: bool,
     /// Journal segments, in bytes. 64 MiB hold some 500,000 payments: few files, and zero-filling one ahead of need
-    /// takes a tenth of a second, off the hot path.
+    /// takes some tenths of a second, off the hot path.
     pub segment_bytes: u64,
     /// How much is written with one fsync, in bytes before they are packed, where more is waiting: 1 MiB takes a disk at most
     /// about as long to write as to sync. Less, and the first of many waits less and the last waits more; more than that

@@ -3,7 +3,12 @@
 use std::{
     cell::Cell,
     io,
-    sync::mpsc::{self, SyncSender},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, SyncSender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,33 +20,30 @@ use crate::journal::SpareMaker;
 const REST: u32 = 3;
 /// The longest rest: who comes to wait for a segment waits out one of these.
 const LONGEST_REST: Duration = Duration::from_millis(50);
+/// Between two segments whoever waits for one has its turn.
+const SHORT_REST: Duration = Duration::from_millis(1);
+/// How long a disk that is full, or nearly so, is left alone: as long as the engine leaves it.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct SpareKeeper {
     maker: SpareMaker,
     wanted: Option<SyncSender<()>>,
+    over: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl SpareKeeper {
-    pub(super) fn start(maker: SpareMaker) -> io::Result<SpareKeeper> {
+    pub(super) fn start(maker: SpareMaker, data: &Path) -> io::Result<SpareKeeper> {
         let (wanted, asked) = mpsc::sync_channel(1);
-        let own = maker.clone();
-        let make = move || {
+        let over = Arc::<AtomicBool>::default();
+        let own = Worker { maker: maker.clone(), over: over.clone(), data: data.to_owned(), said: Cell::new(false) };
+        let work = move || {
             while asked.recv().is_ok() {
-                // A full disk: the engine sees that there is no spare, and takes no new payments when it needs one.
-                let worked = Cell::new(Instant::now());
-                let rest = || {
-                    thread::sleep((worked.get().elapsed() * REST).min(LONGEST_REST));
-                    worked.set(Instant::now());
-                };
-                if let Err(error) = own.make_gently(&rest) {
-                    tracing::warn!(%error, "no journal segment could be made ahead of need");
-                    thread::sleep(Duration::from_secs(1));
-                }
+                own.make();
             }
         };
-        let thread = thread::Builder::new().name("payonce-segments".to_owned()).spawn(make)?;
-        Ok(SpareKeeper { maker, wanted: Some(wanted), thread: Some(thread) })
+        let thread = thread::Builder::new().name("payonce-segments".to_owned()).spawn(work)?;
+        Ok(SpareKeeper { maker, wanted: Some(wanted), over, thread: Some(thread) })
     }
 
     pub(super) fn keep(&self) {
@@ -53,10 +55,55 @@ impl SpareKeeper {
 }
 
 impl Drop for SpareKeeper {
-    /// Waits for one that is being made.
+    /// Waits for the one that is being made, if there is any.
     fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
         self.wanted = None;
         self.maker.hurry();
-        let _ = self.thread.take().map(thread::JoinHandle::join);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Worker {
+    maker: SpareMaker,
+    over: Arc<AtomicBool>,
+    data: PathBuf,
+    /// The disk was nearly full, and that was said.
+    said: Cell<bool>,
+}
+
+impl Worker {
+    /// Makes as many as are wanted, one after another.
+    fn make(&self) {
+        while self.maker.wanted() && !self.over.load(Ordering::Relaxed) {
+            let worked = Cell::new(Instant::now());
+            let rest = || {
+                thread::sleep((worked.get().elapsed() * REST).min(LONGEST_REST));
+                worked.set(Instant::now());
+            };
+            if !self.has_space() {
+                if !self.said.replace(true) {
+                    tracing::warn!("the disk is nearly full: journal segments are made only when they are needed");
+                }
+                return thread::park_timeout(FULL_PAUSE);
+            }
+            self.said.set(false);
+            if let Err(error) = self.maker.make_gently(&rest) {
+                tracing::warn!(%error, "no journal segment could be made ahead of need");
+                return thread::park_timeout(FULL_PAUSE);
+            }
+            thread::sleep(SHORT_REST);
+        }
+    }
+
+    /// The last of a disk is left to what needs it at once: the store, and segments that somebody waits for, which the engine
+    /// makes itself.
+    fn has_space(&self) -> bool {
+        let needed = self.maker.segment_bytes().saturating_mul(2);
+        fs2::available_space(&self.data).map_or(true, |free| free >= needed)
     }
 }

@@ -342,7 +342,7 @@ impl Turner {
         self.machine.plan_segments();
         self.spares.keep();
         let idle = self.desk.checkpoint.is_none() && self.desk.store_failed.is_none() && self.desk.closing.is_none();
-        let long = self.machine.since_checkpoint() >= self.options.checkpoint_bytes;
+        let long = self.machine.is_checkpoint_due(self.options.checkpoint_bytes);
         if idle && !self.desk.cramped && long && self.machine.may_checkpoint(now.wall) {
             self.desk.checkpoint = Some(self.checkpoint(now.wall)?);
         }
