@@ -28,7 +28,10 @@ fn the_same_seed_lives_the_same_world_twice() {
 /// Every second step here, chosen by chance; every one with `PAYONCE_POINTS_ONE_IN=1`, and by `payonce simulate --points`.
 #[test]
 fn no_promise_is_broken_at_any_crash_point() {
-    let one_in = std::env::var("PAYONCE_POINTS_ONE_IN").ok().and_then(|said| said.parse().ok()).unwrap_or(2);
+    let one_in = std::env::var("PAYONCE_POINTS_ONE_IN")
+        .ok()
+        .and_then(|said| said.parse().ok())
+        .map_or(2, |said: u64| said.max(1));
     let (done, all) = std::sync::mpsc::channel();
     for script in 0..scripts() {
         let done = done.clone();
