@@ -82,7 +82,7 @@ pub(super) fn next<'a>(routes: &'a [Route], order: &Order, from: &Identity) -> O
 
 /// How many routes are for an order.
 pub(super) fn count(routes: &[Route], order: &Order) -> usize {
-    routes.iter().filter(|route| route.suits(order).is_some()).count()
+    suited(routes, order).count()
 }
 
 /// Puts an operation into the exact bytes that its gateway is sent, or says why that cannot be done. Pure: the same

@@ -23,7 +23,7 @@ const LONGEST_REST: Duration = Duration::from_millis(50);
 /// Between two segments whoever waits for one has its turn.
 const SHORT_REST: Duration = Duration::from_millis(1);
 /// How long a disk that is full, or nearly so, is left alone: as long as the engine leaves it.
-const FULL_PAUSE: Duration = Duration::from_secs(5);
+const LEFT_ALONE: Duration = Duration::from_secs(5);
 
 pub(super) struct SpareKeeper {
     maker: SpareMaker,
@@ -89,12 +89,12 @@ impl Worker {
                 if !self.said.replace(true) {
                     tracing::warn!("the disk is nearly full: journal segments are made only when they are needed");
                 }
-                return thread::park_timeout(FULL_PAUSE);
+                return thread::park_timeout(LEFT_ALONE);
             }
             self.said.set(false);
             if let Err(error) = self.maker.make_gently(&rest) {
                 tracing::warn!(%error, "no journal segment could be made ahead of need");
-                return thread::park_timeout(FULL_PAUSE);
+                return thread::park_timeout(LEFT_ALONE);
             }
             thread::sleep(SHORT_REST);
         }

@@ -468,20 +468,6 @@ fn what_succeeds_although_its_order_has_expired_stays_and_its_own_void_comes_too
 }
 
 #[test]
-fn a_void_that_never_reached_the_gateway_and_had_nothing_to_undo_let_go_of_nothing() {
-    let mut story = Story::new(standard());
-    story.then(0, story.pay());
-    story.ended(1, Outcome::Pending(None, reply()));
-    story.asks("v", FollowUp::Void);
-    story.ends(1, Outcome::NotSent(reply()));
-    story.answered(Outcome::Declined(Finality::Hard, reply()));
-    story.then(60, Input::Due);
-    let payment = story.payment.as_ref().unwrap();
-    assert_eq!(payment.operations[1].reply().map(Reply::code), Some("nothing_to_void"));
-    assert_eq!((payment.operations[1].attempts, payment.voiding()), (1, None));
-}
-
-#[test]
 fn what_only_news_says_of_a_sending_under_way_has_acted() {
     let contract = Contract { inquiry: crate::payment::Inquiry::None, ..standard() };
     let mut story = Story::new(contract);

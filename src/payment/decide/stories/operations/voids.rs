@@ -3,6 +3,18 @@
 use super::*;
 use crate::payment::Inquiry;
 
+impl Story {
+    /// The charge waits at its gateway, which a void of it has not reached.
+    fn voided_in_vain() -> Story {
+        let mut story = Story::new(standard());
+        story.then(0, story.pay());
+        story.ended(1, Outcome::Pending(None, reply()));
+        story.asks("v", FollowUp::Void);
+        story.ends(1, Outcome::NotSent(reply()));
+        story
+    }
+}
+
 /// Whichever is heard first.
 #[test]
 fn a_charge_that_happens_after_the_gateway_would_not_void_it_is_refunded_by_policy_once() {
@@ -104,13 +116,19 @@ fn what_a_caller_refunds_and_the_gateway_declines_does_not_go_back_by_itself() {
 
 #[test]
 fn a_void_that_was_sent_in_vain_is_not_sent_again_before_its_time_whatever_is_heard_of_its_charge() {
-    let mut story = Story::new(standard());
-    story.then(0, story.pay());
-    story.ended(1, Outcome::Pending(None, reply()));
-    story.asks("v", FollowUp::Void);
-    story.ends(1, Outcome::NotSent(reply()));
+    let mut story = Story::voided_in_vain();
     story.answered(Outcome::Pending(None, Reply::new("still_pending", "nobody has looked at it")));
     let of_void = |action: &Action| matches!(action, Action::Send { call, .. } if call.operation == 1);
     assert!(!story.then(0, Input::Due).iter().any(of_void), "its pause is not over");
     assert!(story.then(3_600, Input::Due).iter().any(of_void), "now it is");
+}
+
+#[test]
+fn a_void_that_never_reached_the_gateway_and_had_nothing_to_undo_let_go_of_nothing() {
+    let mut story = Story::voided_in_vain();
+    story.answered(Outcome::Declined(Finality::Hard, reply()));
+    story.then(60, Input::Due);
+    let payment = story.payment.as_ref().unwrap();
+    assert_eq!(payment.operations[1].reply().map(Reply::code), Some("nothing_to_void"));
+    assert_eq!((payment.operations[1].attempts, payment.voiding()), (1, None));
 }
