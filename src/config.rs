@@ -47,7 +47,7 @@ const OTHER_VARIABLES: [&str; 8] =
     ["config", "log", "log_format", "url", "ca", "api_key", "gateway_credential", "gateway_webhook_secret"];
 
 /// Every key, in the order of [`Settings`].
-pub const KEYS: [&str; 26] = [
+pub const KEYS: [&str; 27] = [
     "data",
     "listen",
     "gateway",
@@ -68,6 +68,7 @@ pub const KEYS: [&str; 26] = [
     "batch_bytes",
     "checkpoint_bytes",
     "store_cache_bytes",
+    "store_filter_bytes",
     "keys_file",
     "rate_per_key",
     "connections",
@@ -119,6 +120,8 @@ pub struct Settings {
     pub checkpoint_bytes: Option<u64>,
     /// The store's cache, in bytes. `None`: the engine's default.
     pub store_cache_bytes: Option<u64>,
+    /// The most that the filter of new keys takes, in bytes. `None`: the engine's default.
+    pub store_filter_bytes: Option<u64>,
     /// The file of the API keys that are let in, which `payonce keys` writes. Default: none; everybody is let in.
     pub keys_file: Option<PathBuf>,
     /// How many requests a second a key may make that has no rate of its own. Default: as many as it likes: too many are
@@ -166,6 +169,7 @@ impl Default for Settings {
             batch_bytes: None,
             checkpoint_bytes: None,
             store_cache_bytes: None,
+            store_filter_bytes: None,
             keys_file: None,
             rate_per_key: None,
             connections: None,
@@ -218,6 +222,7 @@ impl Settings {
         options.batch_bytes = self.batch_bytes.unwrap_or(options.batch_bytes);
         options.checkpoint_bytes = self.checkpoint_bytes.unwrap_or(options.checkpoint_bytes);
         options.store_cache_bytes = self.store_cache_bytes.unwrap_or(options.store_cache_bytes);
+        options.store_filter_bytes = self.store_filter_bytes.unwrap_or(options.store_filter_bytes);
         options
     }
 
@@ -329,6 +334,7 @@ impl Settings {
             "batch_bytes" => self.batch_bytes = Some(parsed(value, "a number of bytes")?),
             "checkpoint_bytes" => self.checkpoint_bytes = Some(parsed(value, "a number of bytes")?),
             "store_cache_bytes" => self.store_cache_bytes = Some(parsed(value, "a number of bytes")?),
+            "store_filter_bytes" => self.store_filter_bytes = Some(parsed(value, "a number of bytes")?),
             "keys_file" => self.keys_file = Some(PathBuf::from(not_empty(value)?)),
             "rate_per_key" => self.rate_per_key = Some(parsed::<NonZeroU32>(value, "a number from 1 on")?.get()),
             "connections" => self.connections = Some(at_least_one(value)?),

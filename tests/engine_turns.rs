@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -150,6 +150,31 @@ fn outcomes_land_on_a_full_disk_also_while_a_checkpoint_would_have_their_payment
     engine::put(store.as_ref(), &turned.resting, &mark).unwrap();
     let files = store.flush().unwrap();
     assert!(!machine.finish_checkpoint(now().wall, carrying, files).unwrap(), "it is put off");
+}
+
+/// A hundred thousand may wait for the store: nobody new is taken until memory has let go of some.
+#[test]
+fn what_the_store_has_taken_is_told_some_hundreds_at_a_time_and_its_mark_comes_last() {
+    let (disk, store) = (Arc::new(SimDisk::new()), Arc::new(MemoryStore::new()));
+    let mut machine = machine_of(disk, store.clone(), |found| found);
+    let before = store.mark().unwrap();
+    let mut resting = Vec::new();
+    for first in (0..1_200).step_by(100) {
+        let inputs: Vec<_> = (first..first + 100).map(pay).collect();
+        machine.turn(now(), &inputs, Admission::of(100)).unwrap();
+        let succeeded = || Outcome::Succeeded(Reply::new("ok", ""));
+        let ended = |(id, _)| (id, Input::Ended { operation: 0, attempt: 1, outcome: succeeded() });
+        let ends: Vec<_> = inputs.into_iter().map(ended).collect();
+        resting.extend(machine.turn(now(), &ends, Admission::of(0)).unwrap().resting);
+    }
+    let told = Mutex::new(Vec::new());
+    let taken = |rows: &[(PaymentId, Row)]| {
+        assert!(rows.iter().all(|(id, row)| store.get(id).unwrap().as_ref() == Some(row)));
+        told.lock().unwrap().push((rows.len(), store.mark().unwrap()));
+    };
+    let mark = machine.mark();
+    assert_eq!(engine::put_telling(store.as_ref(), &resting, &mark, &taken), Ok(1_200));
+    assert_eq!(*told.lock().unwrap(), [(500, before), (500, before), (200, Some(mark))]);
 }
 
 #[cfg(feature = "erasure")]

@@ -31,7 +31,7 @@ fn every_key_is_set_from_the_file() {
         "whole",
         "stripe_api_key_file = '/k'\nstripe_return_url = 'https://r'\nstripe_off_session = true\n\
          data = '/d'\nlisten = '[::1]:1'\ngateway = 'http://h:1/p'\ngateway_account = 'a'\nnamespace = 'n'\n\
-         late_success = 'refund'\nlate_void = 'adopt'\nseal_personal_data = true\nqueue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\nbatch_bytes = 7\ncheckpoint_bytes = 8\n\
+         late_success = 'refund'\nlate_void = 'adopt'\nseal_personal_data = true\nqueue = 1\ngateway_slots = 2\nsegment_bytes = 3\nstore_cache_bytes = 4\nstore_filter_bytes = 9\nbatch_bytes = 7\ncheckpoint_bytes = 8\n\
          keys_file = '/f'\nrate_per_key = 5\nconnections = 6\ntls_cert = '/c'\ntls_key = '/p'\ntls_client_ca = '/a'\n\
          [gateway_contract]\ndedup = 'none'\nnot_found_times = 5\n",
     )
@@ -44,7 +44,7 @@ fn every_key_is_set_from_the_file() {
     let options = settings.options(true);
     assert_eq!((options.queue, options.gateway_slots, options.moved, options.seal_personal_data), (1, 2, true, true));
     assert_eq!((options.segment_bytes, options.store_cache_bytes, options.namespace.as_str()), (3, 4, "n"));
-    assert_eq!((options.batch_bytes, options.checkpoint_bytes), (7, 8));
+    assert_eq!((options.batch_bytes, options.checkpoint_bytes, options.store_filter_bytes), (7, 8, 9));
     assert_eq!(options.policies, Policies { late_success: Late::Refund, late_void: Late::Adopt });
     assert_eq!((settings.rate_per_key, settings.connections), (Some(5), Some(6)));
     let files = [&settings.keys_file, &settings.tls_cert, &settings.tls_key, &settings.tls_client_ca];

@@ -31,7 +31,7 @@ pub use checkpoint::{Carrying, SLICE};
 pub use guard::Watch;
 pub use inbox::Received;
 pub use list::{Filter, Page};
-pub use recovery::{Begin, OpenError, Recovered, check_mark, put, rebuild, recover};
+pub use recovery::{Begin, OpenError, Recovered, Taken, check_mark, put, put_telling, rebuild, recover};
 pub use turn::{Admission, Recorded, Told, Turned};
 
 use crate::{

@@ -276,19 +276,29 @@ impl Machine {
     }
 }
 
+/// Is told of rows that the store has taken.
+pub type Taken<'a> = &'a dyn Fn(&[(PaymentId, Row)]);
+
 /// Puts rows in id order, a few hundred at a time, and says how many. The mark goes with the last of them.
 pub fn put(store: &dyn Store, resting: &[Resting], mark: &Mark) -> Result<u64, Stopped> {
-    let mut rows: Vec<(PaymentId, Row)> = resting.iter().map(Resting::row).collect::<Result<_, Stopped>>()?;
-    rows.sort_by_key(|(id, _)| *id); // Stable: of two rows of one payment the later counts.
+    put_telling(store, resting, mark, &|_| ())
+}
+
+/// The same; `taken` is told of each few hundred as soon as they are in the store.
+pub fn put_telling(store: &dyn Store, resting: &[Resting], mark: &Mark, taken: Taken<'_>) -> Result<u64, Stopped> {
+    let mut sorted: Vec<&Resting> = resting.iter().collect();
+    sorted.sort_by_key(|resting| resting.payment.id); // Stable: of two rows of one payment the later counts.
     let before = store.mark()?.unwrap_or(Mark { applied: Lsn::ZERO, ..*mark });
-    let mut chunks = rows.chunks(ROWS_AT_ONCE).peekable();
+    let mut chunks = sorted.chunks(ROWS_AT_ONCE).peekable();
     while let Some(chunk) = chunks.next() {
-        store.apply(chunk, if chunks.peek().is_some() { &before } else { mark })?;
+        let rows: Vec<(PaymentId, Row)> = chunk.iter().map(|resting| resting.row()).collect::<Result<_, Stopped>>()?;
+        store.apply(&rows, if chunks.peek().is_some() { &before } else { mark })?;
+        taken(&rows);
     }
-    if rows.is_empty() {
+    if resting.is_empty() {
         store.apply(&[], mark)?;
     }
-    Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
+    Ok(u64::try_from(resting.len()).unwrap_or(u64::MAX))
 }
 
 /// What this start doubts of what is unresolved.

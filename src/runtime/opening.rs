@@ -377,7 +377,11 @@ fn bring_up_store(
     strange: bool,
 ) -> Result<(SledStore, Option<String>), OpenError> {
     let path = options.data.join(STORE);
-    let store_options = store::Options { cache_bytes: options.store_cache_bytes, ..store::Options::default() };
+    let store_options = store::Options {
+        cache_bytes: options.store_cache_bytes,
+        filter_bytes: options.store_filter_bytes,
+        ..store::Options::default()
+    };
     let (applied, files) = match (found.closed(), found.checkpoint()) {
         // A store that was built anew since then has files of its own.
         (Some(closed), _) if rebuilt_since(&path, closed) => (closed.applied, [].as_slice()),

@@ -45,6 +45,8 @@ pub struct Options {
     pub verify_bytes: u64,
     /// The store's cache, in bytes. The process's memory follows it: see [`crate::store::Options`].
     pub store_cache_bytes: u64,
+    /// The most that the filter of new keys takes, in bytes: see [`crate::store::Options`]. Zero: there is none.
+    pub store_filter_bytes: u64,
     /// How many callers may wait to be taken up. Beyond them a caller is told at once to come back: by then the last
     /// in line would have waited for a second and more.
     pub queue: usize,
@@ -78,6 +80,7 @@ impl Options {
             checkpoint_bytes: 32 << 20,
             verify_bytes: 1 << 30,
             store_cache_bytes: 64 << 20,
+            store_filter_bytes: 128 << 20,
             queue: 16_384,
             gateway_slots: 400,
             memory_payments: 100_000,

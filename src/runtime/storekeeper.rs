@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     engine::{self, Resting},
-    store::{Mark, Store},
+    payment::PaymentId,
+    store::{Mark, Row, Store},
 };
 
 /// Rows gathered before they are put: as many as one sled batch takes well.
@@ -125,11 +126,12 @@ impl Tray {
 fn keep(store: &dyn Store, tray: &Tray, intake: &Intake, meter: &Meter) {
     while let Some(Waiting { rows, mark, flush, .. }) = tray.take() {
         if let Some(mark) = mark {
-            if let Err(stopped) = engine::put(store, &rows, &mark) {
+            // Told as they are taken: there may be a hundred thousand, and memory would be full until the last is.
+            let taken = |some: &[(PaymentId, Row)]| intake.stored(some.iter().map(|(id, row)| (*id, row.lsn)));
+            if let Err(stopped) = engine::put_telling(store, &rows, &mark, &taken) {
                 return intake.report(Report::StoreFailed(stopped.why));
             }
             meter.taken(mark.applied);
-            intake.stored(rows.iter().map(|row| (row.payment.id, row.lsn)));
         }
         if flush {
             let flushed = store.flush().map_err(|error| error.to_string());

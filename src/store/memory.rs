@@ -4,19 +4,37 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Mark, Row, Store, StoreError};
-use crate::payment::PaymentId;
+use super::{
+    Mark, Row, Store, StoreError,
+    filter::{Filter, Size},
+    known::Known,
+};
+use crate::{journal::Lsn, payment::PaymentId};
 
 /// Rows in memory, and what of them a [`crash`](MemoryStore::crash) leaves.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Books>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Books {
     live: State,
     flushed: State,
     /// What was put since the flush, in order.
     unflushed: Vec<Put>,
+    /// As the real store knows it.
+    known: Known,
+    /// The layers of its filter, as of the flush.
+    filter: Vec<Vec<u8>>,
+}
+
+/// So small that it grows in a simulation.
+const FILTER: Size = Size { first: 64, largest: 1024, all: 64 << 10 };
+
+impl Default for Books {
+    fn default() -> Books {
+        let (known, filter) = (Known::nothing(FILTER), Vec::new());
+        Books { live: State::default(), flushed: State::default(), unflushed: Vec::new(), known, filter }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -45,11 +63,30 @@ impl MemoryStore {
         std::mem::take(&mut books.unflushed).into_iter().filter(|_| survives()).for_each(|put| left.put(put));
         books.live = left.clone();
         books.flushed = left;
+        books.know();
     }
 
     /// A panicking caller leaves whole rows behind, so a poisoned lock is of no concern.
     fn books(&self) -> MutexGuard<'_, Books> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// What the real store learns at a start.
+    fn know(&mut self) {
+        let kept = |mark: &Mark| Filter::decode(FILTER, mark.store, Lsn::ZERO, self.filter.iter().cloned());
+        self.known = match (&self.live.mark, self.live.rows.last_key_value()) {
+            (Some(mark), Some((last, _))) => match kept(mark) {
+                Some(filter) => Known::replayed(*last, filter, mark),
+                None => {
+                    self.filter.clear();
+                    Known::unread(*last, FILTER)
+                }
+            },
+            (None, Some(_)) => Known::unknown(FILTER),
+            (_, None) => Known::nothing(FILTER),
+        };
     }
 }
 
@@ -62,20 +99,35 @@ impl State {
             Put::Mark(mark) => self.mark = Some(mark),
         }
     }
+
+    fn page(&self, after: Option<&PaymentId>, limit: usize) -> Vec<(PaymentId, Row)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.rows.range::<PaymentId, _>((start, Bound::Unbounded));
+        rows.take(limit).map(|(id, row)| (*id, row.clone())).collect()
+    }
 }
 
 impl Store for MemoryStore {
     fn get(&self, id: &PaymentId) -> Result<Option<Row>, StoreError> {
-        Ok(self.books().live.rows.get(id).cloned())
+        let books = self.books();
+        match books.live.rows.get(id) {
+            // The real one would deny it, and it might be paid again.
+            Some(_) if books.known.is_new(id) => {
+                Err(StoreError::Row { payment: *id, why: "it is taken for a new one" })
+            }
+            row => Ok(row.cloned()),
+        }
     }
 
     fn apply(&self, rows: &[(PaymentId, Row)], mark: &Mark) -> Result<(), StoreError> {
         let mut books = self.books();
+        books.known.note(rows);
         let puts = rows.iter().map(|(id, row)| Put::Row(*id, row.clone())).chain([Put::Mark(*mark)]);
         for put in puts {
             books.live.put(put.clone());
             books.unflushed.push(put);
         }
+        books.known.advance(mark, &|after, limit| Ok(books.live.page(after, limit)));
         Ok(())
     }
 
@@ -84,10 +136,7 @@ impl Store for MemoryStore {
     }
 
     fn page(&self, after: Option<&PaymentId>, limit: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let books = self.books();
-        let rows = books.live.rows.range::<PaymentId, _>((start, Bound::Unbounded));
-        Ok(rows.take(limit).map(|(id, row)| (*id, row.clone())).collect())
+        Ok(self.books().live.page(after, limit))
     }
 
     /// It has no files.
@@ -96,6 +145,13 @@ impl Store for MemoryStore {
         for put in std::mem::take(&mut books.unflushed) {
             books.flushed.put(put);
         }
+        let Books { live, known, filter, .. } = &mut *books;
+        let keep = &mut |number, layer| {
+            filter.truncate(number);
+            filter.push(layer);
+            Ok::<(), StoreError>(())
+        };
+        live.mark.map_or(Ok(()), |mark| known.save(&mark, keep))?;
         Ok(Vec::new())
     }
 }

@@ -25,6 +25,10 @@ mod pack;
 
 mod unpacked;
 
+mod filter;
+
+mod known;
+
 mod memory;
 
 mod sled_store;

@@ -102,6 +102,9 @@ pub(crate) struct ServeArgs {
     /// The store's cache, in bytes
     #[arg(long, value_name = "BYTES")]
     store_cache_bytes: Option<String>,
+    /// The most that the filter of new keys takes, in bytes; 0 for none
+    #[arg(long, value_name = "BYTES")]
+    store_filter_bytes: Option<String>,
     /// The file of the API keys that are let in: see `payonce keys`
     #[arg(long, value_name = "FILE")]
     keys_file: Option<String>,
@@ -247,6 +250,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
         ("batch_bytes", &args.batch_bytes),
         ("checkpoint_bytes", &args.checkpoint_bytes),
         ("store_cache_bytes", &args.store_cache_bytes),
+        ("store_filter_bytes", &args.store_filter_bytes),
         ("keys_file", &args.keys_file),
         ("rate_per_key", &args.rate_per_key),
         ("connections", &args.connections),
