@@ -69,7 +69,7 @@ fn store_500_rows(bencher: Bencher<'_, '_>) {
     bencher
         .counter(ItemsCount::new(500u32))
         .with_inputs(next)
-        .bench_local_values(|rows| payonce::engine::put(&store, &rows, &mark).unwrap());
+        .bench_local_values(|rows| payonce::engine::put(&store, rows, &mark).unwrap());
 }
 
 /// One of 50,000, found by its id.
@@ -78,7 +78,7 @@ fn look_up_a_row(bencher: Bencher<'_, '_>) {
     let folder = kit::Folder::new();
     let store = sled(&folder);
     let mark = Mark { store: [7; 16], epoch: 1, applied: Lsn::new(1), chain: 0 };
-    let put = |number| payonce::engine::put(&store, &rows(number), &mark).unwrap();
+    let put = |number| payonce::engine::put(&store, rows(number), &mark).unwrap();
     assert_eq!((0..100).map(put).sum::<u64>(), 50_000);
     let mut number = 0;
     bencher.bench_local(|| {

@@ -105,7 +105,7 @@ fn a_checkpoint_that_the_disk_has_no_room_for_is_put_off_and_the_next_start_know
     }
     let before = machine.position();
     assert!(machine.carry_on(now().wall, 10).unwrap(), "there is no room for ten more");
-    engine::put(store.as_ref(), &[], &mark).unwrap();
+    engine::put(store.as_ref(), Vec::new(), &mark).unwrap();
     let files = store.flush().unwrap();
     assert!(!machine.finish_checkpoint(now().wall, carrying, files).unwrap(), "it is not made");
     assert_eq!(machine.position(), before, "nothing was recorded of it");
@@ -147,7 +147,7 @@ fn outcomes_land_on_a_full_disk_also_while_a_checkpoint_would_have_their_payment
     let inputs: Vec<_> = ended.into_iter().chain(new).collect();
     let turned = machine.turn(now(), &inputs, Admission::of(100)).expect("there is room for what became of them");
     assert!(turned.resting.len() >= 60);
-    engine::put(store.as_ref(), &turned.resting, &mark).unwrap();
+    engine::put(store.as_ref(), turned.resting, &mark).unwrap();
     let files = store.flush().unwrap();
     assert!(!machine.finish_checkpoint(now().wall, carrying, files).unwrap(), "it is put off");
 }
@@ -173,7 +173,7 @@ fn what_the_store_has_taken_is_told_some_hundreds_at_a_time_and_its_mark_comes_l
         told.lock().unwrap().push((rows.len(), store.mark().unwrap()));
     };
     let mark = machine.mark();
-    assert_eq!(engine::put_telling(store.as_ref(), &resting, &mark, &taken), Ok(1_200));
+    assert_eq!(engine::put_telling(store.as_ref(), resting, &mark, &taken), Ok(1_200));
     assert_eq!(*told.lock().unwrap(), [(500, before), (500, before), (200, Some(mark))]);
 }
 
@@ -230,7 +230,7 @@ fn what_is_refused_among_others_moves_nobodys_place_and_no_payment_under_way_is_
     let carrying = machine.begin_checkpoint(now().wall, 1).unwrap();
     let told = machine.turn(now(), &[pay(100), meant(last), meant(101)], Admission::of(9)).unwrap().told;
     assert!(matches!(told[0], Told::PossibleDuplicate { .. }), "{told:?}");
-    engine::put(store.as_ref(), &[], &mark).unwrap();
+    engine::put(store.as_ref(), Vec::new(), &mark).unwrap();
     let files = store.flush().unwrap();
     machine.finish_checkpoint(now().wall, carrying, files).unwrap();
     drop(machine);

@@ -461,8 +461,8 @@ impl World {
     /// The store takes what came to rest.
     fn put(&mut self) {
         let Some(machine) = &mut self.machine else { return };
-        engine::put(self.store.as_ref(), &self.resting, &machine.mark()).expect("in memory");
-        let taken: Vec<_> = self.resting.drain(..).map(|row| (row.payment.id, row.lsn)).collect();
+        let taken: Vec<_> = self.resting.iter().map(|row| (row.payment.id, row.lsn)).collect();
+        engine::put(self.store.as_ref(), std::mem::take(&mut self.resting), &machine.mark()).expect("in memory");
         machine.stored(&taken);
     }
 

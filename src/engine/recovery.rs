@@ -195,7 +195,7 @@ pub fn rebuild(found: &Found, store: &dyn Store) -> Result<(u64, u64), OpenError
     replay.put_unresolved()?;
     if let (Some(folder), Some(chain)) = (found.store_uuid(), found.chain_at(found.proven())) {
         let mark = Mark { store: folder, epoch: found.epoch(), applied: found.proven(), chain };
-        put(store, &[], &mark)?;
+        put(store, Vec::new(), &mark)?;
     }
     Ok((replay.replayed, replay.rows))
 }
@@ -272,7 +272,7 @@ impl Machine {
                 self.overlay.put(Entry { payment, pursuits, lsn });
             }
         }
-        put(self.store.as_ref(), &late, &self.mark())
+        put(self.store.as_ref(), late, &self.mark())
     }
 }
 
@@ -280,25 +280,32 @@ impl Machine {
 pub type Taken<'a> = &'a dyn Fn(&[(PaymentId, Row)]);
 
 /// Puts rows in id order, a few hundred at a time, and says how many. The mark goes with the last of them.
-pub fn put(store: &dyn Store, resting: &[Resting], mark: &Mark) -> Result<u64, Stopped> {
+pub fn put(store: &dyn Store, resting: Vec<Resting>, mark: &Mark) -> Result<u64, Stopped> {
     put_telling(store, resting, mark, &|_| ())
 }
 
 /// The same; `taken` is told of each few hundred as soon as they are in the store.
-pub fn put_telling(store: &dyn Store, resting: &[Resting], mark: &Mark, taken: Taken<'_>) -> Result<u64, Stopped> {
-    let mut sorted: Vec<&Resting> = resting.iter().collect();
-    sorted.sort_by_key(|resting| resting.payment.id); // Stable: of two rows of one payment the later counts.
+pub fn put_telling(
+    store: &dyn Store,
+    mut resting: Vec<Resting>,
+    mark: &Mark,
+    taken: Taken<'_>,
+) -> Result<u64, Stopped> {
     let before = store.mark()?.unwrap_or(Mark { applied: Lsn::ZERO, ..*mark });
-    let mut chunks = sorted.chunks(ROWS_AT_ONCE).peekable();
-    while let Some(chunk) = chunks.next() {
-        let rows: Vec<(PaymentId, Row)> = chunk.iter().map(|resting| resting.row()).collect::<Result<_, Stopped>>()?;
-        store.apply(&rows, if chunks.peek().is_some() { &before } else { mark })?;
+    let all = u64::try_from(resting.len()).unwrap_or(u64::MAX);
+    resting.sort_by_cached_key(|resting| resting.payment.id); // Stable: of two rows of one payment the later counts.
+    let mut left = resting.into_iter();
+    loop {
+        // Let go of with their rows: a hundred thousand at once would take their memory back for a twentieth of a second.
+        let some: Vec<Resting> = left.by_ref().take(ROWS_AT_ONCE).collect();
+        let rows: Vec<(PaymentId, Row)> = some.iter().map(Resting::row).collect::<Result<_, Stopped>>()?;
+        let last = left.len() == 0;
+        store.apply(&rows, if last { mark } else { &before })?;
         taken(&rows);
+        if last {
+            return Ok(all);
+        }
     }
-    if resting.is_empty() {
-        store.apply(&[], mark)?;
-    }
-    Ok(u64::try_from(resting.len()).unwrap_or(u64::MAX))
 }
 
 /// What this start doubts of what is unresolved.
@@ -417,7 +424,7 @@ impl<'a> Replay<'a> {
         let rows: Vec<Resting> = live
             .map(|Replayed { payment, lsn, .. }| Resting { lsn, payment: Arc::new(payment), seal: self.seal.clone() })
             .collect();
-        self.rows += put(self.store, &rows, &self.mark)?;
+        self.rows += put(self.store, rows, &self.mark)?;
         Ok(())
     }
 
@@ -431,7 +438,7 @@ impl<'a> Replay<'a> {
             }
         }
         if !rows.is_empty() {
-            self.rows += put(self.store, &rows, &self.mark)?;
+            self.rows += put(self.store, rows, &self.mark)?;
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ fn keep(store: &dyn Store, tray: &Tray, intake: &Intake, meter: &Meter) {
         if let Some(mark) = mark {
             // Told as they are taken: there may be a hundred thousand, and memory would be full until the last is.
             let taken = |some: &[(PaymentId, Row)]| intake.stored(some.iter().map(|(id, row)| (*id, row.lsn)));
-            if let Err(stopped) = engine::put_telling(store, &rows, &mark, &taken) {
+            if let Err(stopped) = engine::put_telling(store, rows, &mark, &taken) {
                 return intake.report(Report::StoreFailed(stopped.why));
             }
             meter.taken(mark.applied);

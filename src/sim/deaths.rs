@@ -18,7 +18,7 @@ impl World {
         let Some(machine) = &mut self.machine else { return };
         for (rows, mark) in std::mem::take(&mut self.lag) {
             // What the store refuses stays in memory.
-            let _ = keep(&self.store, machine, &rows, &mark);
+            let _ = keep(&self.store, machine, rows, &mark);
         }
     }
 

@@ -37,9 +37,9 @@ pub(super) fn start(found: Found, store: &mut Arc<MemoryStore>, boot: Boot) -> R
 }
 
 /// The store takes rows, and memory lets go of them.
-pub(super) fn keep(store: &MemoryStore, machine: &mut Machine, rows: &[Resting], mark: &Mark) -> Result<(), Stopped> {
-    engine::put(store, rows, mark)?;
+pub(super) fn keep(store: &MemoryStore, machine: &mut Machine, rows: Vec<Resting>, mark: &Mark) -> Result<(), Stopped> {
     let taken: Vec<_> = rows.iter().map(|row| (row.payment.id, row.lsn)).collect();
+    engine::put(store, rows, mark)?;
     machine.stored(&taken);
     Ok(())
 }

@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{journal::Lsn, payment::PaymentId};
 
-/// How many rows are read with each batch while the filter is filled: a millisecond or two, as a batch takes.
-const READ_AT_ONCE: usize = 2_000;
+/// How many rows are read with each batch while the filter is filled: some 6 ms, about as long as a batch takes.
+const READ_AT_ONCE: usize = 8_000;
 
 /// Reads up to so many rows behind an id.
 pub(super) type Page<'a> = &'a dyn Fn(Option<&PaymentId>, usize) -> Result<Vec<(PaymentId, Row)>, StoreError>;

@@ -240,7 +240,7 @@ impl Life {
     fn begin_checkpoint(&mut self) -> Result<Carrying, Stopped> {
         let (wall, store) = (self.now().wall, self.store.clone());
         let machine = self.machine()?;
-        engine::put(store.as_ref(), &[], &machine.mark())?;
+        engine::put(store.as_ref(), Vec::new(), &machine.mark())?;
         // One at a time: what happens before the others are carried has to write their copies first.
         machine.begin_checkpoint(wall, 1)
     }
@@ -260,7 +260,7 @@ impl Life {
         let machine = self.machine()?;
         let turned = machine.turn(now, &inputs, Admission::of(1_000))?;
         let mark = machine.mark();
-        keep(&store, machine, &turned.resting, &mark)?;
+        keep(&store, machine, turned.resting, &mark)?;
         // From here on callers know, and bytes leave.
         let unsynced = self.disk.unsynced();
         if unsynced > 0 && !(turned.told.is_empty() && turned.actions.is_empty()) {
