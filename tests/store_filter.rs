@@ -116,19 +116,19 @@ fn a_filter_that_may_lack_a_row_is_not_believed() {
 fn a_lost_filter_is_made_anew_from_the_rows_and_kept_again() {
     let folder = Folder::new();
     let store = fresh(&folder.path);
-    (0..20).for_each(|batch| put_even(&store, batch * 500..batch * 500 + 500, batch + 1));
+    (0..40).for_each(|batch| put_even(&store, batch * 1_000..batch * 1_000 + 1_000, batch + 1));
     store.flush().unwrap();
     let (path, file) = (copied(&folder.path), "filter.0");
     fs::remove_file(path.join(file)).unwrap();
-    let store = reopened(&path, 20);
+    let store = reopened(&path, 40);
     for batch in 0..3 {
         assert!(!path.join(file).exists(), "{batch}: not all rows have been read");
-        put_even(&store, 10_000 + batch..10_001 + batch, 21 + batch);
+        put_even(&store, 40_000 + batch..40_001 + batch, 41 + batch);
         store.flush().unwrap();
-        assert!((0..10_000).filter(|n| n % 2 == 0).all(|n| store.get(&id(n)).unwrap() == Some(row(n))), "{batch}");
+        assert!((0..40_000).filter(|n| n % 2 == 0).all(|n| store.get(&id(n)).unwrap() == Some(row(n))), "{batch}");
     }
     assert!(path.join(file).exists());
-    assert!((0..10_000).filter(|n| n % 2 == 1).all(|n| store.get(&id(n)).unwrap().is_none()));
+    assert!((0..40_000).filter(|n| n % 2 == 1).all(|n| store.get(&id(n)).unwrap().is_none()));
 }
 
 /// Layers of two filters, one after the other, would pass for one that lacks rows.

@@ -259,22 +259,22 @@ mod tests {
 
     #[test]
     fn rows_that_were_not_read_yet_are_not_taken_for_new() {
-        let known = Known::unread(id(9_999), SIZE);
+        let known = Known::unread(id(39_999), SIZE);
         let there = |after: Option<&PaymentId>, limit: usize| {
-            Ok(rows((0..10_000).step_by(2))
+            Ok(rows((0..40_000).step_by(2))
                 .into_iter()
                 .filter(|(id, _)| after.is_none_or(|after| id > after))
                 .take(limit)
                 .collect())
         };
         for batch in 0..3 {
-            assert_eq!(new(&known, 0..10_000), 0, "{batch}");
+            assert_eq!(new(&known, 0..40_000), 0, "{batch}");
             // On both sides of what has been read.
-            known.note(&rows([batch * 2 + 1, 9_999 - batch * 2]));
+            known.note(&rows([batch * 2 + 1, 39_999 - batch * 2]));
             known.advance(&mark(batch), &there);
         }
-        assert_eq!(new(&known, (0..10_000).step_by(2).chain([1, 3, 5, 9_999, 9_997, 9_995])), 0);
-        assert!(new(&known, (7..9_995).step_by(2)) > 4_800);
+        assert_eq!(new(&known, (0..40_000).step_by(2).chain([1, 3, 5, 39_999, 39_997, 39_995])), 0);
+        assert!(new(&known, (7..39_995).step_by(2)) > 15_000);
     }
 
     #[test]
