@@ -25,9 +25,13 @@ use crate::{
 /// Rows put into the store at once: sled took 1.4 GB for batches of 4,000 where batches of 500 cost nothing.
 const ROWS_AT_ONCE: usize = 500;
 
-/// Rows gathered while replaying, before they are put in the order of their ids: where ids have no order, each of a few
-/// would go into a pack of its own, which is written anew for it. No more at once, for a payment may have 100 KB and more.
-const ROWS_GATHERED: usize = 4_000;
+/// What is gathered while replaying, in bytes of memory, before it is put in the order of its ids: where ids have no order,
+/// each of a few would go into a pack of its own, which is read and written anew for it. Fifty thousand usual payments take
+/// this much; of large ones, which may have 100 KB and more, a few hundred do.
+const GATHERED: usize = 48 << 20;
+
+/// What a payment takes in memory besides what its caller wrote, for each of its operations; about.
+const OPERATION: usize = 1024;
 
 /// What a start needs to be told.
 #[derive(Clone, Debug)]
@@ -347,6 +351,8 @@ struct Replay<'a> {
     live: BTreeMap<PaymentId, Replayed>,
     /// Came to rest, and may be in `live` still.
     resting: Vec<PaymentId>,
+    /// What they take in memory, in bytes.
+    gathered: usize,
     inbox: Inbox,
     /// In force.
     pauses: Vec<Audit>,
@@ -361,7 +367,7 @@ impl<'a> Replay<'a> {
         let (live, resting) = (BTreeMap::new(), Vec::new());
         let (inbox, pauses) = (Inbox::default(), Vec::new());
         let (proven, seal) = (found.proven(), found.seal().cloned());
-        Ok(Replay { store, seal, mark, proven, live, resting, inbox, pauses, replayed: 0, rows: 0 })
+        Ok(Replay { store, seal, mark, proven, live, resting, inbox, pauses, gathered: 0, replayed: 0, rows: 0 })
     }
 
     fn take(&mut self, lsn: Lsn, record: Record) -> Result<(), OpenError> {
@@ -382,7 +388,7 @@ impl<'a> Replay<'a> {
             }
             Record::Relogged(_) | Record::Opened(_) | Record::Checkpoint(_) | Record::Closed(_) => Ok(()),
         }?;
-        if self.resting.len() >= ROWS_GATHERED { self.put_rows() } else { Ok(()) }
+        if self.gathered >= GATHERED { self.put_rows() } else { Ok(()) }
     }
 
     fn fold(&mut self, lsn: Lsn, event: Event) -> Result<(), OpenError> {
@@ -414,6 +420,7 @@ impl<'a> Replay<'a> {
         let unproven = lsn > self.proven;
         if payment.is_at_rest() && !unproven {
             self.resting.push(payment.id);
+            self.gathered += payment.order.written() + payment.operations.len() * OPERATION;
         }
         self.live.insert(payment.id, Replayed { payment, lsn, unproven });
     }
@@ -431,6 +438,7 @@ impl<'a> Replay<'a> {
     /// What came to rest, and is durable beyond doubt, goes to the store.
     fn put_rows(&mut self) -> Result<(), OpenError> {
         let mut rows = Vec::with_capacity(self.resting.len());
+        self.gathered = 0;
         for id in std::mem::take(&mut self.resting) {
             let settled = self.live.get(&id).is_some_and(|r| r.payment.is_at_rest() && !r.unproven);
             if let Some(Replayed { payment, lsn, .. }) = settled.then(|| self.live.remove(&id)).flatten() {

@@ -11,8 +11,8 @@ use super::{Machine, OUTCOME_RESERVE, Resting, Stopped, Unread, guard, overlay::
 use crate::{
     journal::{Lsn, Record},
     payment::{
-        Action, Decision, Event, FollowUp, Input, Misfit, Now, Order, Payment, PaymentId, Pursuit, Response, Standing,
-        State, Tick, apply, decide, park_for_defect,
+        Action, Decision, Event, FollowUp, Input, Misfit, Now, Payment, PaymentId, Pursuit, Response, Standing, State,
+        Tick, apply, decide, park_for_defect,
     },
 };
 
@@ -469,16 +469,10 @@ fn cancels_what_is_unsent(input: &Input, payment: Option<&Payment>) -> bool {
 
 /// How many bytes an input may add to a record's fixed parts, if it may begin an operation.
 fn begun(input: &Input, payment: Option<&Payment>) -> Option<usize> {
-    let size = |order: &Order| {
-        order.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
-            + order.description.as_ref().map_or(0, String::len)
-            + order.source.len()
-            + order.destination.len()
-    };
     if let (Input::Pay { order, request: Ok(request), .. }, None) = (input, payment) {
-        return Some(size(order) + request.len());
+        return Some(order.written() + request.len());
     }
     let (payment, (key, _)) = (payment?, input.follow_up()?);
     // Its request says no more than the order's does.
-    payment.follow_up(key).is_none().then(|| 2 * size(&payment.order))
+    payment.follow_up(key).is_none().then(|| 2 * payment.order.written())
 }

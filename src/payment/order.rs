@@ -96,6 +96,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// How many bytes its caller wrote that are not of a fixed length: what it takes besides.
+    pub(crate) fn written(&self) -> usize {
+        let metadata = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        metadata + self.description.as_ref().map_or(0, String::len) + self.source.len() + self.destination.len()
+    }
+
     /// An order with the four fields that every order has.
     pub fn new(amount: Amount, currency: Currency, source: &str, destination: &str) -> Result<Order, Invalid> {
         Ok(Order {
