@@ -45,7 +45,7 @@
 //! 3. **The queue**, `runtime/intake.rs`: three lanes, for reports, questions and new payments. A full one refuses at once.
 //! 4. **The engine thread**, `runtime/turner.rs`: takes whatever has come in since the last turn, with the time.
 //! 5. **The turn**, `engine/turn.rs`: loads every payment that the inputs name, from memory (`engine/overlay.rs`) or the
-//!    store.
+//!    store, which knows most keys for new without a look (`store/known.rs`).
 //! 6. **Deciding**, `payment/decide/`: [`decide`](payment::decide) proposes facts (accepted, intended, attempt started)
 //!    and actions (send). It matches on where the operation stands and on what came; `pay.rs` is for callers, `chase.rs`
 //!    for what gateways say and the schedule asks, `person.rs` for people, `table.rs` walks all of it in tests.

@@ -6,6 +6,7 @@
 //!
 //! - [`Store`] is what the engine needs; [`SledStore`] is the real one, [`MemoryStore`] the simulator's.
 //! - [`open`] brings up the real one, whatever state its folder is in.
+//! - Most keys that are asked for are new, and known for that without a look: `known`, with a Bloom filter in `filter`.
 //! - A [`Mark`] says how far the journal is folded in. It moves in the same atomic batch as the rows it speaks of.
 //!
 //! Knows nothing of what a row means, of the journal's files, or of when to write, flush or rebuild.
