@@ -22,6 +22,14 @@ impl World {
         }
     }
 
+    /// It takes only some of what has waited longest: memory lets go of them, and the mark is the old one still.
+    pub(super) fn keep_some(&mut self) {
+        let (Some(machine), Ok(Some(old))) = (&mut self.machine, self.store.mark()) else { return };
+        let Some((rows, _)) = self.lag.front_mut() else { return };
+        let rest = rows.split_off(rows.len().div_ceil(2));
+        let _ = keep(&self.store, machine, std::mem::replace(rows, rest), &old);
+    }
+
     /// Begun, and finished some events later: whatever happens in between must not matter.
     pub(super) fn checkpoint(&mut self) {
         let wall = self.clocks().wall;
@@ -116,6 +124,7 @@ impl World {
                 self.store.crash(|| rng.one_in(2));
             }
         }
+        self.store.lose_layers(|| rng.one_in(2));
     }
 
     /// A dead process sends nothing: what the network holds of it arrives, and is acted on, within the contract's time.

@@ -323,6 +323,7 @@ impl World {
             What::Wake => self.wake(),
             What::News { call, number } => self.news(&call, number),
             What::Person(caller) => self.person(caller),
+            What::Keep { life } if life == self.life && self.now.is_multiple_of(3) => self.keep_some(),
             What::Keep { life } if life == self.life => self.keep(),
             What::Company { life } if life == self.life => self.decide_what_waits(),
             What::Keep { .. } | What::Company { .. } => {}

@@ -1,16 +1,17 @@
 //! A Bloom filter that grows: what it does not hold was certainly never added.
 //!
 //! It is a list of layers, each a split-block Bloom filter as in Parquet: an id has one block of 256 bits, and in each of
-//! the block's eight words one bit. A full layer never changes again, and a larger one is begun. A layer as bytes, all
-//! numbers little-endian:
+//! the block's eight words one bit. A full layer never changes again, and a larger one is begun; the last one is never full,
+//! but with too many ids it thinks of more and more others that it holds them. A layer as bytes, all numbers little-endian:
 //!
 //! ```text
-//! format u8 | which layer u8 | store [16] | applied u64 | how many ids u64 | the words | crc u32
+//! format u8 | store [16] | applied u64 | how many ids u64 | words of the layer before: crc u32 | the words | crc u32
 //! ```
 //!
 //! `applied` is in the newest layer only, zero in the others: with the layers before it, this one holds the id of every row
-//! up to that record. The crc is CRC-32 (IEEE) over all before it. The format is private: one that is not understood is as
-//! good as none.
+//! up to that record. That they are the layers before it, and not another filter's, their words' crc says; the first one has
+//! a zero in its place. Each crc is CRC-32 (IEEE), the last one over all before it. The format is private: what is not
+//! understood is as good as not there.
 
 use std::sync::{
     OnceLock,
@@ -20,7 +21,7 @@ use std::sync::{
 use crate::{journal::Lsn, payment::PaymentId};
 
 const FORMAT: u8 = 1;
-const HEADER: usize = 1 + 1 + 16 + 8 + 8;
+const HEADER: usize = 1 + 16 + 8 + 8 + CRC;
 const CRC: usize = 4;
 
 /// A block: 32 bytes, half of what a processor fetches at once.
@@ -54,11 +55,9 @@ pub(super) struct Filter {
 struct Layer {
     words: Box<[AtomicU32]>,
     ids: AtomicU64,
+    /// The crc of the words of the layer before; zero in the first.
+    before: u32,
 }
-
-/// There is no room for another id.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
 
 impl Filter {
     pub(super) fn new(size: Size) -> Filter {
@@ -66,7 +65,7 @@ impl Filter {
         Filter { layers, size }
     }
 
-    /// Whether there is room for any id.
+    /// Whether it may hold anything.
     pub(super) fn may_grow(&self) -> bool {
         !self.layers.is_empty()
     }
@@ -77,13 +76,20 @@ impl Filter {
         self.layers.iter().map_while(OnceLock::get).any(|layer| layer.may_hold(place))
     }
 
-    /// Adds an id, which takes room even if it is held already. Whoever is told afterwards, in whatever way, that this was
-    /// done, finds it here.
-    pub(super) fn add(&self, id: &PaymentId) -> Result<(), Full> {
-        let mut layers = self.layers.iter().zip(lengths(self.size));
-        let free = layers.find(|(layer, _)| layer.get().is_none_or(|layer| !layer.is_full())).ok_or(Full)?;
-        free.0.get_or_init(|| Layer::empty(free.1)).add(mix(id));
-        Ok(())
+    /// Adds an id, which takes room even if it is held already. Whoever learns of it by way of a lock finds it here.
+    pub(super) fn add(&self, id: &PaymentId) {
+        let free = self.layers.iter().position(|layer| layer.get().is_none_or(|layer| !layer.is_full()));
+        let number = free.unwrap_or(self.layers.len().saturating_sub(1));
+        if let Some(layer) = self.layer(number) {
+            layer.add(mix(id));
+        }
+    }
+
+    /// A layer, begun if need be: then the one before is full.
+    fn layer(&self, number: usize) -> Option<&Layer> {
+        let before = number.checked_sub(1).and_then(|before| self.layers.get(before)?.get());
+        let begin = |length| Layer::empty(length, before.map_or(0, Layer::crc_of_words));
+        Some(self.layers.get(number)?.get_or_init(|| begin(lengths(self.size).nth(number).unwrap_or_default())))
     }
 
     /// How many layers there are, one at least.
@@ -94,31 +100,29 @@ impl Filter {
     /// Its layers as bytes, from the given one on, each with its number.
     pub(super) fn encode(&self, from: usize, store: [u8; 16], applied: Lsn) -> impl Iterator<Item = (usize, Vec<u8>)> {
         let depth = self.depth();
-        let layers = self.layers.iter().zip(lengths(self.size)).enumerate().take(depth).skip(from);
-        layers.map(move |(number, (layer, length))| {
+        (from..depth).filter_map(move |number| {
             let applied = if number + 1 == depth { applied } else { Lsn::ZERO };
-            (number, layer.get_or_init(|| Layer::empty(length)).encode(number, store, applied))
+            Some((number, self.layer(number)?.encode(store, applied)))
         })
     }
 
-    /// What these layers, in order, make; none, unless they are whole, of this store, and hold every row up to a record.
-    pub(super) fn decode(
-        size: Size,
-        store: [u8; 16],
-        upto: Lsn,
-        layers: impl Iterator<Item = Vec<u8>>,
-    ) -> Option<Filter> {
+    /// What these layers make, and up to which record it holds every row of this store. Whatever follows a layer that is not
+    /// whole, or another filter's, counts for nothing. None, if there is no layer at all.
+    pub(super) fn decode(size: Size, store: [u8; 16], layers: impl Iterator<Item = Vec<u8>>) -> Option<(Filter, Lsn)> {
         let filter = Filter::new(size);
         let mut reached = None;
         for (number, bytes) in layers.enumerate() {
-            let (layer, applied) = Layer::decode(&bytes, number, store)?;
-            if reached.is_some() && !filter.layers.get(number.checked_sub(1)?)?.get()?.is_full() {
-                return None;
-            }
+            let before = number.checked_sub(1).and_then(|before| filter.layers.get(before)?.get());
+            let follows = |layer: &Layer| match before {
+                Some(before) => before.is_full() && layer.before == before.crc_of_words(),
+                None => layer.before == 0,
+            };
+            let whole = Layer::decode(&bytes, store).filter(|(layer, _)| follows(layer));
+            let (Some((layer, applied)), Some(place)) = (whole, filter.layers.get(number)) else { break };
+            place.get_or_init(|| layer);
             reached = Some(applied);
-            filter.layers.get(number)?.set(layer).ok()?;
         }
-        reached.filter(|applied| *applied >= upto).map(|_| filter)
+        reached.map(|applied| (filter, applied))
     }
 }
 
@@ -132,14 +136,20 @@ fn lengths(size: Size) -> impl Iterator<Item = usize> {
         next = length.saturating_mul(4).min(size.largest);
         Some(length)
     })
-    // A file's name and a byte say which it is.
-    .take(usize::from(u8::MAX))
 }
 
 impl Layer {
-    fn empty(bytes: usize) -> Layer {
+    fn empty(bytes: usize, before: u32) -> Layer {
         let blocks = bytes.div_ceil(BLOCK_BYTES).max(1);
-        Layer { words: (0..blocks * WORDS).map(|_| AtomicU32::new(0)).collect(), ids: AtomicU64::new(0) }
+        Layer { words: (0..blocks * WORDS).map(|_| AtomicU32::new(0)).collect(), ids: AtomicU64::new(0), before }
+    }
+
+    fn crc_of_words(&self) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        let bytes =
+            |words: &[AtomicU32]| words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
+        self.words.chunks(1024).map(bytes).for_each(|bytes: Vec<u8>| crc.update(&bytes));
+        crc.finalize()
     }
 
     fn is_full(&self) -> bool {
@@ -168,35 +178,37 @@ impl Layer {
         words.iter().zip(SALTS).map(move |(word, salt)| (word, 1 << (low.wrapping_mul(salt) >> 27)))
     }
 
-    fn encode(&self, number: usize, store: [u8; 16], applied: Lsn) -> Vec<u8> {
+    fn encode(&self, store: [u8; 16], applied: Lsn) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + self.words.len() * 4 + CRC);
         bytes.push(FORMAT);
-        bytes.push(u8::try_from(number).unwrap_or(u8::MAX));
         bytes.extend(store);
         bytes.extend(applied.get().to_le_bytes());
         bytes.extend(self.ids.load(Ordering::Relaxed).to_le_bytes());
+        bytes.extend(self.before.to_le_bytes());
         self.words.iter().for_each(|word| bytes.extend(word.load(Ordering::Relaxed).to_le_bytes()));
         bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
-    /// The layer, and up to where it says that it reaches; none, if it is not what it should be.
-    fn decode(bytes: &[u8], number: usize, store: [u8; 16]) -> Option<(Layer, Lsn)> {
+    /// The layer, and up to where it says that it reaches; none, if it is not whole, or another store's.
+    fn decode(bytes: &[u8], store: [u8; 16]) -> Option<(Layer, Lsn)> {
         let (rest, crc) = bytes.split_last_chunk::<CRC>()?;
         if u32::from_le_bytes(*crc) != crc32fast::hash(rest) {
             return None;
         }
         let (header, words) = rest.split_first_chunk::<HEADER>()?;
-        let ([format, which], rest) = header.split_first_chunk::<2>()?;
+        let (format, rest) = header.split_first()?;
         let (whose, rest) = rest.split_first_chunk::<16>()?;
-        let (applied, ids) = rest.split_first_chunk::<8>()?;
-        if *format != FORMAT || usize::from(*which) != number || *whose != store {
+        let (applied, rest) = rest.split_first_chunk::<8>()?;
+        let (ids, before) = rest.split_first_chunk::<8>()?;
+        let even = !words.is_empty() && words.len().is_multiple_of(BLOCK_BYTES);
+        if *format != FORMAT || *whose != store || !even {
             return None;
         }
         let words = words.as_chunks::<4>().0.iter().map(|word| AtomicU32::new(u32::from_le_bytes(*word)));
-        let layer = Layer { words: words.collect(), ids: AtomicU64::new(u64::from_le_bytes(*ids.first_chunk()?)) };
-        let even = !layer.words.is_empty() && layer.words.len().is_multiple_of(WORDS);
-        even.then_some((layer, Lsn::new(u64::from_le_bytes(*applied))))
+        let ids = AtomicU64::new(u64::from_le_bytes(*ids));
+        let layer = Layer { words: words.collect(), ids, before: u32::from_le_bytes(*before.first_chunk()?) };
+        Some((layer, Lsn::new(u64::from_le_bytes(*applied))))
     }
 }
 
@@ -222,7 +234,7 @@ mod tests {
 
     fn filled(ids: std::ops::Range<u64>) -> Filter {
         let filter = Filter::new(SIZE);
-        ids.for_each(|n| filter.add(&id(n)).expect("room"));
+        ids.for_each(|n| filter.add(&id(n)));
         filter
     }
 
@@ -230,15 +242,21 @@ mod tests {
         filter.encode(0, STORE, Lsn::new(applied)).map(|(_, bytes)| bytes).collect()
     }
 
-    fn decode(upto: u64, layers: &[Vec<u8>]) -> Option<Filter> {
-        Filter::decode(SIZE, STORE, Lsn::new(upto), layers.iter().cloned())
+    /// And up to where it reaches.
+    fn decode(layers: &[Vec<u8>]) -> Option<(Filter, u64)> {
+        let decoded = Filter::decode(SIZE, STORE, layers.iter().cloned());
+        decoded.map(|(filter, reached)| (filter, reached.get()))
+    }
+
+    fn reached(layers: &[Vec<u8>]) -> Option<u64> {
+        decode(layers).map(|(_, reached)| reached)
     }
 
     #[test]
     fn whatever_was_added_is_held_however_often_it_has_grown() {
         let filter = Filter::new(SIZE);
         for n in 0..2_000 {
-            filter.add(&id(n)).expect("room");
+            filter.add(&id(n));
             assert!(filter.may_hold(&id(n)), "{n}");
         }
         assert!((0..2_000).all(|n| filter.may_hold(&id(n))));
@@ -248,44 +266,57 @@ mod tests {
     #[test]
     fn few_others_are_thought_to_be_held() {
         let filter = Filter::new(Size { first: 1 << 20, largest: 1 << 20, all: 1 << 20 });
-        (0..600_000).for_each(|n| filter.add(&id(n)).expect("room"));
+        (0..600_000).for_each(|n| filter.add(&id(n)));
         let wrong = (1_000_000..1_100_000).filter(|n| filter.may_hold(&id(*n))).count();
         assert!(wrong < 700, "{wrong} of 100,000");
     }
 
     #[test]
-    fn one_that_is_full_says_so_and_holds_what_it_has() {
+    fn one_that_is_too_small_holds_what_was_added_and_ever_more_others() {
         let filter = Filter::new(Size { first: 32, largest: 32, all: 64 });
-        let full = (0..).find(|n| filter.add(&id(*n)) == Err(Full)).expect("an end");
-        assert!(full >= 42 && (0..full).all(|n| filter.may_hold(&id(n))), "{full}");
+        (0..200).for_each(|n| filter.add(&id(n)));
+        assert!((0..200).all(|n| filter.may_hold(&id(n))));
+        assert!((1_000..1_100).filter(|n| filter.may_hold(&id(*n))).count() > 50);
         let none = Filter::new(Size { all: 31, ..SIZE });
-        assert!(!none.may_grow() && !none.may_hold(&id(1)) && none.add(&id(1)) == Err(Full));
+        none.add(&id(1));
+        assert!(!none.may_grow() && !none.may_hold(&id(1)));
     }
 
     #[test]
     fn what_was_kept_holds_the_same_and_goes_on_growing() {
-        let again = decode(9, &layers(&filled(0..1_000), 9)).expect("whole");
-        (1_000..2_000).for_each(|n| again.add(&id(n)).expect("room"));
+        let (again, reached) = decode(&layers(&filled(0..1_000), 9)).expect("whole");
+        assert_eq!(reached, 9);
+        (1_000..2_000).for_each(|n| again.add(&id(n)));
         assert!((0..2_000).all(|n| again.may_hold(&id(n))));
         assert_eq!(layers(&again, 9), layers(&filled(0..2_000), 9));
     }
 
     #[test]
-    fn one_that_reaches_less_far_than_it_should_is_refused() {
+    fn without_its_newest_layer_it_reaches_nowhere() {
         let kept = layers(&filled(0..1_000), 9);
-        assert!(kept.len() > 2 && decode(9, &kept).is_some() && decode(10, &kept).is_none());
-        assert!(decode(1, &kept[..kept.len() - 1]).is_none(), "without its newest layer");
-        assert!(decode(0, &[]).is_none());
+        assert!(kept.len() > 2);
+        assert_eq!((reached(&kept), reached(&kept[..kept.len() - 1]), reached(&[])), (Some(9), Some(0), None));
+    }
+
+    /// Killed between two of them, or with one lost, layers of an older filter follow those of another.
+    #[test]
+    fn what_another_filter_has_left_behind_does_not_count() {
+        let (one, other) = (layers(&filled(0..1_000), 9), layers(&filled(2_000..3_000), 7));
+        assert_eq!((one.len(), other.len()), (4, 4));
+        for own in 1..4 {
+            let mixed = [&one[..own], &other[own..]].concat();
+            assert_eq!(reached(&mixed), Some(0), "{own} layers of one, and the rest of another");
+        }
+        let ends = layers(&filled(0..20), 9);
+        assert_eq!(reached(&[&ends[..], &other[1..]].concat()), Some(9), "more than its own");
     }
 
     #[test]
     fn another_stores_one_and_layers_in_another_order_are_refused() {
         let kept = layers(&filled(0..1_000), 9);
-        assert!(Filter::decode(SIZE, [8; 16], Lsn::new(1), kept.iter().cloned()).is_none());
-        assert!(decode(1, &kept[1..]).is_none());
-        let (few, mut mixed) = (layers(&filled(0..5), 9), kept);
-        mixed[0] = few[0].clone();
-        assert!(decode(1, &mixed).is_none(), "the first was not full when the second was begun");
+        assert!(Filter::decode(SIZE, [8; 16], kept.iter().cloned()).is_none());
+        assert!(decode(&kept[1..]).is_none());
+        assert_eq!(reached(&[kept[0].clone(), kept[2].clone()]), Some(0));
     }
 
     #[test]
@@ -294,11 +325,11 @@ mod tests {
         let mut bytes = kept[0].clone();
         for place in 0..bytes.len() * 8 {
             bytes[place / 8] ^= 1 << (place % 8);
-            assert!(decode(1, &[bytes.clone()]).is_none(), "bit {place}");
+            assert!(decode(&[bytes.clone()]).is_none(), "bit {place}");
             bytes[place / 8] ^= 1 << (place % 8);
         }
-        assert!((0..bytes.len()).all(|length| decode(1, &[bytes[..length].to_vec()]).is_none()));
-        assert!(decode(1, &[bytes]).is_some());
+        assert!((0..bytes.len()).all(|length| decode(&[bytes[..length].to_vec()]).is_none()));
+        assert_eq!(reached(&[bytes]), Some(9));
     }
 
     /// A change here is a change of format: give it the next number.
@@ -308,9 +339,9 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,
-            "01000707070707070707070707070707070702010000000000000300000000000000\
-             2101000001000020110001000100009001010040010800080900800001000440\
-             00000000000000000000000000000000000000000000000000000000000000006e0b5ab0"
+            "0107070707070707070707070707070707020100000000000003000000000000000000000021010000010000\
+             20110001000100009001010040010800080900800001000440\
+             0000000000000000000000000000000000000000000000000000000000000000a69a3fff"
         );
     }
 }

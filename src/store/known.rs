@@ -4,9 +4,10 @@
 //! flush, in the store's folder. It counts once it holds the id of every row, and not before:
 //!
 //! - from the beginning, in a store that was empty when it was opened;
-//! - after a replay, where the filter's own record of how far it reaches is not behind the last checkpoint: whatever was put
-//!   later is put again by the replay from there, and the first mark beyond the one that was found says that this is over;
-//! - else once all rows have been read, some with each batch.
+//! - after a replay, where the record up to which it was kept is not behind the last checkpoint. Whatever was put later, the
+//!   replay from there puts again, or holds in memory until it is put again: what is in memory is never asked for here. The
+//!   first mark beyond the one that was found says that the replay is over;
+//! - else once all rows' ids have been read, some with each batch.
 //!
 //! Nobody waits for it, and without it everything is looked up.
 
@@ -26,11 +27,12 @@ use super::{
 };
 use crate::{journal::Lsn, payment::PaymentId};
 
-/// How many rows are read with each batch while the filter is filled: some 6 ms, about as long as a batch takes.
-const READ_AT_ONCE: usize = 8_000;
+/// How many packs are read with each batch while the filter is filled: 8,000 usual rows, in some 6 ms, about as long as a
+/// batch takes; of the largest rows, 250 with 25 MB.
+const READ_AT_ONCE: usize = 250;
 
-/// Reads up to so many rows behind an id.
-pub(super) type Page<'a> = &'a dyn Fn(Option<&PaymentId>, usize) -> Result<Vec<(PaymentId, Row)>, StoreError>;
+/// Reads the ids from one on that are in one pack with it; says where to go on, if there are more.
+pub(super) type Read<'a> = &'a dyn Fn(&PaymentId) -> Result<(Vec<PaymentId>, Option<PaymentId>), StoreError>;
 
 pub(super) struct Known {
     /// No row is behind it, nor being put there.
@@ -53,9 +55,9 @@ enum Lacks {
     None,
     /// Those that a replay puts again before it comes to a mark beyond this record.
     Replayed(Lsn),
-    /// Those behind this id.
-    Unread(Option<PaymentId>),
-    /// Any: there is no room for more ids, or a row could not be read.
+    /// Those from this id on.
+    Unread(PaymentId),
+    /// Any: there is none, or a row could not be read.
     Any,
 }
 
@@ -65,17 +67,24 @@ impl Known {
         Known::new(keys::FIRST, Filter::new(size), Lacks::None)
     }
 
-    /// Of a store whose rows have yet to be read; `newest` is the last one's id.
-    pub(super) fn unread(newest: PaymentId, size: Size) -> Known {
-        Known::new(newest, Filter::new(size), Lacks::Unread(None))
-    }
-
-    /// Of a store that was found with this mark, and is told again of all that the filter may lack.
-    pub(super) fn replayed(newest: PaymentId, filter: Filter, found: &Mark) -> Known {
-        let full = filter.depth() - 1;
-        let known = Known::new(newest, filter, Lacks::Replayed(found.applied));
-        known.progress().saved = full;
-        known
+    /// Of a store that was found with this mark, and is told again of everything after the record `upto`: with these layers,
+    /// if they hold every row up to there, and are not of another history.
+    pub(super) fn kept(
+        newest: PaymentId,
+        size: Size,
+        found: &Mark,
+        upto: Lsn,
+        layers: impl Iterator<Item = Vec<u8>>,
+    ) -> Known {
+        match Filter::decode(size, found.store, layers) {
+            Some((filter, reached)) if reached >= upto && reached <= found.applied => {
+                let full = filter.depth() - 1;
+                let known = Known::new(newest, filter, Lacks::Replayed(found.applied));
+                known.progress().saved = full;
+                known
+            }
+            Some(_) | None => Known::new(newest, Filter::new(size), Lacks::Unread(keys::FIRST)),
+        }
     }
 
     /// Of a store about which nothing can be said.
@@ -102,32 +111,38 @@ impl Known {
         let before = *newest;
         *newest = last.max(before);
         drop(newest);
-        if self.lacks() != Lacks::Any && !self.add(rows, &before) {
-            tracing::info!("the store's filter is full: whether a key without order is new is looked up from now on");
-            self.set(Lacks::Any);
+        if self.lacks() != Lacks::Any {
+            rows.iter().for_each(|(id, _)| self.add(id, &before));
         }
     }
 
     /// A batch was put with this mark: one step towards a filter that counts.
-    pub(super) fn advance(&self, mark: &Mark, page: Page<'_>) {
+    pub(super) fn advance(&self, mark: &Mark, read: Read<'_>) {
         match self.lacks() {
             Lacks::None | Lacks::Any => {}
             Lacks::Replayed(beyond) if mark.applied > beyond => self.set(Lacks::None),
             Lacks::Replayed(_) => {}
-            Lacks::Unread(behind) => self.set(match page(behind.as_ref(), READ_AT_ONCE) {
-                Ok(rows) if self.add(&rows, &keys::LAST) => match rows.last().filter(|_| rows.len() >= READ_AT_ONCE) {
-                    Some((id, _)) => Lacks::Unread(Some(*id)),
-                    None => Lacks::None,
-                },
-                // No room for them; or a row that cannot be read: whoever needs it will say so.
-                Ok(_) | Err(_) => Lacks::Any,
-            }),
+            Lacks::Unread(from) => self.set(self.read_on(from, read)),
         }
     }
 
-    /// Adds what is not held yet, as is certain of what lies behind `newest`. Whether there is room for it.
-    fn add(&self, rows: &[(PaymentId, Row)], newest: &PaymentId) -> bool {
-        rows.iter().all(|(id, _)| (id <= newest && self.filter.may_hold(id)) || self.filter.add(id).is_ok())
+    /// Adds the ids of some packs. What is lacking then.
+    fn read_on(&self, mut from: PaymentId, read: Read<'_>) -> Lacks {
+        for _ in 0..READ_AT_ONCE {
+            // Whoever needs a row that cannot be read will say so.
+            let Ok((ids, next)) = read(&from) else { return Lacks::Any };
+            ids.iter().for_each(|id| self.add(id, &keys::LAST));
+            let Some(next) = next else { return Lacks::None };
+            from = next;
+        }
+        Lacks::Unread(from)
+    }
+
+    /// Adds what is not held yet, as is certain of what lies behind `newest`.
+    fn add(&self, id: &PaymentId, newest: &PaymentId) {
+        if id > newest || !self.filter.may_hold(id) {
+            self.filter.add(id);
+        }
     }
 
     fn lacks(&self) -> Lacks {
@@ -168,25 +183,18 @@ impl fmt::Debug for Known {
 /// Keeps a layer in the store's folder. It is not synced: after a stop that leaves the disk behind, its crc or its record is
 /// not as it should be, or the store is not used at all.
 pub(super) fn write(folder: &Path, number: usize, bytes: &[u8]) -> io::Result<()> {
-    let (path, new) = (path(folder, number), folder.join("filter.new"));
-    fs::write(&new, bytes)?;
-    fs::rename(new, path)
+    let new = folder.join("filter.new");
+    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path(folder, number)));
+    if written.is_err() {
+        // The disk is full, most likely.
+        let _ = fs::remove_file(new);
+    }
+    written
 }
 
 /// The layers in the store's folder, in order.
 pub(super) fn read(folder: &Path) -> impl Iterator<Item = Vec<u8>> {
     (0..).map_while(move |number| fs::read(path(folder, number)).ok())
-}
-
-/// Removes what is there: layers of two filters must never be taken for one.
-pub(super) fn remove(folder: &Path) -> io::Result<()> {
-    for number in 0.. {
-        match fs::remove_file(path(folder, number)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            done => done?,
-        }
-    }
-    Ok(())
 }
 
 fn path(folder: &Path, number: usize) -> PathBuf {
@@ -213,8 +221,12 @@ mod tests {
         Mark { store: [7; 16], epoch: 1, applied: Lsn::new(applied), chain: 0 }
     }
 
-    fn unreadable(_: Option<&PaymentId>, _: usize) -> Result<Vec<(PaymentId, Row)>, StoreError> {
+    fn unreadable(_: &PaymentId) -> Result<(Vec<PaymentId>, Option<PaymentId>), StoreError> {
         Err(StoreError::Row { payment: id(0), why: "damaged" })
+    }
+
+    fn layers(known: &Known, applied: u64) -> impl Iterator<Item = Vec<u8>> {
+        save(known, applied).into_iter().map(|(_, bytes)| bytes)
     }
 
     /// How many of these are certainly new.
@@ -245,9 +257,7 @@ mod tests {
     fn a_kept_filter_counts_only_once_the_replay_is_over() {
         let before = Known::nothing(SIZE);
         before.note(&rows((0..100).step_by(2)));
-        let layers = save(&before, 50).into_iter().map(|(_, bytes)| bytes);
-        let filter = Filter::decode(SIZE, [7; 16], Lsn::new(50), layers).expect("whole");
-        let known = Known::replayed(id(198), filter, &mark(90));
+        let known = Known::kept(id(198), SIZE, &mark(90), Lsn::new(50), layers(&before, 50));
         assert_eq!(new(&known, 0..199), 0);
         known.note(&rows((100..200).step_by(2)));
         known.advance(&mark(90), &unreadable);
@@ -258,35 +268,42 @@ mod tests {
     }
 
     #[test]
+    fn what_may_lack_a_row_or_is_of_another_history_is_not_believed() {
+        let before = Known::nothing(SIZE);
+        before.note(&rows((0..100).step_by(2)));
+        for (reaches, upto, found, believed) in [(50, 50, 50, true), (49, 50, 60, false), (61, 50, 60, false)] {
+            let known = Known::kept(id(98), SIZE, &mark(found), Lsn::new(upto), layers(&before, reaches));
+            known.advance(&mark(99), &unreadable);
+            assert_eq!(new(&known, (1..98).step_by(2)) > 40, believed, "{reaches} {upto} {found}");
+        }
+    }
+
+    #[test]
     fn rows_that_were_not_read_yet_are_not_taken_for_new() {
-        let known = Known::unread(id(39_999), SIZE);
-        let there = |after: Option<&PaymentId>, limit: usize| {
-            Ok(rows((0..40_000).step_by(2))
-                .into_iter()
-                .filter(|(id, _)| after.is_none_or(|after| id > after))
-                .take(limit)
-                .collect())
+        let known = Known::kept(id(39_999), SIZE, &mark(1), Lsn::new(1), std::iter::empty());
+        let there: std::collections::BTreeSet<PaymentId> = (0..40_000).step_by(2).map(id).collect();
+        let read = |from: &PaymentId| {
+            let mut ids = there.range(from..).copied();
+            Ok((ids.by_ref().take(32).collect(), ids.next()))
         };
         for batch in 0..3 {
             assert_eq!(new(&known, 0..40_000), 0, "{batch}");
             // On both sides of what has been read.
             known.note(&rows([batch * 2 + 1, 39_999 - batch * 2]));
-            known.advance(&mark(batch), &there);
+            known.advance(&mark(batch), &read);
         }
         assert_eq!(new(&known, (0..40_000).step_by(2).chain([1, 3, 5, 39_999, 39_997, 39_995])), 0);
         assert!(new(&known, (7..39_995).step_by(2)) > 15_000);
     }
 
     #[test]
-    fn a_row_that_cannot_be_read_and_one_too_many_end_it() {
-        let damaged = Known::unread(id(9_999), SIZE);
+    fn without_a_filter_or_with_a_row_that_cannot_be_read_nothing_is_new() {
+        let damaged = Known::kept(id(9_999), SIZE, &mark(1), Lsn::new(1), std::iter::empty());
         damaged.advance(&mark(1), &unreadable);
-        let full = Known::nothing(Size { all: 1024, ..SIZE });
-        full.note(&rows(0..2_000));
         let none = Known::nothing(Size { all: 0, ..SIZE });
         none.note(&rows(0..2_000));
-        for known in [damaged, full, none] {
-            known.advance(&mark(2), &|_, _| Ok(Vec::new()));
+        for known in [damaged, none] {
+            known.advance(&mark(2), &|_| Ok((Vec::new(), None)));
             assert_eq!(new(&known, 0..2_000), 0);
             assert_eq!(save(&known, 2), []);
         }

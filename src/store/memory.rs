@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{
-    Mark, Row, Store, StoreError,
-    filter::{Filter, Size},
-    known::Known,
-};
+use super::{Mark, Row, Store, StoreError, filter::Size, known::Known};
 use crate::{journal::Lsn, payment::PaymentId};
 
 /// Rows in memory, and what of them a [`crash`](MemoryStore::crash) leaves.
@@ -23,8 +19,10 @@ struct Books {
     unflushed: Vec<Put>,
     /// As the real store knows it.
     known: Known,
-    /// The layers of its filter, as of the flush.
-    filter: Vec<Vec<u8>>,
+    /// The layers of its filter, as of the last flush.
+    filter: Vec<Option<Vec<u8>>>,
+    /// And as of the one before it.
+    before: Vec<Option<Vec<u8>>>,
 }
 
 /// So small that it grows in a simulation.
@@ -32,8 +30,8 @@ const FILTER: Size = Size { first: 64, largest: 1024, all: 64 << 10 };
 
 impl Default for Books {
     fn default() -> Books {
-        let (known, filter) = (Known::nothing(FILTER), Vec::new());
-        Books { live: State::default(), flushed: State::default(), unflushed: Vec::new(), known, filter }
+        let (known, filter, before) = (Known::nothing(FILTER), Vec::new(), Vec::new());
+        Books { live: State::default(), flushed: State::default(), unflushed: Vec::new(), known, filter, before }
     }
 }
 
@@ -63,30 +61,34 @@ impl MemoryStore {
         std::mem::take(&mut books.unflushed).into_iter().filter(|_| survives()).for_each(|put| left.put(put));
         books.live = left.clone();
         books.flushed = left;
-        books.know();
+        books.known = Known::unknown(FILTER);
+    }
+
+    /// Puts each layer of the filter back to what it was before the last flush, but for what `survives`: none is synced, and
+    /// a process may be killed between two of them.
+    pub(crate) fn lose_layers(&self, mut survives: impl FnMut() -> bool) {
+        let Books { filter, before, .. } = &mut *self.books();
+        for (number, layer) in filter.iter_mut().enumerate() {
+            if !survives() {
+                *layer = before.get(number).cloned().flatten();
+            }
+        }
+    }
+
+    /// What the real store learns at a start, of which the journal says how far a checkpoint has flushed it.
+    pub(crate) fn start(&self, upto: Lsn) {
+        let books = &mut *self.books();
+        let layers = books.filter.iter().map_while(Clone::clone);
+        books.known = match (&books.live.mark, books.live.rows.last_key_value()) {
+            (Some(mark), Some((last, _))) => Known::kept(*last, FILTER, mark, upto, layers),
+            (None, Some(_)) => Known::unknown(FILTER),
+            (_, None) => Known::nothing(FILTER),
+        };
     }
 
     /// A panicking caller leaves whole rows behind, so a poisoned lock is of no concern.
     fn books(&self) -> MutexGuard<'_, Books> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Books {
-    /// What the real store learns at a start.
-    fn know(&mut self) {
-        let kept = |mark: &Mark| Filter::decode(FILTER, mark.store, Lsn::ZERO, self.filter.iter().cloned());
-        self.known = match (&self.live.mark, self.live.rows.last_key_value()) {
-            (Some(mark), Some((last, _))) => match kept(mark) {
-                Some(filter) => Known::replayed(*last, filter, mark),
-                None => {
-                    self.filter.clear();
-                    Known::unread(*last, FILTER)
-                }
-            },
-            (None, Some(_)) => Known::unknown(FILTER),
-            (_, None) => Known::nothing(FILTER),
-        };
     }
 }
 
@@ -104,6 +106,12 @@ impl State {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = self.rows.range::<PaymentId, _>((start, Bound::Unbounded));
         rows.take(limit).map(|(id, row)| (*id, row.clone())).collect()
+    }
+
+    /// As if there were packs of three rows.
+    fn ids(&self, from: &PaymentId) -> (Vec<PaymentId>, Option<PaymentId>) {
+        let mut ids = self.rows.range(from..).map(|(id, _)| *id);
+        (ids.by_ref().take(3).collect(), ids.next())
     }
 }
 
@@ -127,7 +135,7 @@ impl Store for MemoryStore {
             books.live.put(put.clone());
             books.unflushed.push(put);
         }
-        books.known.advance(mark, &|after, limit| Ok(books.live.page(after, limit)));
+        books.known.advance(mark, &|from| Ok(books.live.ids(from)));
         Ok(())
     }
 
@@ -145,10 +153,11 @@ impl Store for MemoryStore {
         for put in std::mem::take(&mut books.unflushed) {
             books.flushed.put(put);
         }
-        let Books { live, known, filter, .. } = &mut *books;
-        let keep = &mut |number, layer| {
-            filter.truncate(number);
-            filter.push(layer);
+        let Books { live, known, filter, before, .. } = &mut *books;
+        before.clone_from(filter);
+        let keep = &mut |number: usize, layer| {
+            filter.resize(filter.len().max(number + 1), None);
+            filter.get_mut(number).map(|place| place.replace(layer));
             Ok::<(), StoreError>(())
         };
         live.mark.map_or(Ok(()), |mark| known.save(&mark, keep))?;

@@ -34,6 +34,12 @@ pub(super) fn find(id: &PaymentId, packs: Find<'_>) -> Result<Option<Row>, Store
     Ok(pack.rows().find(|(other, _)| other == id).map(|(_, (lsn, payload))| Row { lsn, payload: payload.to_vec() }))
 }
 
+/// The ids of the pack in which a payment would be, and where the next pack begins.
+pub(super) fn ids(from: &PaymentId, packs: Find<'_>) -> Result<(Vec<PaymentId>, Option<PaymentId>), StoreError> {
+    let pack = pack_of(from, packs)?.map(|(_, pack)| pack).unwrap_or_default();
+    Ok((pack.rows().map(|(id, _)| id).collect(), pack.until))
+}
+
 /// Up to `limit` rows in the order of their ids, beginning behind `after`.
 pub(super) fn page(
     after: Option<&PaymentId>,

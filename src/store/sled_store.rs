@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{
     Mark, Row, Store, StoreError,
     codec::{self, Pack},
-    filter::{Filter, Size},
+    filter::Size,
     keys,
     known::{self, Known},
     pack,
@@ -38,7 +38,7 @@ pub struct Options {
     pub cache_bytes: u64,
     /// The most that the filter takes, which knows of most keys that they are new without a look at a page, in bytes: one and
     /// a half for each payment. Only keys without any order need it: they are paid two to three times as fast with it, once
-    /// the rows are more than the cache. 128 MiB are enough for 85 million payments; beyond, it is not used any more.
+    /// the rows are more than the cache. 128 MiB are enough for 85 million payments; beyond, it knows of fewer and fewer.
     pub filter_bytes: u64,
     /// How long sled may take to open, besides the time to read its log from a slow disk. It takes 0.1 to 0.7 s for a
     /// million rows and 1.1 s for four million, so a minute means that it hangs.
@@ -100,29 +100,20 @@ impl SledStore {
     pub(super) fn know(&mut self, upto: Lsn) {
         // If it cannot be told, no key is new without a look, and whoever looks learns why.
         let (Ok(mark), Ok(last)) = (self.mark(), self.last_row()) else { return };
-        let kept =
-            mark.as_ref().and_then(|mark| Filter::decode(self.size, mark.store, upto, known::read(&self.folder)));
-        *self.known = match (mark, last, kept) {
-            (Some(mark), Some(last), Some(filter)) => Known::replayed(last, filter, &mark),
-            (_, last, _) => match (known::remove(&self.folder), last) {
-                (Ok(()), Some(last)) => Known::unread(last, self.size),
-                (Ok(()), None) => Known::nothing(self.size),
-                (Err(error), _) => {
-                    tracing::warn!(%error, "the store's old filter cannot be removed: whether a key is new is looked up");
-                    return;
-                }
-            },
+        *self.known = match (mark, last) {
+            (Some(mark), Some(last)) => Known::kept(last, self.size, &mark, upto, known::read(&self.folder)),
+            (None, Some(_)) => return,
+            (_, None) => Known::nothing(self.size),
         };
     }
 
     /// What is not kept of the filter costs the next start's keys a look-up each, and nothing else.
-    fn save_filter(&self) -> Result<(), StoreError> {
-        let Some(mark) = self.mark()? else { return Ok(()) };
+    fn save_filter(&self) {
+        let Ok(Some(mark)) = self.mark() else { return };
         let kept = self.known.save(&mark, &mut |number, bytes| known::write(&self.folder, number, &bytes));
         if let Err(error) = kept {
             tracing::info!(%error, "the store's filter could not be kept");
         }
-        Ok(())
     }
 
     /// Whether there is any row, readable or not.
@@ -228,7 +219,7 @@ impl Store for SledStore {
         pack::place(rows, &|id| self.last_pack_up_to(id), put).map_err(|error| self.broke(error))?;
         batch.insert(keys::MARK, codec::encode_mark(keys::MARK, mark));
         self.tell("applying a batch", |db| db.apply_batch(batch))?;
-        self.known.advance(mark, &|after, limit| self.page(after, limit));
+        self.known.advance(mark, &|from| pack::ids(from, &|id| self.last_pack_up_to(id)));
         Ok(())
     }
 
@@ -245,7 +236,7 @@ impl Store for SledStore {
     fn flush(&self) -> Result<Vec<(String, u64)>, StoreError> {
         self.tell("flushing", |db| db.flush())?;
         let lengths = self.sync_files().and_then(|()| self.lasting_lengths()).map_err(|error| self.broke(error))?;
-        self.save_filter()?;
+        self.save_filter();
         Ok(lengths)
     }
 }
