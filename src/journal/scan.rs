@@ -187,6 +187,12 @@ impl Found {
         self.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint)
     }
 
+    /// Up to which record the store was flushed at the last orderly stop, or else at the last checkpoint.
+    pub fn flushed(&self) -> Lsn {
+        let stopped = self.closed().map(|closed| closed.applied);
+        stopped.or(self.checkpoint().map(|checkpoint| checkpoint.upto)).unwrap_or(Lsn::ZERO)
+    }
+
     /// How many bytes of old segments were left unread. Replay from the beginning and `verify` read them.
     pub fn unverified_bytes(&self) -> u64 {
         self.unverified_bytes

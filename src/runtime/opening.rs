@@ -382,15 +382,11 @@ fn bring_up_store(
         filter_bytes: options.store_filter_bytes,
         ..store::Options::default()
     };
-    let (applied, files) = match (found.closed(), found.checkpoint()) {
-        // A store that was built anew since then has files of its own.
-        (Some(closed), _) if rebuilt_since(&path, closed) => (closed.applied, [].as_slice()),
-        (Some(closed), _) => (closed.applied, closed.files.as_slice()),
-        // While it runs, sled also shortens its log: lengths mean something only after an orderly stop.
-        (None, Some(checkpoint)) => (checkpoint.upto, [].as_slice()),
-        (None, None) => (Lsn::ZERO, [].as_slice()),
-    };
-    let expected = Expected { store: folder, applied, files };
+    // A store that was built anew since then has files of its own; and while it runs, sled also shortens its log: lengths
+    // mean something only after an orderly stop.
+    let closed = found.closed().filter(|closed| !rebuilt_since(&path, closed));
+    let files = closed.map_or([].as_slice(), |closed| closed.files.as_slice());
+    let expected = Expected { store: folder, applied: found.flushed(), files };
     let opening = store::open(&path, &store_options, &expected)?;
     let why = match opening.condition {
         Condition::Kept { mark } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     engine::{self, Begin, Machine, OpenError, Recovered, Resting, Stopped, check_mark, recover},
-    journal::{self, Found, Lsn},
+    journal::{self, Found},
     payment::{Distrust, PaymentId, Rulebook, Timestamp},
     store::{Mark, MemoryStore, Store},
 };
@@ -32,8 +32,7 @@ pub(super) fn start(found: Found, store: &mut Arc<MemoryStore>, boot: Boot) -> R
     if rebuild {
         *store = Arc::new(MemoryStore::new());
     }
-    let noted = found.closed().map(|closed| closed.applied);
-    store.start(noted.or(found.checkpoint().map(|checkpoint| checkpoint.upto)).unwrap_or(Lsn::ZERO));
+    store.start(found.flushed());
     let journal = journal::Begin { store_uuid: [7; 16], salt, boot_id, lock_inode: 1 };
     recover(found, store.clone(), Begin { rules, journal, rebuild, moved: false, distrust, now })
 }

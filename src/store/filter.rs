@@ -47,7 +47,7 @@ pub(super) struct Size {
 }
 
 /// Ids, added by one thread and asked for by any.
-pub(super) struct Filter {
+pub(super) struct BloomFilter {
     layers: Box<[OnceLock<Layer>]>,
     size: Size,
 }
@@ -59,14 +59,14 @@ struct Layer {
     before: u32,
 }
 
-impl Filter {
-    pub(super) fn new(size: Size) -> Filter {
+impl BloomFilter {
+    pub(super) fn new(size: Size) -> BloomFilter {
         let layers = lengths(size).map(|_| OnceLock::new()).collect();
-        Filter { layers, size }
+        BloomFilter { layers, size }
     }
 
-    /// Whether it may hold anything.
-    pub(super) fn may_grow(&self) -> bool {
+    /// Whether it has a layer to fill.
+    pub(super) fn has_layers(&self) -> bool {
         !self.layers.is_empty()
     }
 
@@ -108,8 +108,12 @@ impl Filter {
 
     /// What these layers make, and up to which record it holds every row of this store. Whatever follows a layer that is not
     /// whole, or another filter's, counts for nothing. None, if there is no layer at all.
-    pub(super) fn decode(size: Size, store: [u8; 16], layers: impl Iterator<Item = Vec<u8>>) -> Option<(Filter, Lsn)> {
-        let filter = Filter::new(size);
+    pub(super) fn decode(
+        size: Size,
+        store: [u8; 16],
+        layers: impl Iterator<Item = Vec<u8>>,
+    ) -> Option<(BloomFilter, Lsn)> {
+        let filter = BloomFilter::new(size);
         let mut reached = None;
         for (number, bytes) in layers.enumerate() {
             let before = number.checked_sub(1).and_then(|before| filter.layers.get(before)?.get());
@@ -220,31 +224,31 @@ fn mix(id: &PaymentId) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const SIZE: Size = Size { first: 64, largest: 1024, all: 4096 };
     const STORE: [u8; 16] = [7; 16];
 
-    /// As if by a hash.
-    fn id(n: u64) -> PaymentId {
-        let high = n.wrapping_mul(0xd134_2543_de82_ef95).rotate_left(29).wrapping_mul(0x2545_f491_4f6c_dd1d);
-        PaymentId::from_bytes((u128::from(n) << 64 | u128::from(high)).to_be_bytes())
+    /// Their order is that of the numbers, and they end as if by a hash.
+    pub(in crate::store) fn id(n: u64) -> PaymentId {
+        let hash = n.wrapping_mul(0xd134_2543_de82_ef95).rotate_left(29).wrapping_mul(0x2545_f491_4f6c_dd1d);
+        PaymentId::from_bytes((u128::from(n) << 64 | u128::from(hash)).to_be_bytes())
     }
 
-    fn filled(ids: std::ops::Range<u64>) -> Filter {
-        let filter = Filter::new(SIZE);
+    fn filled(ids: std::ops::Range<u64>) -> BloomFilter {
+        let filter = BloomFilter::new(SIZE);
         ids.for_each(|n| filter.add(&id(n)));
         filter
     }
 
-    fn layers(filter: &Filter, applied: u64) -> Vec<Vec<u8>> {
+    fn layers(filter: &BloomFilter, applied: u64) -> Vec<Vec<u8>> {
         filter.encode(0, STORE, Lsn::new(applied)).map(|(_, bytes)| bytes).collect()
     }
 
     /// And up to where it reaches.
-    fn decode(layers: &[Vec<u8>]) -> Option<(Filter, u64)> {
-        let decoded = Filter::decode(SIZE, STORE, layers.iter().cloned());
+    fn decode(layers: &[Vec<u8>]) -> Option<(BloomFilter, u64)> {
+        let decoded = BloomFilter::decode(SIZE, STORE, layers.iter().cloned());
         decoded.map(|(filter, reached)| (filter, reached.get()))
     }
 
@@ -254,7 +258,7 @@ mod tests {
 
     #[test]
     fn whatever_was_added_is_held_however_often_it_has_grown() {
-        let filter = Filter::new(SIZE);
+        let filter = BloomFilter::new(SIZE);
         for n in 0..2_000 {
             filter.add(&id(n));
             assert!(filter.may_hold(&id(n)), "{n}");
@@ -265,7 +269,7 @@ mod tests {
 
     #[test]
     fn few_others_are_thought_to_be_held() {
-        let filter = Filter::new(Size { first: 1 << 20, largest: 1 << 20, all: 1 << 20 });
+        let filter = BloomFilter::new(Size { first: 1 << 20, largest: 1 << 20, all: 1 << 20 });
         (0..600_000).for_each(|n| filter.add(&id(n)));
         let wrong = (1_000_000..1_100_000).filter(|n| filter.may_hold(&id(*n))).count();
         assert!(wrong < 700, "{wrong} of 100,000");
@@ -273,13 +277,13 @@ mod tests {
 
     #[test]
     fn one_that_is_too_small_holds_what_was_added_and_ever_more_others() {
-        let filter = Filter::new(Size { first: 32, largest: 32, all: 64 });
+        let filter = BloomFilter::new(Size { first: 32, largest: 32, all: 64 });
         (0..200).for_each(|n| filter.add(&id(n)));
         assert!((0..200).all(|n| filter.may_hold(&id(n))));
         assert!((1_000..1_100).filter(|n| filter.may_hold(&id(*n))).count() > 50);
-        let none = Filter::new(Size { all: 31, ..SIZE });
+        let none = BloomFilter::new(Size { all: 31, ..SIZE });
         none.add(&id(1));
-        assert!(!none.may_grow() && !none.may_hold(&id(1)));
+        assert!(!none.has_layers() && !none.may_hold(&id(1)));
     }
 
     #[test]
@@ -314,7 +318,7 @@ mod tests {
     #[test]
     fn another_stores_one_and_layers_in_another_order_are_refused() {
         let kept = layers(&filled(0..1_000), 9);
-        assert!(Filter::decode(SIZE, [8; 16], kept.iter().cloned()).is_none());
+        assert!(BloomFilter::decode(SIZE, [8; 16], kept.iter().cloned()).is_none());
         assert!(decode(&kept[1..]).is_none());
         assert_eq!(reached(&[kept[0].clone(), kept[2].clone()]), Some(0));
     }

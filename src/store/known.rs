@@ -22,7 +22,7 @@ use std::{
 
 use super::{
     Mark, Row, StoreError,
-    filter::{Filter, Size},
+    filter::{BloomFilter, Size},
     keys,
 };
 use crate::{journal::Lsn, payment::PaymentId};
@@ -37,7 +37,7 @@ pub(super) type Read<'a> = &'a dyn Fn(&PaymentId) -> Result<(Vec<PaymentId>, Opt
 pub(super) struct Known {
     /// No row is behind it, nor being put there.
     newest: Mutex<PaymentId>,
-    filter: Filter,
+    filter: BloomFilter,
     /// Whether the filter counts.
     counts: AtomicBool,
     progress: Mutex<Progress>,
@@ -64,36 +64,41 @@ enum Lacks {
 impl Known {
     /// Of a store without rows.
     pub(super) fn nothing(size: Size) -> Known {
-        Known::new(keys::FIRST, Filter::new(size), Lacks::None)
+        Known::new(keys::FIRST, BloomFilter::new(size), Lacks::None)
     }
 
-    /// Of a store that was found with this mark, and is told again of everything after the record `upto`: with these layers,
-    /// if they hold every row up to there, and are not of another history.
-    pub(super) fn kept(
-        newest: PaymentId,
+    /// Of a store that was found with this mark and this last row, and is told again of everything after the record `upto`.
+    /// The layers count if they hold every row up to there, and are not of another history.
+    pub(super) fn found(
         size: Size,
-        found: &Mark,
+        mark: Option<&Mark>,
+        last: Option<PaymentId>,
         upto: Lsn,
         layers: impl Iterator<Item = Vec<u8>>,
     ) -> Known {
-        match Filter::decode(size, found.store, layers) {
-            Some((filter, reached)) if reached >= upto && reached <= found.applied => {
+        let (mark, last) = match (mark, last) {
+            (Some(mark), Some(last)) => (mark, last),
+            (None, Some(_)) => return Known::unknown(size),
+            (_, None) => return Known::nothing(size),
+        };
+        match BloomFilter::decode(size, mark.store, layers) {
+            Some((filter, reached)) if reached >= upto && reached <= mark.applied => {
                 let full = filter.depth() - 1;
-                let known = Known::new(newest, filter, Lacks::Replayed(found.applied));
+                let known = Known::new(last, filter, Lacks::Replayed(mark.applied));
                 known.progress().saved = full;
                 known
             }
-            Some(_) | None => Known::new(newest, Filter::new(size), Lacks::Unread(keys::FIRST)),
+            Some(_) | None => Known::new(last, BloomFilter::new(size), Lacks::Unread(keys::FIRST)),
         }
     }
 
     /// Of a store about which nothing can be said.
     pub(super) fn unknown(size: Size) -> Known {
-        Known::new(keys::LAST, Filter::new(size), Lacks::Any)
+        Known::new(keys::LAST, BloomFilter::new(size), Lacks::Any)
     }
 
-    fn new(newest: PaymentId, filter: Filter, lacks: Lacks) -> Known {
-        let lacks = if filter.may_grow() { lacks } else { Lacks::Any };
+    fn new(newest: PaymentId, filter: BloomFilter, lacks: Lacks) -> Known {
+        let lacks = if filter.has_layers() { lacks } else { Lacks::Any };
         let (newest, counts) = (Mutex::new(newest), AtomicBool::new(lacks == Lacks::None));
         Known { newest, filter, counts, progress: Mutex::new(Progress { lacks, saved: 0 }) }
     }
@@ -204,14 +209,9 @@ fn path(folder: &Path, number: usize) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::filter::tests::id;
 
     const SIZE: Size = Size { first: 1024, largest: 1024, all: 1 << 20 };
-
-    /// Their order is that of the numbers, and they end as if by a hash.
-    fn id(n: u64) -> PaymentId {
-        let hash = n.wrapping_mul(0xd134_2543_de82_ef95).rotate_left(29).wrapping_mul(0x2545_f491_4f6c_dd1d);
-        PaymentId::from_bytes((u128::from(n) << 64 | u128::from(hash)).to_be_bytes())
-    }
 
     fn rows(numbers: impl IntoIterator<Item = u64>) -> Vec<(PaymentId, Row)> {
         numbers.into_iter().map(|n| (id(n), Row { lsn: Lsn::new(1), payload: Vec::new() })).collect()
@@ -223,6 +223,11 @@ mod tests {
 
     fn unreadable(_: &PaymentId) -> Result<(Vec<PaymentId>, Option<PaymentId>), StoreError> {
         Err(StoreError::Row { payment: id(0), why: "damaged" })
+    }
+
+    /// Its filter was lost.
+    fn unread(last: u64) -> Known {
+        Known::found(SIZE, Some(&mark(1)), Some(id(last)), Lsn::new(1), std::iter::empty())
     }
 
     fn layers(known: &Known, applied: u64) -> impl Iterator<Item = Vec<u8>> {
@@ -257,7 +262,7 @@ mod tests {
     fn a_kept_filter_counts_only_once_the_replay_is_over() {
         let before = Known::nothing(SIZE);
         before.note(&rows((0..100).step_by(2)));
-        let known = Known::kept(id(198), SIZE, &mark(90), Lsn::new(50), layers(&before, 50));
+        let known = Known::found(SIZE, Some(&mark(90)), Some(id(198)), Lsn::new(50), layers(&before, 50));
         assert_eq!(new(&known, 0..199), 0);
         known.note(&rows((100..200).step_by(2)));
         known.advance(&mark(90), &unreadable);
@@ -272,7 +277,7 @@ mod tests {
         let before = Known::nothing(SIZE);
         before.note(&rows((0..100).step_by(2)));
         for (reaches, upto, found, believed) in [(50, 50, 50, true), (49, 50, 60, false), (61, 50, 60, false)] {
-            let known = Known::kept(id(98), SIZE, &mark(found), Lsn::new(upto), layers(&before, reaches));
+            let known = Known::found(SIZE, Some(&mark(found)), Some(id(98)), Lsn::new(upto), layers(&before, reaches));
             known.advance(&mark(99), &unreadable);
             assert_eq!(new(&known, (1..98).step_by(2)) > 40, believed, "{reaches} {upto} {found}");
         }
@@ -280,7 +285,7 @@ mod tests {
 
     #[test]
     fn rows_that_were_not_read_yet_are_not_taken_for_new() {
-        let known = Known::kept(id(39_999), SIZE, &mark(1), Lsn::new(1), std::iter::empty());
+        let known = unread(39_999);
         let there: std::collections::BTreeSet<PaymentId> = (0..40_000).step_by(2).map(id).collect();
         let read = |from: &PaymentId| {
             let mut ids = there.range(from..).copied();
@@ -298,7 +303,7 @@ mod tests {
 
     #[test]
     fn without_a_filter_or_with_a_row_that_cannot_be_read_nothing_is_new() {
-        let damaged = Known::kept(id(9_999), SIZE, &mark(1), Lsn::new(1), std::iter::empty());
+        let damaged = unread(9_999);
         damaged.advance(&mark(1), &unreadable);
         let none = Known::nothing(Size { all: 0, ..SIZE });
         none.note(&rows(0..2_000));

@@ -78,12 +78,9 @@ impl MemoryStore {
     /// What the real store learns at a start, of which the journal says how far a checkpoint has flushed it.
     pub(crate) fn start(&self, upto: Lsn) {
         let books = &mut *self.books();
+        let last = books.live.rows.last_key_value().map(|(id, _)| *id);
         let layers = books.filter.iter().map_while(Clone::clone);
-        books.known = match (&books.live.mark, books.live.rows.last_key_value()) {
-            (Some(mark), Some((last, _))) => Known::kept(*last, FILTER, mark, upto, layers),
-            (None, Some(_)) => Known::unknown(FILTER),
-            (_, None) => Known::nothing(FILTER),
-        };
+        books.known = Known::found(FILTER, books.live.mark.as_ref(), last, upto, layers);
     }
 
     /// A panicking caller leaves whole rows behind, so a poisoned lock is of no concern.

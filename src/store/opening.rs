@@ -163,9 +163,8 @@ fn find(path: &Path, options: &Options, expected: &Expected<'_>) -> Result<Found
     let (uuid, applied) = (expected.store, expected.applied);
     let waited = deadline(path, &options);
     let try_it = move || {
-        let mut store = SledStore::start(&folder, &options)?;
+        let store = SledStore::start(&folder, &options, applied)?;
         let condition = vouch(&store, uuid, applied).map_err(StartError::Index)?;
-        store.know(applied);
         Ok(Opening { store, condition })
     };
     match guarded(waited, try_it).map_err(refused)? {

@@ -65,14 +65,14 @@ pub struct SledStore {
     /// was open then.
     log: File,
     known: Box<Known>,
-    size: Size,
     unpacked: Unpacked<sled::IVec>,
     broken: OnceLock<String>,
 }
 
 impl SledStore {
     /// Opens whatever is in `folder`; a sled that cannot make sense of it may answer by panicking or not at all.
-    pub(super) fn start(folder: &Path, options: &Options) -> Result<SledStore, StartError> {
+    /// The journal is going to tell it again of everything after the record `upto`.
+    pub(super) fn start(folder: &Path, options: &Options, upto: Lsn) -> Result<SledStore, StartError> {
         let log = prepare(folder).map_err(StartError::Files)?;
         let config = sled::Config::default()
             .path(folder)
@@ -92,19 +92,12 @@ impl SledStore {
         let size = Size { all: options.filter_bytes, ..FILTER };
         let (folder, known) = (folder.to_owned(), Box::new(Known::unknown(size)));
         let (unpacked, broken) = (Unpacked::new(), OnceLock::new());
-        Ok(SledStore { db: Some(db), folder, log, known, size, unpacked, broken })
-    }
-
-    /// Learns what it can of which ids it was never given. The journal tells it again of everything after `upto`, up to the
-    /// mark that was found and beyond.
-    pub(super) fn know(&mut self, upto: Lsn) {
+        let mut store = SledStore { db: Some(db), folder, log, known, unpacked, broken };
         // If it cannot be told, no key is new without a look, and whoever looks learns why.
-        let (Ok(mark), Ok(last)) = (self.mark(), self.last_row()) else { return };
-        *self.known = match (mark, last) {
-            (Some(mark), Some(last)) => Known::kept(last, self.size, &mark, upto, known::read(&self.folder)),
-            (None, Some(_)) => return,
-            (_, None) => Known::nothing(self.size),
-        };
+        if let (Ok(mark), Ok(last)) = (store.mark(), store.last_row()) {
+            *store.known = Known::found(size, mark.as_ref(), last, upto, known::read(&store.folder));
+        }
+        Ok(store)
     }
 
     /// What is not kept of the filter costs the next start's keys a look-up each, and nothing else.
